@@ -1,0 +1,34 @@
+//! Gates: may this attempt go now? They learn from how it went.
+//!
+//! | gate | protects | refuses with |
+//! |---|---|---|
+//! | [`CircuitBreaker`] | a failing dependency from more load, and the caller from waiting for it | `CircuitOpen` |
+//! | [`RateLimiter`] | a quota: so many per second | `RateLimited` |
+//! | [`Bulkhead`] | the program: so many at once | `BulkheadFull` |
+//! | your own [`Gate`] | whatever you need | `Custom` |
+//!
+//! Each works alone and in a [`Pipeline`](crate::Pipeline). Alone:
+//!
+//! ```
+//! # fn main() -> Result<(), steadfast::ConfigError> {
+//! use steadfast::Bulkhead;
+//!
+//! let bulkhead = Bulkhead::new(1).build()?;
+//! let held = bulkhead.try_acquire().expect("one place");
+//! assert!(bulkhead.try_acquire().is_err());
+//! drop(held); // gives the place back
+//! assert!(bulkhead.try_acquire().is_ok());
+//! # Ok(()) }
+//! ```
+
+mod bulkhead;
+mod circuit_breaker;
+mod gate;
+mod rate_limiter;
+mod wait_queue;
+
+pub use bulkhead::*;
+pub use circuit_breaker::*;
+pub(crate) use gate::Entry;
+pub use gate::{Gate, GateFuture, Pass};
+pub use rate_limiter::*;

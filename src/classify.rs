@@ -1,0 +1,137 @@
+//! Who judges an outcome.
+//!
+//! Values never decide, verdicts do. A pipeline keeps one judge per error type (by `TypeId`, as many as there are types), and one
+//! call may bring its own, which sees the whole `Result`. An `Err` nobody judges is transient.
+//!
+//! ```
+//! # #[derive(Debug)] enum ApiError { Status(u16) }
+//! # impl std::fmt::Display for ApiError { fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("status") } }
+//! # async fn fetch() -> Result<u32, ApiError> { Ok(1) }
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use steadfast::{Pipeline, Verdict};
+//!
+//! let pipeline = Pipeline::builder("api")
+//!     .classify(|e: &ApiError| match e {
+//!         ApiError::Status(500..) => Verdict::transient(),
+//!         ApiError::Status(_) => Verdict::permanent(),
+//!     })
+//!     .build()?;
+//!
+//! // On one call, with the value in sight:
+//! let answer = pipeline
+//!     .classify(|r: &Result<u32, ApiError>| if matches!(r, Ok(0)) { Verdict::transient() } else { Verdict::Success })
+//!     .call(fetch)
+//!     .await;
+//! # Ok(()) }
+//! ```
+
+use crate::outcome::Verdict;
+use std::any::{Any, TypeId};
+use std::fmt;
+use std::sync::Arc;
+
+/// A judge of one call: how [`classify`](crate::Request::classify) on a call sees an outcome. Implemented by closures.
+pub trait Judge<T, E> {
+    /// What `result` says about the dependency.
+    fn judge(&self, known: &Judges, result: &Result<T, E>) -> Verdict;
+}
+
+/// The default judge: whatever the pipeline knows of the error type.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByErrorType;
+
+impl<T, E: 'static> Judge<T, E> for ByErrorType {
+    fn judge(&self, known: &Judges, result: &Result<T, E>) -> Verdict {
+        match result {
+            Ok(_) => Verdict::Success,
+            Err(error) => known.judge(error),
+        }
+    }
+}
+
+/// A closure over the whole result, brought by one call.
+#[derive(Clone, Copy, Debug)]
+pub struct ByResult<C>(pub(crate) C);
+
+impl<T, E, C: Fn(&Result<T, E>) -> Verdict> Judge<T, E> for ByResult<C> {
+    fn judge(&self, _: &Judges, result: &Result<T, E>) -> Verdict {
+        (self.0)(result)
+    }
+}
+
+type JudgeFn<E> = Box<dyn Fn(&E) -> Verdict + Send + Sync>;
+
+struct Known<E> {
+    judge: JudgeFn<E>,
+    text: fn(&E) -> String,
+}
+
+/// The judges of a pipeline, one per error type.
+#[derive(Clone, Default)]
+pub struct Judges {
+    by_type: Vec<(TypeId, Arc<dyn Any + Send + Sync>)>,
+}
+
+impl Judges {
+    /// A later judge of the same type replaces the earlier.
+    pub(crate) fn add<E: fmt::Display + 'static>(&mut self, judge: impl Fn(&E) -> Verdict + Send + Sync + 'static) {
+        let id = TypeId::of::<E>();
+        self.by_type.retain(|(known, _)| *known != id);
+        self.by_type.push((id, Arc::new(Known::<E> { judge: Box::new(judge), text: E::to_string })));
+    }
+
+    fn known<E: 'static>(&self) -> Option<&Known<E>> {
+        let id = TypeId::of::<E>();
+        self.by_type.iter().find(|(known, _)| *known == id).and_then(|(_, known)| known.downcast_ref())
+    }
+
+    /// What `error` says about the dependency; transient when nobody knows its type.
+    pub fn judge<E: 'static>(&self, error: &E) -> Verdict {
+        self.known::<E>().map_or(Verdict::transient(), |known| (known.judge)(error))
+    }
+
+    /// The text of an error whose type is known here, or to everybody.
+    pub(crate) fn text<E: 'static>(&self, error: &E) -> Option<Arc<str>> {
+        if let Some(known) = self.known::<E>() {
+            return Some((known.text)(error).into());
+        }
+        let any: &dyn Any = error;
+        let display: &dyn fmt::Display = if let Some(e) = any.downcast_ref::<String>() {
+            e
+        } else if let Some(e) = any.downcast_ref::<&'static str>() {
+            e
+        } else if let Some(e) = any.downcast_ref::<std::io::Error>() {
+            e
+        } else if let Some(e) = any.downcast_ref::<Box<dyn std::error::Error + Send + Sync>>() {
+            e
+        } else {
+            return None;
+        };
+        Some(display.to_string().into())
+    }
+}
+
+impl fmt::Debug for Judges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Judges").field("error_types", &self.by_type.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_type_decides_and_the_last_judge_of_a_type_wins() {
+        let mut judges = Judges::default();
+        judges.add(|_: &String| Verdict::Permanent);
+        judges.add(|e: &u8| if *e == 1 { Verdict::Ignored } else { Verdict::Permanent });
+        judges.add(|_: &String| Verdict::Ignored);
+        assert_eq!(judges.judge(&String::new()), Verdict::Ignored);
+        assert_eq!(judges.judge(&1_u8), Verdict::Ignored);
+        assert_eq!(judges.judge(&()), Verdict::transient());
+        assert_eq!(judges.text(&7_u8).as_deref(), Some("7"));
+        assert_eq!(judges.text(&"static").as_deref(), Some("static"));
+        assert_eq!(judges.text(&()), None);
+    }
+}

@@ -1,0 +1,5 @@
+//! Substitutes: what to answer instead?
+
+mod fallback;
+
+pub use fallback::*;

@@ -1,0 +1,43 @@
+//! Arithmetic on `tokio::time` that neither panics nor overflows.
+
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// `now + wait`; `None` where that is later than a clock can tell, which means never.
+pub(crate) fn after(now: Instant, wait: Duration) -> Option<Instant> {
+    // Timers past this are as good as never, and a clock that panics on them is not (tokio's wheel ends after about 2 years).
+    const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 100);
+    if wait >= NEVER { None } else { now.checked_add(wait) }
+}
+
+/// The earlier of two moments, where `None` is never.
+pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// Nanoseconds from `epoch` to `now`, in 64 bits: 0 when the clock went back, the maximum after 584 years.
+pub(crate) fn nanos_since(epoch: Instant, now: Instant) -> u64 {
+    nanos(now.saturating_duration_since(epoch))
+}
+
+/// A duration in nanoseconds, saturating.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h28_never_is_not_a_moment() {
+        let now = Instant::now();
+        assert_eq!(after(now, Duration::MAX), None);
+        assert_eq!(earlier(None, Some(now)), Some(now));
+        assert_eq!(nanos(Duration::MAX), u64::MAX);
+        assert_eq!(nanos_since(now + Duration::from_secs(1), now), 0);
+    }
+}
