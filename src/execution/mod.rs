@@ -3,8 +3,11 @@
 mod backoff;
 mod budget;
 mod retry;
+mod surroundings;
 mod timeout;
 
 pub use backoff::*;
 pub use budget::*;
 pub use retry::*;
+pub(crate) use surroundings::{Nesting, Surroundings};
+pub(crate) use timeout::{Ended, Until, has_runtime};

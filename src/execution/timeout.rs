@@ -1,1 +1,66 @@
-//! stub
+//! Time limits: the attempt's and the call's, kept by one timer.
+//!
+//! A total timeout is a deadline that every wait inside a call obeys; an attempt ends at the earlier of its own limit and that
+//! deadline. So one timer serves both, and it is made only if the operation does not finish at its first poll.
+
+use super::Surroundings;
+use pin_project::pin_project;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// How a wait for an operation ended.
+pub(crate) enum Ended<T> {
+    /// It finished. `at_once`: at its first poll, so that no time passed that is worth a clock reading.
+    Finished { output: T, at_once: bool },
+    /// The limit passed first.
+    TimedOut,
+    /// A timer was needed, and there is no runtime to keep it.
+    NoRuntime,
+}
+
+/// Runs `operation` until `limit`. When both come in one poll the operation wins: its answer exists, so it is given.
+#[pin_project]
+pub(crate) struct Until<'a, F> {
+    #[pin]
+    operation: F,
+    #[pin]
+    timer: Option<Sleep>,
+    limit: Option<Instant>,
+    polled: bool,
+    surroundings: &'a mut Surroundings,
+}
+
+impl<'a, F> Until<'a, F> {
+    pub(crate) fn new(operation: F, limit: Option<Instant>, surroundings: &'a mut Surroundings) -> Self {
+        Self { operation, timer: None, limit, polled: false, surroundings }
+    }
+}
+
+impl<F: Future> Future for Until<'_, F> {
+    type Output = Ended<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let at_once = !std::mem::replace(this.polled, true);
+        if let Poll::Ready(output) = this.surroundings.run(|| this.operation.poll(cx)) {
+            return Poll::Ready(Ended::Finished { output, at_once });
+        }
+        let Some(limit) = *this.limit else { return Poll::Pending };
+        if this.timer.is_none() {
+            if !has_runtime() {
+                return Poll::Ready(Ended::NoRuntime);
+            }
+            this.timer.set(Some(sleep_until(limit)));
+        }
+        match this.timer.as_pin_mut() {
+            Some(timer) => timer.poll(cx).map(|()| Ended::TimedOut),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// Whether a timer can be made here. Without a runtime tokio would panic; a typed error is kinder.
+pub(crate) fn has_runtime() -> bool {
+    tokio::runtime::Handle::try_current().is_ok()
+}

@@ -1,1 +1,284 @@
-//! stub
+//! The pipeline: every policy of one dependency, around any async call.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use steadfast::{CircuitBreaker, Pipeline, Retry};
+//!
+//! let github = Pipeline::builder("github")
+//!     .total_timeout(Duration::from_secs(10))
+//!     .retry(Retry::exponential(3, Duration::from_millis(100)))
+//!     .circuit_breaker(CircuitBreaker::failure_rate(0.5))
+//!     .attempt_timeout(Duration::from_secs(2))
+//!     .build()?;
+//!
+//! let stars = github.call(|| async { Ok::<_, std::io::Error>(42) }).await?;
+//! assert_eq!(github.to_string(), "github: total timeout 10.0 s > retry > circuit breaker > attempt timeout 2.0 s > operation");
+//! # assert_eq!(stars, 42); Ok(()) }
+//! ```
+
+mod builder;
+mod explain;
+mod preset;
+mod request;
+mod run;
+mod stats;
+mod typed;
+
+pub use builder::{PipelineBuilder, PolicyOf};
+pub use explain::{Explanation, Warning};
+pub use request::{Nested, Request};
+pub(crate) use request::Options;
+pub use stats::PipelineStats;
+pub use typed::{TypedBuilder, TypedPipeline};
+
+use crate::admission::{Bulkhead, CircuitBreaker, Gate, RateLimiter};
+use crate::call::{Attempt, Priority};
+use crate::classify::{ByErrorType, ByResult, Judges};
+use crate::execution::Retry;
+use crate::observation::{Emitter, Events, Monitor, Recorder};
+use crate::outcome::{Error, Verdict};
+use crate::substitution::{Nothing, OrElse};
+use run::run;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What the clones of a pipeline share: its settings, and the live policies with their state.
+pub(crate) struct Core {
+    name: Arc<str>,
+    total_timeout: Option<Duration>,
+    attempt_timeout: Option<Duration>,
+    retry: Option<Retry>,
+    breaker: Option<CircuitBreaker>,
+    limiter: Option<RateLimiter>,
+    bulkhead: Option<Bulkhead>,
+    gates: Vec<Arc<dyn Gate>>,
+    judges: Judges,
+    monitor: Option<Monitor>,
+    recorder: Option<Arc<Recorder>>,
+    emitter: Emitter,
+    /// Whether somebody measures latency, so that the end of an attempt is worth a clock reading of its own.
+    reads_end: bool,
+    spans: bool,
+    warnings: Vec<Warning>,
+}
+
+/// Every policy of one dependency, around any async call.
+///
+/// Cloning is cheap and shares all state, so a pipeline lives in a `static`, a struct field, or both. It has no type parameters: one
+/// pipeline serves calls of any value and error type.
+#[derive(Clone)]
+pub struct Pipeline {
+    core: Arc<Core>,
+}
+
+impl Pipeline {
+    /// Begins a pipeline without any policy. The name appears in errors, events and statistics: name the dependency.
+    pub fn builder(name: impl Into<String>) -> PipelineBuilder {
+        PipelineBuilder::new(name.into())
+    }
+
+    /// Runs `operation` under every policy: once per attempt, so it makes a new future each time it is asked.
+    ///
+    /// No `Send`, no `'static`: the future of the call is `Send` when the operation's is, and results may borrow.
+    ///
+    /// # Errors
+    /// [`Error::Inner`] with the operation's own last error, or [`Error::Rejected`] when a policy gave no answer of the operation's own.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the operation and gives back every permit, probe, place and reservation in the same drop.
+    ///
+    /// # Panics
+    /// As the operation does: its panic unwinds to the caller, counts as a failure, and everything held is given back.
+    pub async fn call<T, E, F, Fut>(&self, operation: F) -> Result<T, Error<E>>
+    where
+        E: 'static,
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        run(&self.core, &Options::NONE, ByErrorType, Error::Inner, Nothing, move |_| operation()).await
+    }
+
+    /// Like [`call`](Self::call), telling the operation which attempt it is, and how much time is left.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn call_with<T, E, F, Fut>(&self, operation: F) -> Result<T, Error<E>>
+    where
+        E: 'static,
+        F: Fn(Attempt) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        run(&self.core, &Options::NONE, ByErrorType, Error::Inner, Nothing, operation).await
+    }
+
+    /// Like [`call`](Self::call), with an async function to answer for it when it fails.
+    ///
+    /// The fallback runs once, outside retry and breaker, and has until the deadline of the call: an answer that is ready at once is
+    /// always given. The call still counts by how the operation fared.
+    ///
+    /// # Errors
+    /// Whatever the fallback fails with; `DeadlineExceeded` when it did not finish by the deadline.
+    pub async fn call_or_else<T, E, F, Fut, G, Later>(&self, operation: F, fallback: G) -> Result<T, Error<E>>
+    where
+        E: 'static,
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        G: FnOnce(Error<E>) -> Later,
+        Later: Future<Output = Result<T, Error<E>>>,
+    {
+        run(&self.core, &Options::NONE, ByErrorType, Error::Inner, OrElse(fallback), move |_| operation()).await
+    }
+
+    /// Like [`call`](Self::call), with a value for when it fails, whatever the error: it cannot fail.
+    pub async fn call_or<T, E, F, Fut>(&self, operation: F, value: T) -> T
+    where
+        E: 'static,
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        match run(&self.core, &Options::NONE, ByErrorType, Error::Inner, Nothing, move |_| operation()).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                self.core.fallback_used::<(), ()>(&Ok(()));
+                value
+            }
+        }
+    }
+
+    /// Says on whose behalf the next call is made. See [`Request`] for all options of one call.
+    pub const fn key<'a>(&'a self, key: &'a str) -> Request<'a> {
+        Request::new(self).key(key)
+    }
+
+    /// Says how much the next call matters. See [`Request`].
+    pub const fn priority(&self, priority: Priority) -> Request<'_> {
+        Request::new(self).priority(priority)
+    }
+
+    /// Says how many units of the rate limit each attempt of the next call takes. See [`Request`].
+    pub const fn cost(&self, cost: u32) -> Request<'_> {
+        Request::new(self).cost(cost)
+    }
+
+    /// Says when the next call must have ended. See [`Request`].
+    pub const fn deadline(&self, deadline: Instant) -> Request<'_> {
+        Request::new(self).deadline(deadline)
+    }
+
+    /// Says how long the next call may take. See [`Request`].
+    pub const fn within(&self, wait: Duration) -> Request<'_> {
+        Request::new(self).within(wait)
+    }
+
+    /// Judges the next call by its whole result. See [`Request`].
+    pub fn classify<T, E, C: Fn(&Result<T, E>) -> Verdict>(&self, judge: C) -> Request<'_, ByResult<C>> {
+        Request::new(self).classify(judge)
+    }
+
+    /// This pipeline around another, for an order of policies other than the built-in one: the inner pipeline's call is the outer
+    /// one's operation. What the inner one rejects is judged as a rejection, and the error does not nest.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use steadfast::{Bulkhead, CircuitBreaker, Pipeline, RejectedKind};
+    ///
+    /// let breaker = Pipeline::builder("outer").circuit_breaker(CircuitBreaker::failure_rate(0.5)).build()?;
+    /// let places = Bulkhead::new(1).build()?;
+    /// let bulkhead = Pipeline::builder("inner").bulkhead(places.clone()).build()?;
+    ///
+    /// let held = places.try_acquire()?;
+    /// let error = breaker.around(&bulkhead).call(|| async { Ok::<_, String>(()) }).await.unwrap_err();
+    /// assert_eq!(error.kind(), Some(RejectedKind::BulkheadFull)); // and the breaker counted nothing
+    /// # drop(held); Ok(()) }
+    /// ```
+    pub const fn around<'a>(&'a self, inner: &'a Self) -> Nested<'a> {
+        Nested { outer: self, inner }
+    }
+
+    /// The name it was built with.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.core.name
+    }
+
+    /// What happened so far: calls and attempts (when there is a [`Monitor`]), and the state of every policy. A plain value.
+    #[must_use]
+    pub fn stats(&self) -> PipelineStats {
+        PipelineStats::of(&self.core)
+    }
+
+    /// What one call can cost: attempts, worst-case time, load on the dependency.
+    #[must_use]
+    pub fn explain(&self) -> Explanation {
+        Explanation::of(&self.core)
+    }
+
+    /// Combinations of settings that work, but hardly as meant.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        &self.core.warnings
+    }
+
+    /// A stream of everything that happens from now on: bounded, the oldest dropped first.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.core.emitter.subscribe()
+    }
+
+    /// How many times an observer panicked. Such panics are caught, and are nobody else's problem.
+    #[must_use]
+    pub fn observer_panics(&self) -> u64 {
+        self.core.emitter.observer_panics()
+    }
+
+    /// The live circuit breaker, to read its state or to move it by hand.
+    #[must_use]
+    pub fn circuit_breaker(&self) -> Option<&CircuitBreaker> {
+        self.core.breaker.as_ref()
+    }
+
+    /// The live rate limiter, to read it or to change its rate.
+    #[must_use]
+    pub fn rate_limiter(&self) -> Option<&RateLimiter> {
+        self.core.limiter.as_ref()
+    }
+
+    /// The live bulkhead, to read or resize it.
+    #[must_use]
+    pub fn bulkhead(&self) -> Option<&Bulkhead> {
+        self.core.bulkhead.as_ref()
+    }
+
+    /// The live retry policy, with its statistics.
+    #[must_use]
+    pub fn retry(&self) -> Option<&Retry> {
+        self.core.retry.as_ref()
+    }
+
+    /// The monitor it records in.
+    #[must_use]
+    pub fn monitor(&self) -> Option<&Monitor> {
+        self.core.monitor.as_ref()
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+}
+
+/// Draws the order: `github: total timeout 10.0 s > retry > circuit breaker > attempt timeout 2.0 s > operation`.
+impl fmt::Display for Pipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.core.name)?;
+        explain::draw(&self.core, f)
+    }
+}
+
+impl fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pipeline").field(&format_args!("{self}")).finish()
+    }
+}

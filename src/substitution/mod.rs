@@ -2,4 +2,5 @@
 
 mod fallback;
 
-pub use fallback::*;
+pub use fallback::Fallback;
+pub(crate) use fallback::{Nothing, OrElse, Substitute, Substituted};

@@ -1,0 +1,73 @@
+//! What an operation runs in, poll by poll: the span it is traced under, and what a call inside it inherits from the call around it.
+//!
+//! Two layers of retries multiply: three layers of three retries are 64 attempts. So while an outer pipeline that retries runs an
+//! operation, a pipeline called inside that operation does not retry (unless its retry says
+//! [`even_when_nested`](crate::RetryConfig::even_when_nested)), and it inherits the outer deadline. It holds for calls made in the
+//! operation's own future; a task spawned there is on its own.
+
+use crate::time;
+use std::cell::Cell;
+use tokio::time::Instant;
+use tracing::Span;
+
+thread_local!(static CURRENT: Cell<Nesting> = const { Cell::new(Nesting::NONE) });
+
+/// What a call inherits from the call around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Nesting {
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) retries: bool,
+}
+
+impl Nesting {
+    const NONE: Self = Self { deadline: None, retries: false };
+
+    /// What the operation being polled on this thread, if any, runs under.
+    pub(crate) fn current() -> Self {
+        CURRENT.try_with(Cell::get).unwrap_or(Self::NONE)
+    }
+
+    /// The same, as an operation of a call made here will see it.
+    pub(crate) fn deeper(self, deadline: Option<Instant>, retries: bool) -> Self {
+        Self { deadline: time::earlier(self.deadline, deadline), retries: self.retries || retries }
+    }
+}
+
+/// What one call's operation runs in.
+#[derive(Debug)]
+pub(crate) struct Surroundings {
+    nesting: Nesting,
+    span: Option<Box<Span>>,
+    /// True while the operation's own code runs, and so for ever if that code panics. What is dropped afterwards reads it.
+    running: bool,
+}
+
+impl Surroundings {
+    pub(crate) fn new(nesting: Nesting, span: Option<Span>) -> Self {
+        Self { nesting, span: span.map(Box::new), running: false }
+    }
+
+    /// Whether the operation's own code panicked.
+    pub(crate) fn panicked(&self) -> bool {
+        self.running
+    }
+
+    /// Runs the operation's own code.
+    pub(crate) fn run<T>(&mut self, code: impl FnOnce() -> T) -> T {
+        struct Restore(Nesting);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                let _ = CURRENT.try_with(|current| current.set(self.0));
+            }
+        }
+        self.running = true;
+        let _restore = (self.nesting != Nesting::NONE)
+            .then(|| Restore(CURRENT.try_with(|current| current.replace(self.nesting)).unwrap_or(Nesting::NONE)));
+        let done = match &self.span {
+            None => code(),
+            Some(span) => span.in_scope(code),
+        };
+        self.running = false;
+        done
+    }
+}

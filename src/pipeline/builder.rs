@@ -1,0 +1,253 @@
+//! From settings to a pipeline: every fault reported at once, and the doubtful combinations named.
+
+use super::typed::TypedBuilder;
+use super::{Core, Pipeline, explain};
+use crate::admission::{Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerConfig, Gate, RateLimiter, RateLimiterConfig};
+use crate::classify::Judges;
+use crate::execution::{Retry, RetryConfig};
+use crate::fault::{ConfigError, Fault};
+use crate::observation::{Emitter, Monitor, Observer};
+use crate::outcome::{Seconds, Verdict};
+use crate::substitution::Fallback;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A policy as the builder takes it: settings for a new one, or a live one to share with others.
+///
+/// ```
+/// # fn main() -> Result<(), steadfast::ConfigError> {
+/// use steadfast::{Bulkhead, Pipeline};
+///
+/// let connections = Bulkhead::new(20).build()?;
+/// let reads = Pipeline::builder("reads").bulkhead(connections.clone()).build()?;
+/// let writes = Pipeline::builder("writes").bulkhead(connections).build()?; // the same 20 places
+/// # let _ = (reads, writes); Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub enum PolicyOf<Config, Live> {
+    /// Settings, of which the pipeline builds a policy of its own.
+    New(Config),
+    /// A live policy, whose state others share.
+    Shared(Live),
+}
+
+macro_rules! policy_of {
+    ($($config:ident => $live:ident),* $(,)?) => {$(
+        impl From<$config> for PolicyOf<$config, $live> {
+            fn from(config: $config) -> Self {
+                Self::New(config)
+            }
+        }
+
+        impl From<$live> for PolicyOf<$config, $live> {
+            fn from(live: $live) -> Self {
+                Self::Shared(live)
+            }
+        }
+
+        impl PolicyOf<$config, $live> {
+            fn build(self, field: &str, faults: &mut Vec<Fault>) -> Option<$live> {
+                match self {
+                    Self::Shared(live) => Some(live),
+                    Self::New(config) => match config.build() {
+                        Ok(live) => Some(live),
+                        Err(error) => {
+                            faults.extend(error.faults().iter().cloned().map(|fault| fault.under(field)));
+                            None
+                        }
+                    },
+                }
+            }
+        }
+    )*};
+}
+
+policy_of! {
+    RetryConfig => Retry,
+    CircuitBreakerConfig => CircuitBreaker,
+    RateLimiterConfig => RateLimiter,
+    BulkheadConfig => Bulkhead,
+}
+
+/// Settings of a pipeline to be. The order of the calls does not matter; of two calls of one method the later counts.
+#[must_use = "a builder does nothing until `build`"]
+pub struct PipelineBuilder {
+    name: String,
+    total_timeout: Option<Duration>,
+    attempt_timeout: Option<Duration>,
+    retry: Option<PolicyOf<RetryConfig, Retry>>,
+    breaker: Option<PolicyOf<CircuitBreakerConfig, CircuitBreaker>>,
+    limiter: Option<PolicyOf<RateLimiterConfig, RateLimiter>>,
+    bulkhead: Option<PolicyOf<BulkheadConfig, Bulkhead>>,
+    gates: Vec<Arc<dyn Gate>>,
+    judges: Judges,
+    monitor: Option<Monitor>,
+    observers: Vec<Arc<dyn Observer>>,
+    spans: bool,
+}
+
+impl PipelineBuilder {
+    pub(super) fn new(name: String) -> Self {
+        Self {
+            name,
+            total_timeout: None,
+            attempt_timeout: None,
+            retry: None,
+            breaker: None,
+            limiter: None,
+            bulkhead: None,
+            gates: Vec::new(),
+            judges: Judges::default(),
+            monitor: None,
+            observers: Vec::new(),
+            spans: false,
+        }
+    }
+
+    /// How long a call may take in all: every attempt, pause and queue. A zero leaves only what is ready at once, [`Duration::MAX`]
+    /// means no limit. A call past it fails with [`DeadlineExceeded`](crate::RejectedKind::DeadlineExceeded). **Default**: no limit.
+    pub fn total_timeout(mut self, limit: Duration) -> Self {
+        self.total_timeout = Some(limit);
+        self
+    }
+
+    /// How long one attempt of the operation may take, not counting queues. An attempt past it is dropped, counts as a failure, and
+    /// may be retried; the last one fails with [`Timeout`](crate::RejectedKind::Timeout). **Default**: no limit.
+    pub fn attempt_timeout(mut self, limit: Duration) -> Self {
+        self.attempt_timeout = Some(limit);
+        self
+    }
+
+    /// Tries again after transient failures. **Default**: one attempt.
+    pub fn retry(mut self, retry: impl Into<PolicyOf<RetryConfig, Retry>>) -> Self {
+        self.retry = Some(retry.into());
+        self
+    }
+
+    /// Stops calling a dependency that fails. **Default**: none.
+    pub fn circuit_breaker(mut self, breaker: impl Into<PolicyOf<CircuitBreakerConfig, CircuitBreaker>>) -> Self {
+        self.breaker = Some(breaker.into());
+        self
+    }
+
+    /// Keeps attempts under a rate. **Default**: no limit.
+    pub fn rate_limit(mut self, limiter: impl Into<PolicyOf<RateLimiterConfig, RateLimiter>>) -> Self {
+        self.limiter = Some(limiter.into());
+        self
+    }
+
+    /// Keeps attempts under a number at once. **Default**: no limit.
+    pub fn bulkhead(mut self, bulkhead: impl Into<PolicyOf<BulkheadConfig, Bulkhead>>) -> Self {
+        self.bulkhead = Some(bulkhead.into());
+        self
+    }
+
+    /// Adds a gate of your own, asked after those added before it. **Default**: none.
+    pub fn gate(mut self, gate: impl Gate) -> Self {
+        self.gates.push(Arc::new(gate));
+        self
+    }
+
+    /// Judges errors of type `E`; one judge per type, and the later of two for one type counts. `Display` lets a rejection quote the
+    /// last error. **Default**: every error is transient, except that an inner pipeline's rejections ([`Pipeline::around`]) are known.
+    pub fn classify<E: fmt::Display + 'static>(mut self, judge: impl Fn(&E) -> Verdict + Send + Sync + 'static) -> Self {
+        self.judges.add(judge);
+        self
+    }
+
+    /// Records calls and attempts, for [`Pipeline::stats`]. Pipelines that share a monitor report in one table. **Default**: none; on
+    /// in the presets.
+    pub fn monitor(mut self, monitor: impl Into<Monitor>) -> Self {
+        self.monitor = Some(monitor.into());
+        self
+    }
+
+    /// Tells `observer` everything that happens; see [`Observer`]. **Default**: none.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observers.push(Arc::new(observer));
+        self
+    }
+
+    /// Opens a `tracing` span `steadfast.call` around each call. Events are traced without it too. **Default**: no spans.
+    pub fn spans(mut self) -> Self {
+        self.spans = true;
+        self
+    }
+
+    /// Answers failed calls, which fixes the type of value and error: see [`TypedPipeline`](crate::TypedPipeline). **Default**: none.
+    pub fn fallback<T: 'static, E: 'static>(self, fallback: Fallback<T, E>) -> TypedBuilder<T, E> {
+        TypedBuilder::new(self, fallback)
+    }
+
+    /// Builds the pipeline.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every fault at once, each with its field, its value, and the fix.
+    pub fn build(self) -> Result<Pipeline, ConfigError> {
+        let mut faults = Vec::new();
+        if self.name.is_empty() {
+            faults.push(Fault::new("name", "is empty, and errors and statistics need it; name the dependency, `\"github\"`"));
+        }
+        let retry = self.retry.and_then(|policy| policy.build("retry", &mut faults));
+        let breaker = self.breaker.and_then(|policy| policy.build("circuit_breaker", &mut faults));
+        let limiter = self.limiter.and_then(|policy| policy.build("rate_limit", &mut faults));
+        let bulkhead = self.bulkhead.and_then(|policy| policy.build("bulkhead", &mut faults));
+        if let (Some(attempt), Some(total)) = (self.attempt_timeout, self.total_timeout) {
+            if attempt > total && attempt != Duration::MAX {
+                let (attempt, total) = (Seconds(attempt), Seconds(total));
+                let problem = format!(
+                    "{attempt} is longer than total_timeout ({total}), so it could never fire; lower it below {total} or raise total_timeout"
+                );
+                faults.push(Fault::new("attempt_timeout", problem));
+            }
+        }
+        ConfigError::check(format!("pipeline `{}`", self.name), faults)?;
+
+        let name: Arc<str> = self.name.into();
+        let recorder = self.monitor.as_ref().map(|monitor| monitor.recorder(&name));
+        let reads_end = recorder.is_some() || breaker.as_ref().is_some_and(CircuitBreaker::needs_end_time);
+        let emitter = Emitter::new(Arc::clone(&name), self.observers);
+        if let Some(breaker) = &breaker {
+            emitter.watch(breaker);
+        }
+        let mut core = Core {
+            name,
+            total_timeout: self.total_timeout.filter(|limit| *limit != Duration::MAX),
+            attempt_timeout: self.attempt_timeout.filter(|limit| *limit != Duration::MAX),
+            retry,
+            breaker,
+            limiter,
+            bulkhead,
+            gates: self.gates,
+            judges: self.judges,
+            monitor: self.monitor,
+            recorder,
+            emitter,
+            reads_end,
+            spans: self.spans,
+            warnings: Vec::new(),
+        };
+        core.warnings = explain::warnings(&core);
+        Ok(Pipeline { core: Arc::new(core) })
+    }
+}
+
+impl fmt::Debug for PipelineBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PipelineBuilder")
+            .field("name", &self.name)
+            .field("total_timeout", &self.total_timeout)
+            .field("attempt_timeout", &self.attempt_timeout)
+            .field("retry", &self.retry)
+            .field("circuit_breaker", &self.breaker)
+            .field("rate_limit", &self.limiter)
+            .field("bulkhead", &self.bulkhead)
+            .field("gates", &self.gates.len())
+            .field("judges", &self.judges)
+            .field("monitor", &self.monitor.is_some())
+            .field("observers", &self.observers.len())
+            .field("spans", &self.spans)
+            .finish()
+    }
+}

@@ -1,0 +1,183 @@
+//! What a pipeline's settings amount to: its order drawn, what one call can cost, and the combinations that are hardly meant.
+
+use super::Core;
+use crate::outcome::Seconds;
+use std::fmt;
+use std::time::Duration;
+
+/// The order of the policies that are there, outermost first.
+pub(super) fn draw(core: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut step = |name: &str, there: bool| if there { write!(f, "{name} > ") } else { Ok(()) };
+    step("monitor", core.recorder.is_some())?;
+    if let Some(limit) = core.total_timeout {
+        step(&format!("total timeout {}", Seconds(limit)), true)?;
+    }
+    step("retry", core.retry.is_some())?;
+    // Where gates can refuse or queue, the breaker is asked twice: a look before them, the permit after.
+    let gates = core.limiter.is_some() || core.bulkhead.is_some() || !core.gates.is_empty();
+    step("circuit breaker (look)", core.breaker.is_some() && gates)?;
+    step("rate limit", core.limiter.is_some())?;
+    step("bulkhead", core.bulkhead.is_some())?;
+    core.gates.iter().try_for_each(|gate| step(gate.name(), true))?;
+    step(if gates { "circuit breaker (permit)" } else { "circuit breaker" }, core.breaker.is_some())?;
+    if let Some(limit) = core.attempt_timeout {
+        step(&format!("attempt timeout {}", Seconds(limit)), true)?;
+    }
+    f.write_str("operation")
+}
+
+/// What one call can cost; made by [`Pipeline::explain`](crate::Pipeline::explain), and printed for people.
+///
+/// ```
+/// # fn main() -> Result<(), steadfast::ConfigError> {
+/// use steadfast::Pipeline;
+/// let explanation = Pipeline::http("github").build()?.explain();
+/// assert_eq!(explanation.attempts(), 4);
+/// assert_eq!(explanation.worst_case(), Some(std::time::Duration::from_secs(10)));
+/// println!("{explanation}");
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explanation {
+    order: String,
+    retries: u32,
+    worst_case: Option<Duration>,
+    load: f64,
+}
+
+impl Explanation {
+    pub(super) fn of(core: &Core) -> Self {
+        struct Order<'a>(&'a Core);
+        impl fmt::Display for Order<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                draw(self.0, f)
+            }
+        }
+        let retries = core.retry.as_ref().map_or(0, |retry| retry.max_attempts().saturating_sub(1));
+        let share = core.retry.as_ref().map_or(0.0, |retry| retry.budget().map_or(f64::from(retries), |budget| budget.share()));
+        Self {
+            order: Order(core).to_string(),
+            retries,
+            worst_case: worst_case(core, retries),
+            load: 1.0 + share.min(f64::from(retries)),
+        }
+    }
+
+    /// The most attempts one call makes: the first one and its retries.
+    #[must_use]
+    pub const fn attempts(&self) -> u32 {
+        self.retries.saturating_add(1)
+    }
+
+    /// The longest a caller can wait: the total timeout, or else every attempt to its limit and every pause at its longest. `None`:
+    /// there is no limit.
+    #[must_use]
+    pub const fn worst_case(&self) -> Option<Duration> {
+        self.worst_case
+    }
+
+    /// How many attempts per call the dependency sees at most in the long run, when every one of them fails: the retry budget keeps it
+    /// well under [`attempts`](Self::attempts).
+    #[must_use]
+    pub const fn load(&self) -> f64 {
+        self.load
+    }
+}
+
+fn worst_case(core: &Core, retries: u32) -> Option<Duration> {
+    let attempts = || {
+        let limit = core.attempt_timeout?;
+        let queued = core.bulkhead.is_some() || core.limiter.is_some() || !core.gates.is_empty();
+        if queued {
+            return None; // gates may keep an attempt waiting for as long as the deadline lets them
+        }
+        let pauses = match &core.retry {
+            Some(retry) => retry.longest_pauses()?,
+            None => Duration::ZERO,
+        };
+        limit.checked_mul(retries.checked_add(1)?)?.checked_add(pauses)
+    };
+    match (core.total_timeout, attempts()) {
+        (Some(total), Some(attempts)) => Some(total.min(attempts)),
+        (total, attempts) => total.or(attempts),
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "order:      {}", self.order)?;
+        let plural = if self.retries == 1 { "retry" } else { "retries" };
+        writeln!(f, "attempts:   at most {} (1 + {} {plural})", self.attempts(), self.retries)?;
+        match self.worst_case {
+            Some(limit) => writeln!(f, "worst case: {}", Seconds(limit))?,
+            None => writeln!(f, "worst case: no limit; set total_timeout")?,
+        }
+        write!(f, "load:       at most {:.2} attempts per call in the long run", self.load)
+    }
+}
+
+/// A combination of settings that works, but hardly as meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    field: &'static str,
+    text: String,
+}
+
+impl Warning {
+    /// The setting to look at.
+    #[must_use]
+    pub const fn field(&self) -> &str {
+        self.field
+    }
+
+    /// What will happen, and what to do about it.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.text)
+    }
+}
+
+pub(super) fn warnings(core: &Core) -> Vec<Warning> {
+    let mut found = Vec::new();
+    let mut warn = |field, text: String| found.push(Warning { field, text });
+    let timeless = core.total_timeout.is_none() && core.attempt_timeout.is_none();
+    for (field, limit) in [("total_timeout", core.total_timeout), ("attempt_timeout", core.attempt_timeout)] {
+        if limit == Some(Duration::ZERO) {
+            warn(field, "0 s fails every operation that is not ready at its first poll; leave it out for no limit".into());
+        }
+    }
+    if let Some(retry) = &core.retry {
+        if timeless {
+            warn("retry", "an attempt that hangs is never retried, for it never ends; set attempt_timeout".into());
+        }
+        if core.total_timeout.is_none() {
+            warn("retry", "nothing limits the attempts and pauses of a call together; set total_timeout".into());
+        }
+        if retry.budget().is_none() {
+            let attempts = retry.max_attempts();
+            warn("retry.budget", format!("without one an outage is answered with {attempts} times the load; leave the default on"));
+        }
+        if let (Some(attempt), Some(total)) = (core.attempt_timeout, core.total_timeout) {
+            let fit = total.as_nanos().checked_div(attempt.as_nanos()).unwrap_or(u128::MAX);
+            if fit <= 1 && attempt < total {
+                let (attempt, total) = (Seconds(attempt), Seconds(total));
+                warn("attempt_timeout", format!("after one attempt of {attempt} hardly any of the {total} is left to retry in; lower it"));
+            }
+        }
+    }
+    if core.breaker.is_some() && timeless {
+        warn("circuit_breaker", "calls that hang never end, so they never count as failures; set attempt_timeout".into());
+    }
+    if let (Some(bulkhead), None) = (&core.bulkhead, core.total_timeout) {
+        if bulkhead.config().waits_for_ever() {
+            warn("bulkhead.queue", "a call may wait in the queue for ever; set bulkhead.max_wait or total_timeout".into());
+        }
+    }
+    found
+}

@@ -1,0 +1,186 @@
+//! The options of one call, said before the call: key, priority, cost, deadline, judge.
+
+use super::{Core, Pipeline, run};
+use crate::call::{Attempt, Priority};
+use crate::classify::{ByErrorType, ByResult, Judge};
+use crate::outcome::{Error, Verdict};
+use crate::substitution::{Nothing, OrElse, Substitute};
+use crate::time;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What one call asks for beyond the pipeline's own settings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options<'a> {
+    pub(crate) key: Option<&'a str>,
+    pub(crate) priority: Priority,
+    pub(crate) cost: u32,
+    deadline: Option<Instant>,
+    within: Option<Duration>,
+}
+
+impl Options<'_> {
+    pub(crate) const NONE: Self = Self { key: None, priority: Priority::Normal, cost: 1, deadline: None, within: None };
+
+    pub(crate) fn deadline_at(&self, started: Instant) -> Option<Instant> {
+        time::earlier(self.deadline, self.within.and_then(|wait| time::after(started, wait)))
+    }
+}
+
+/// One call with options of its own; made by the methods of the same names on [`Pipeline`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use steadfast::{Pipeline, Priority};
+/// use std::time::Duration;
+///
+/// let api = Pipeline::builder("api").build()?;
+/// let tenant = "acme";
+/// let quote = api
+///     .key(tenant)
+///     .priority(Priority::High)
+///     .cost(3)
+///     .within(Duration::from_secs(1))
+///     .call(|| async { Ok::<_, std::io::Error>(42) })
+///     .await?;
+/// # assert_eq!(quote, 42); Ok(()) }
+/// ```
+#[must_use = "options do nothing until `call`"]
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a, J = ByErrorType> {
+    pipeline: &'a Pipeline,
+    options: Options<'a>,
+    judge: J,
+}
+
+impl<'a> Request<'a> {
+    pub(super) const fn new(pipeline: &'a Pipeline) -> Self {
+        Self { pipeline, options: Options::NONE, judge: ByErrorType }
+    }
+}
+
+impl<'a, J> Request<'a, J> {
+    /// On whose behalf the call is made: a tenant, a user. Gates of your own see it; it is never logged unless asked.
+    pub const fn key(mut self, key: &'a str) -> Self {
+        self.options.key = Some(key);
+        self
+    }
+
+    /// How much the call matters where others wait beside it. **Default**: [`Priority::Normal`].
+    pub const fn priority(mut self, priority: Priority) -> Self {
+        self.options.priority = priority;
+        self
+    }
+
+    /// How many units of the rate limit each attempt takes. **Default**: 1; 0 takes none.
+    pub const fn cost(mut self, cost: u32) -> Self {
+        self.options.cost = cost;
+        self
+    }
+
+    /// When the call must have ended, if that is before its total timeout.
+    pub const fn deadline(mut self, deadline: Instant) -> Self {
+        self.options.deadline = Some(deadline);
+        self
+    }
+
+    /// How long the call may take, counted from its first poll, if that is less than its total timeout.
+    pub const fn within(mut self, wait: Duration) -> Self {
+        self.options.within = Some(wait);
+        self
+    }
+
+    /// Judges this call by its whole result; the pipeline's own judges are not asked.
+    pub fn classify<T, E, C: Fn(&Result<T, E>) -> Verdict>(self, judge: C) -> Request<'a, ByResult<C>> {
+        Request { pipeline: self.pipeline, options: self.options, judge: ByResult(judge) }
+    }
+
+    /// See [`Pipeline::call`].
+    ///
+    /// # Errors
+    /// As [`Pipeline::call`].
+    pub async fn call<T, E, F, Fut>(self, operation: F) -> Result<T, Error<E>>
+    where
+        E: 'static,
+        J: Judge<T, E>,
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        self.substituted(Nothing, move |_| operation()).await
+    }
+
+    /// See [`Pipeline::call_with`].
+    ///
+    /// # Errors
+    /// As [`Pipeline::call`].
+    pub async fn call_with<T, E, F, Fut>(self, operation: F) -> Result<T, Error<E>>
+    where
+        E: 'static,
+        J: Judge<T, E>,
+        F: Fn(Attempt) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        self.substituted(Nothing, operation).await
+    }
+
+    /// See [`Pipeline::call_or_else`].
+    ///
+    /// # Errors
+    /// Whatever the fallback fails with.
+    pub async fn call_or_else<T, E, F, Fut, G, Later>(self, operation: F, fallback: G) -> Result<T, Error<E>>
+    where
+        E: 'static,
+        J: Judge<T, E>,
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        G: FnOnce(Error<E>) -> Later,
+        Later: Future<Output = Result<T, Error<E>>>,
+    {
+        self.substituted(OrElse(fallback), move |_| operation()).await
+    }
+
+    async fn substituted<T, E, F, Fut>(self, substitute: impl Substitute<T, E>, operation: F) -> Result<T, Error<E>>
+    where
+        E: 'static,
+        J: Judge<T, E>,
+        F: Fn(Attempt) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        run(self.pipeline.core(), &self.options, self.judge, Error::Inner, substitute, operation).await
+    }
+}
+
+/// A pipeline around another: made by [`Pipeline::around`].
+#[must_use = "nothing runs until `call`"]
+#[derive(Clone, Copy, Debug)]
+pub struct Nested<'a> {
+    pub(super) outer: &'a Pipeline,
+    pub(super) inner: &'a Pipeline,
+}
+
+impl Nested<'_> {
+    /// Runs `operation` under the inner pipeline, and that under the outer one.
+    ///
+    /// # Errors
+    /// As [`Pipeline::call`], with the rejections of both.
+    pub async fn call<T, E, F, Fut>(self, operation: F) -> Result<T, Error<E>>
+    where
+        E: 'static,
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let inner = self.inner.core();
+        let operation = &operation;
+        let attempt = |_| inner_call(inner, operation);
+        run(self.outer.core(), &Options::NONE, ByErrorType, std::convert::identity, Nothing, attempt).await
+    }
+}
+
+async fn inner_call<T, E, F, Fut>(core: &Core, operation: &F) -> Result<T, Error<E>>
+where
+    E: 'static,
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+{
+    run(core, &Options::NONE, ByErrorType, Error::Inner, Nothing, |_| operation()).await
+}

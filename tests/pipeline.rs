@@ -1,0 +1,343 @@
+//! The pipeline as a caller meets it: shapes of code that must work, order, explanations, configuration errors.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use steadfast::{
+    Bulkhead, CircuitBreaker, Error, Pipeline, Priority, RateLimiter, Rejected, RejectedKind, Retry, Verdict,
+};
+use tokio::task::yield_now;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn everything() -> Pipeline {
+    Pipeline::builder("all")
+        .total_timeout(10_000 * MS)
+        .retry(Retry::constant(3, MS))
+        .circuit_breaker(CircuitBreaker::failure_rate(0.9))
+        .rate_limit(RateLimiter::per_second(1_000_000))
+        .bulkhead(Bulkhead::new(50).queue(100))
+        .attempt_timeout(2_000 * MS)
+        .monitor(steadfast::Monitor::new())
+        .build()
+        .unwrap()
+}
+
+// ------------------------------------------------------------------ shapes of code
+
+struct Client {
+    pipeline: Pipeline,
+    name: String,
+}
+
+impl Client {
+    async fn borrowed<'a>(&'a self, extra: &'a str) -> Result<(&'a str, usize), Error<String>> {
+        self.pipeline
+            .call(|| async {
+                yield_now().await;
+                Ok((self.name.as_str(), extra.len()))
+            })
+            .await
+    }
+
+    async fn async_closure(&self, extra: &str) -> Result<usize, Error<String>> {
+        self.pipeline
+            .call(async || {
+                yield_now().await;
+                Ok(self.name.len() + extra.len())
+            })
+            .await
+    }
+}
+
+trait Store {
+    fn pipeline(&self) -> Pipeline;
+    #[expect(async_fn_in_trait, reason = "the shape under test")]
+    async fn load(&self, key: &str) -> Result<u32, String>;
+    #[expect(async_fn_in_trait, reason = "the shape under test")]
+    async fn load_safely(&self, key: &str) -> Result<u32, Error<String>> {
+        self.pipeline().call(|| self.load(key)).await
+    }
+}
+
+struct Memory(Pipeline);
+
+impl Store for Memory {
+    fn pipeline(&self) -> Pipeline {
+        self.0.clone()
+    }
+    async fn load(&self, key: &str) -> Result<u32, String> {
+        yield_now().await;
+        Ok(key.len() as u32)
+    }
+}
+
+fn generic_spawn<F, Fut, T, E>(pipeline: Pipeline, operation: F) -> tokio::task::JoinHandle<Result<T, Error<E>>>
+where
+    F: Fn() -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<T, E>> + Send + 'static,
+    T: Send + 'static,
+    E: Send + Sync + 'static,
+{
+    tokio::spawn(async move { pipeline.call(operation).await })
+}
+
+fn boxed<'a, F, Fut, T, E>(pipeline: &'a Pipeline, operation: F) -> std::pin::Pin<Box<dyn Future<Output = Result<T, Error<E>>> + Send + 'a>>
+where
+    F: Fn() -> Fut + Send + Sync + 'a,
+    Fut: Future<Output = Result<T, E>> + Send + 'a,
+    T: Send + 'a,
+    E: Send + Sync + 'static,
+{
+    Box::pin(async move { pipeline.call(operation).await })
+}
+
+fn returned(pipeline: &Pipeline, text: &str) -> impl Future<Output = Result<usize, Error<String>>> + Send {
+    pipeline.call(async || {
+        yield_now().await;
+        Ok(text.len())
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn works_in_spawned_tasks_with_borrowed_locals() {
+    let pipeline = everything();
+    let task = tokio::spawn(async move {
+        let local = String::from("abc");
+        let borrowed = pipeline
+            .call(|| async {
+                yield_now().await;
+                Ok::<_, String>(local.as_str())
+            })
+            .await;
+        borrowed.map(str::len)
+    });
+    assert_eq!(task.await.unwrap(), Ok(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn works_in_methods_that_return_borrows_and_in_trait_default_bodies() {
+    let client = Client { pipeline: everything(), name: "n".into() };
+    let task = tokio::spawn(async move {
+        let extra = String::from("ex");
+        assert_eq!(client.async_closure(&extra).await, Ok(3));
+        client.borrowed(&extra).await.map(|(name, length)| (name.to_owned(), length))
+    });
+    assert_eq!(task.await.unwrap(), Ok(("n".to_owned(), 2)));
+    assert_eq!(Memory(everything()).load_safely("abc").await, Ok(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn works_in_code_generic_over_the_operation() {
+    let pipeline = everything();
+    assert_eq!(generic_spawn(pipeline.clone(), || async { Ok::<_, String>(1) }).await.unwrap(), Ok(1));
+    assert_eq!(boxed(&pipeline, || async { Ok::<_, String>(2) }).await, Ok(2));
+    assert_eq!(returned(&pipeline, "abc").await, Ok(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn h128_works_on_a_local_set_with_rc() {
+    let pipeline = everything();
+    let local = tokio::task::LocalSet::new();
+    let answer = local
+        .run_until(async move {
+            let count = Rc::new(Cell::new(0));
+            tokio::task::spawn_local(async move {
+                pipeline
+                    .call(|| {
+                        let count = Rc::clone(&count);
+                        async move {
+                            yield_now().await;
+                            count.set(count.get() + 1);
+                            if count.get() < 3 { Err("not yet".to_owned()) } else { Ok(count.get()) }
+                        }
+                    })
+                    .await
+            })
+            .await
+            .unwrap()
+        })
+        .await;
+    assert_eq!(answer, Ok(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn foreign_error_types_need_only_from_rejected() {
+    let pipeline = Pipeline::builder("slow").attempt_timeout(MS).build().unwrap();
+    async fn hang() -> Result<(), anyhow::Error> {
+        std::future::pending().await
+    }
+    let error: anyhow::Error = pipeline.call(hang).await.unwrap_err().flatten();
+    assert_eq!(error.downcast_ref::<Rejected>().unwrap().kind(), RejectedKind::Timeout);
+    let boxed: Box<dyn std::error::Error + Send + Sync> = pipeline
+        .call(|| async {
+            std::future::pending::<()>().await;
+            Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+        })
+        .await
+        .unwrap_err()
+        .flatten();
+    assert_eq!(boxed.to_string(), "slow: gave up after 1 ms (attempt timeout), 1 attempt");
+}
+
+// ------------------------------------------------------------------ options of one call
+
+#[tokio::test(start_paused = true)]
+async fn options_come_first_and_compose() {
+    let pipeline = everything();
+    let seen = AtomicU32::new(0);
+    let answer = pipeline
+        .key("tenant")
+        .priority(Priority::High)
+        .cost(2)
+        .within(100 * MS)
+        .classify(|r: &Result<u32, String>| if matches!(r, Ok(1)) { Verdict::transient() } else { Verdict::Success })
+        .call_with(|attempt| {
+            seen.fetch_add(1, Ordering::Relaxed);
+            assert!(attempt.remaining().unwrap() <= 100 * MS);
+            async move { Ok::<_, String>(attempt.number()) }
+        })
+        .await;
+    assert_eq!((answer, seen.load(Ordering::Relaxed)), (Ok(2), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_judged_a_failure_is_returned_when_attempts_run_out() {
+    let pipeline = Pipeline::builder("p").retry(Retry::constant(2, Duration::ZERO)).build().unwrap();
+    let calls = AtomicU32::new(0);
+    let answer = pipeline
+        .classify(|_: &Result<u32, String>| Verdict::transient())
+        .call(|| async { Ok(calls.fetch_add(1, Ordering::Relaxed)) })
+        .await;
+    assert_eq!(answer, Ok(2));
+}
+
+// ------------------------------------------------------------------ order, explanation, warnings
+
+#[test]
+fn the_order_is_drawn_and_does_not_depend_on_the_builder() {
+    let forwards = Pipeline::builder("api")
+        .total_timeout(10_000 * MS)
+        .retry(Retry::exponential(3, 100 * MS))
+        .circuit_breaker(CircuitBreaker::failure_rate(0.5))
+        .rate_limit(RateLimiter::per_second(100))
+        .bulkhead(Bulkhead::new(50))
+        .attempt_timeout(2_000 * MS)
+        .build()
+        .unwrap();
+    let backwards = Pipeline::builder("api")
+        .attempt_timeout(2_000 * MS)
+        .bulkhead(Bulkhead::new(50))
+        .rate_limit(RateLimiter::per_second(100))
+        .circuit_breaker(CircuitBreaker::failure_rate(0.5))
+        .retry(Retry::exponential(3, 100 * MS))
+        .total_timeout(10_000 * MS)
+        .build()
+        .unwrap();
+    assert_eq!(forwards.to_string(), backwards.to_string());
+    assert_eq!(
+        forwards.to_string(),
+        "api: total timeout 10.0 s > retry > circuit breaker (look) > rate limit > bulkhead > circuit breaker (permit) > \
+         attempt timeout 2.0 s > operation"
+    );
+}
+
+#[test]
+fn explain_tells_attempts_worst_case_and_load() {
+    let bounded = Pipeline::builder("p").retry(Retry::constant(2, 100 * MS)).attempt_timeout(1_000 * MS).build().unwrap().explain();
+    assert_eq!((bounded.attempts(), bounded.worst_case()), (3, Some(3_200 * MS)));
+    assert!((bounded.load() - 1.1).abs() < 1e-9, "{}", bounded.load());
+    let endless = Pipeline::builder("p").retry(Retry::constant(2, 100 * MS).without_budget()).build().unwrap().explain();
+    assert_eq!((endless.worst_case(), endless.load()), (None, 3.0));
+}
+
+#[test]
+fn doubtful_combinations_are_named() {
+    let fields = |builder: steadfast::PipelineBuilder| -> Vec<String> {
+        builder.build().unwrap().warnings().iter().map(|warning| warning.field().to_owned()).collect()
+    };
+    assert_eq!(fields(Pipeline::builder("p").retry(Retry::constant(1, MS).without_budget())), ["retry", "retry", "retry.budget"]);
+    assert_eq!(fields(Pipeline::builder("p").circuit_breaker(CircuitBreaker::failure_rate(0.5))), ["circuit_breaker"]);
+    assert_eq!(fields(Pipeline::builder("p").bulkhead(Bulkhead::new(1).queue(9))), ["bulkhead.queue"]);
+    for preset in [Pipeline::http("p"), Pipeline::database("p"), Pipeline::interactive("p"), Pipeline::background("p")] {
+        assert!(fields(preset).is_empty());
+    }
+}
+
+// ------------------------------------------------------------------ configuration errors
+
+#[test]
+fn build_reports_all_faults_at_once() {
+    let error = Pipeline::builder("quotes")
+        .circuit_breaker(CircuitBreaker::failure_rate(50.0))
+        .attempt_timeout(12_000 * MS)
+        .total_timeout(10_000 * MS)
+        .build()
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "pipeline `quotes` cannot be built, 2 problems:\n  \
+         circuit_breaker.failure_rate: 50 is not a fraction between 0 and 1; for 50 % write 0.5\n  \
+         attempt_timeout: 12.0 s is longer than total_timeout (10.0 s), so it could never fire; lower it below 10.0 s or raise total_timeout"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn h28_duration_max_everywhere_means_never() {
+    let pipeline = Pipeline::builder("never")
+        .total_timeout(Duration::MAX)
+        .attempt_timeout(Duration::MAX)
+        .retry(Retry::exponential(3, Duration::MAX).max_delay(Duration::MAX).hint_ceiling(Duration::MAX))
+        .circuit_breaker(CircuitBreaker::failure_rate(0.5).window(Duration::MAX).open_for(Duration::MAX).max_open(Duration::MAX).min_calls(2))
+        .bulkhead(Bulkhead::new(usize::MAX).queue(usize::MAX).max_wait(Duration::MAX))
+        .build();
+    let Ok(pipeline) = pipeline else { panic!("{}", pipeline.unwrap_err()) };
+    for _ in 0..100 {
+        tokio::time::advance(Duration::from_secs(60 * 60 * 24 * 365)).await;
+        let _ = pipeline.within(Duration::from_secs(1)).call(|| async { Err::<(), _>("down".to_owned()) }).await;
+    }
+}
+
+// ------------------------------------------------------------------ sharing
+
+#[tokio::test(start_paused = true)]
+async fn one_hundred_clones_share_one_state() {
+    let pipeline =
+        Pipeline::builder("p").circuit_breaker(CircuitBreaker::consecutive_failures(100)).bulkhead(Bulkhead::new(100)).build().unwrap();
+    for _ in 0..100 {
+        let _ = pipeline.clone().call(|| async { Err::<(), _>("down".to_owned()) }).await;
+    }
+    assert!(pipeline.call(|| async { Ok::<_, String>(()) }).await.unwrap_err().is_circuit_open());
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_callers_at_the_half_opening_get_three_probes() {
+    let pipeline = Pipeline::builder("p")
+        .circuit_breaker(CircuitBreaker::consecutive_failures(1).open_for(1_000 * MS).open_jitter(0.0).probes(3))
+        .build()
+        .unwrap();
+    let _ = pipeline.call(|| async { Err::<(), _>("down".to_owned()) }).await;
+    tokio::time::advance(1_000 * MS).await;
+    let ran = Arc::new(AtomicU32::new(0));
+    let callers: Vec<_> = (0..10_000)
+        .map(|_| {
+            let (pipeline, ran) = (pipeline.clone(), Arc::clone(&ran));
+            tokio::spawn(async move {
+                pipeline
+                    .call(|| async {
+                        ran.fetch_add(1, Ordering::Relaxed);
+                        tokio::time::sleep(10 * MS).await;
+                        Ok::<_, String>(())
+                    })
+                    .await
+            })
+        })
+        .collect();
+    let mut open = 0;
+    for caller in callers {
+        open += u32::from(caller.await.unwrap().is_err_and(|error| error.is_circuit_open()));
+    }
+    assert_eq!((ran.load(Ordering::Relaxed), open), (3, 9_997));
+}
