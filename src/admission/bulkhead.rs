@@ -1,1 +1,379 @@
-//! stub
+//! The bulkhead: so many calls at once, and no more.
+//!
+//! A slow dependency fills a program with calls that wait for it, until nothing is left for anything else. A bulkhead gives each
+//! dependency its own compartment: beyond `limit` calls at once, the next one waits in a short queue or is refused.
+//!
+//! Not for quotas (so many *per second* is a [`RateLimiter`](crate::RateLimiter)), and a poor guess where the right limit is not known and changes.
+//!
+//! ```text
+//!   call ──▶ room? ──yes──▶ permit ──▶ runs ──▶ permit dropped: room again, the next in line is woken
+//!              │no
+//!              ▼
+//!        room in the queue? ──yes──▶ waits: by priority, first come first served, none starves
+//!              │no
+//!              ▼
+//!        BulkheadFull (a more important newcomer sends the newest of the least important away instead)
+//! ```
+//!
+//! ```
+//! use std::time::Duration;
+//! use steadfast::{Bulkhead, Call, RejectedKind};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let bulkhead = Bulkhead::new(1).queue(10).max_wait(Duration::from_millis(100)).build()?;
+//! let held = bulkhead.acquire(&Call::now()).await?;
+//!
+//! let refused = bulkhead.acquire(&Call::now()).await.unwrap_err(); // after 100 ms
+//! assert_eq!(refused.kind(), RejectedKind::BulkheadFull);
+//!
+//! drop(held);
+//! assert!(bulkhead.acquire(&Call::now()).await.is_ok());
+//! # Ok(()) }
+//! ```
+
+use super::gate::Entry;
+use super::wait_queue::{self, Door, Refusal, Request, Supply, Take, WaitQueue, Waiting};
+use crate::call::Call;
+use crate::fault::{ConfigError, Fault, check};
+use crate::outcome::{Rejected, RejectedKind};
+use crate::sync::Padded;
+use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+use crate::time;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What a [`Bulkhead`] is to be. Made by [`Bulkhead::new`].
+#[derive(Clone, Debug, PartialEq)]
+#[must_use = "a configuration does nothing until it is built or given to a pipeline"]
+pub struct BulkheadConfig {
+    limit: usize,
+    queue: usize,
+    max_wait: Duration,
+    ageing: Duration,
+}
+
+impl BulkheadConfig {
+    /// How many calls may wait for a place. When all wait and a more important one comes, the newest of the least important is refused in
+    /// its stead. **Default**: 0, refuse at once: a queue adds to the latency of every call behind it.
+    pub const fn queue(mut self, calls: usize) -> Self {
+        self.queue = calls;
+        self
+    }
+
+    /// How long a call may wait for a place; zero refuses at once. Refused `BulkheadFull` when it is over.
+    /// **Default**: `Duration::MAX`, as long as the call's deadline allows.
+    pub const fn max_wait(mut self, wait: Duration) -> Self {
+        self.max_wait = wait;
+        self
+    }
+
+    /// The head start of one [`Priority`](crate::Priority) over the next: a call that came this much later, and is one step more
+    /// important, stands beside it in line. Zero ignores priorities; `Duration::MAX` lets the important starve the others.
+    /// **Default**: 2 s, long against a call and short against a person's patience.
+    pub const fn ageing(mut self, step: Duration) -> Self {
+        self.ageing = step;
+        self
+    }
+
+    pub(crate) fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if self.limit == 0 {
+            let fix = "0 would refuse every call; give it at least 1, or drain a running bulkhead with resize(0)";
+            faults.push(Fault::new("limit", fix));
+        }
+        let most = u64::try_from(MOST_WAITERS).unwrap_or(u64::MAX);
+        check::at_most(&mut faults, "queue", u64::try_from(self.queue).unwrap_or(u64::MAX), most);
+        faults
+    }
+
+    /// Makes the bulkhead.
+    ///
+    /// # Errors
+    /// A limit of 0, or a queue of more than 1,000,000 calls.
+    pub fn build(self) -> Result<Bulkhead, ConfigError> {
+        ConfigError::check("bulkhead", self.faults())?;
+        let places = Places { word: Padded(AtomicIsize::new(places(self.limit) << 1)) };
+        let queue = WaitQueue::new(places, self.queue, self.ageing);
+        Ok(Bulkhead { shared: Arc::new(Shared { queue, limit: AtomicUsize::new(self.limit), config: self }) })
+    }
+}
+
+/// A longer queue is a mistake: nobody is served by a wait behind a million calls.
+const MOST_WAITERS: usize = 1_000_000;
+
+/// Lets so many calls run at once. Cheap to clone; clones share the places and the queue.
+#[derive(Clone)]
+pub struct Bulkhead {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue: WaitQueue<Places>,
+    limit: AtomicUsize,
+    config: BulkheadConfig,
+}
+
+impl Bulkhead {
+    /// At most `limit` calls at once, at least 1. Any limit up to `usize::MAX` costs the same.
+    #[expect(clippy::new_ret_no_self, reason = "the configuration comes first: every policy begins like this")]
+    pub const fn new(limit: usize) -> BulkheadConfig {
+        BulkheadConfig { limit, queue: 0, max_wait: Duration::MAX, ageing: wait_queue::AGEING }
+    }
+
+    /// Takes a place if there is one and nobody stands in line for it.
+    ///
+    /// # Errors
+    /// `BulkheadFull`.
+    pub fn try_acquire(&self) -> Result<BulkheadPermit<'_>, Rejected> {
+        let queue = &self.shared.queue;
+        match queue.supply().grab() {
+            Grab::Got => Ok(BulkheadPermit { bulkhead: self }),
+            // The rare case in which a clock is read here: to tell a waiter on its way from one that never comes.
+            Grab::Crowded if queue.try_take(Instant::now(), 1) == Take::Taken => Ok(BulkheadPermit { bulkhead: self }),
+            Grab::Crowded | Grab::Full => Err(full()),
+        }
+    }
+
+    /// Takes a place, waiting in the queue if need be.
+    ///
+    /// # Errors
+    /// `BulkheadFull` when the queue is full, `max_wait` is over or a more important call takes the place in the queue;
+    /// `DeadlineExceeded` when the call's deadline comes first; `NoRuntime` when a wait with an end is polled outside a tokio runtime.
+    ///
+    /// # Cancel safety
+    /// Dropped while it waits, it gives up its place in the queue and wakes the next; nothing is lost. Starting again means
+    /// standing at the end of the line.
+    pub async fn acquire(&self, call: &Call<'_>) -> Result<BulkheadPermit<'_>, Rejected> {
+        match self.enter(call) {
+            Entry::Granted(permit) => Ok(permit),
+            Entry::Refused(rejected) => Err(rejected),
+            Entry::Wait(waiter) => waiter.await,
+        }
+    }
+
+    /// The same for the pipeline: all that can be said at once is said at once.
+    pub(crate) fn enter<'a>(&'a self, call: &Call<'_>) -> Entry<BulkheadPermit<'a>, BulkheadWaiter<'a>> {
+        let Shared { queue, config, .. } = &*self.shared;
+        let grab = queue.supply().grab();
+        if matches!(grab, Grab::Got) {
+            return Entry::Granted(BulkheadPermit { bulkhead: self });
+        }
+        let (now, deadline) = (call.attempt.started, call.attempt.deadline);
+        if config.queue == 0 || config.max_wait.is_zero() {
+            return match grab {
+                Grab::Crowded if queue.try_take(now, 1) == Take::Taken => Entry::Granted(BulkheadPermit { bulkhead: self }),
+                _ => Entry::Refused(full()),
+            };
+        }
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return Entry::Refused(Rejected::new(RejectedKind::DeadlineExceeded));
+        }
+        let until = time::after(now, config.max_wait);
+        match queue.enter(Request { now, priority: call.priority, cost: 1, until, deadline }) {
+            Door::Taken => Entry::Granted(BulkheadPermit { bulkhead: self }),
+            Door::Refused(refusal) => Entry::Refused(rejected(refusal)),
+            Door::Wait(waiting) => Entry::Wait(BulkheadWaiter { bulkhead: self, waiting }),
+        }
+    }
+
+    /// Changes the limit while calls run. When it grows, as many waiters move up; when it shrinks, nobody is thrown out: new calls
+    /// wait until fewer than `limit` are left. 0 drains: what runs ends, nothing new begins until the next `resize`.
+    pub fn resize(&self, limit: usize) {
+        let Shared { queue, limit: current, .. } = &*self.shared;
+        let before = current.swap(limit, Ordering::AcqRel);
+        let more = places(limit) - places(before);
+        let crowded = queue.supply().add(more);
+        if crowded && more > 0 {
+            queue.stir();
+        }
+    }
+
+    /// How many calls may run at once.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.shared.limit.load(Ordering::Acquire)
+    }
+
+    /// How many permits are held; more than [`limit`](Self::limit) for a while after it shrank. A snapshot.
+    #[must_use]
+    pub fn in_use(&self) -> usize {
+        let free = self.shared.queue.supply().free();
+        usize::try_from(places(self.limit()).saturating_sub(free)).unwrap_or(0)
+    }
+
+    /// How many more calls could start now. A snapshot.
+    #[must_use]
+    pub fn available(&self) -> usize {
+        self.shared.queue.supply().slots()
+    }
+
+    /// How many calls stand in the queue. A snapshot.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.shared.queue.waiting()
+    }
+
+    /// What it runs with now.
+    pub fn config(&self) -> BulkheadConfig {
+        BulkheadConfig { limit: self.limit(), ..self.shared.config.clone() }
+    }
+}
+
+impl fmt::Debug for Bulkhead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bulkhead")
+            .field("limit", &self.limit())
+            .field("in_use", &self.in_use())
+            .field("waiting", &self.waiting())
+            .field("queue", &self.shared.config.queue)
+            .finish_non_exhaustive()
+    }
+}
+
+fn full() -> Rejected {
+    Rejected::new(RejectedKind::BulkheadFull)
+}
+
+fn rejected(refusal: Refusal) -> Rejected {
+    Rejected::new(match refusal {
+        Refusal::Full | Refusal::TooLong => RejectedKind::BulkheadFull,
+        Refusal::Deadline => RejectedKind::DeadlineExceeded,
+        Refusal::NoRuntime => RejectedKind::NoRuntime,
+    })
+}
+
+/// A place in a [`Bulkhead`], given back when dropped.
+#[derive(Debug)]
+#[must_use = "dropped at once, it gives its place back at once"]
+pub struct BulkheadPermit<'a> {
+    bulkhead: &'a Bulkhead,
+}
+
+impl BulkheadPermit<'_> {
+    /// The same place, held by a value that may outlive the borrow: for spawned tasks and for struct fields.
+    pub fn into_owned(self) -> OwnedBulkheadPermit {
+        let bulkhead = self.bulkhead.clone();
+        std::mem::forget(self);
+        OwnedBulkheadPermit { bulkhead }
+    }
+}
+
+impl Drop for BulkheadPermit<'_> {
+    fn drop(&mut self) {
+        self.bulkhead.give_back();
+    }
+}
+
+/// A place in a [`Bulkhead`] that borrows nothing, given back when dropped. Made by [`BulkheadPermit::into_owned`].
+#[derive(Debug)]
+#[must_use = "dropped at once, it gives its place back at once"]
+pub struct OwnedBulkheadPermit {
+    bulkhead: Bulkhead,
+}
+
+impl Drop for OwnedBulkheadPermit {
+    fn drop(&mut self) {
+        self.bulkhead.give_back();
+    }
+}
+
+impl Bulkhead {
+    fn give_back(&self) {
+        if self.shared.queue.supply().add(1) {
+            self.shared.queue.stir();
+        }
+    }
+}
+
+/// Waits for a place in a [`Bulkhead`].
+#[derive(Debug)]
+#[pin_project::pin_project]
+#[must_use = "futures do nothing unless polled"]
+pub(crate) struct BulkheadWaiter<'a> {
+    bulkhead: &'a Bulkhead,
+    #[pin]
+    waiting: Waiting<'a, Places>,
+}
+
+impl<'a> Future for BulkheadWaiter<'a> {
+    type Output = Result<BulkheadPermit<'a>, Rejected>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let bulkhead = *this.bulkhead;
+        this.waiting.poll(cx).map(|waited| waited.map(|()| BulkheadPermit { bulkhead }).map_err(rejected))
+    }
+}
+
+/// Half of what a word can count is beyond any limit, and leaves room for the sums.
+fn places(limit: usize) -> isize {
+    isize::try_from(limit).unwrap_or(isize::MAX).min(isize::MAX >> 3)
+}
+
+/// The free places, twice, and one more while somebody stands in line: below zero after the limit shrank. One word, so that the
+/// common path is one read-modify-write to take and one to give back.
+#[derive(Debug)]
+struct Places {
+    word: Padded<AtomicIsize>,
+}
+
+const CROWD: isize = 1;
+
+enum Grab {
+    Got,
+    /// There is no place.
+    Full,
+    /// Others stand in line: ask the queue.
+    Crowded,
+}
+
+impl Places {
+    /// Takes a place unless others stand in line for it.
+    fn grab(&self) -> Grab {
+        let mut word = self.word.0.load(Ordering::Relaxed);
+        loop {
+            if word & CROWD != 0 {
+                return Grab::Crowded;
+            }
+            if word <= 0 {
+                return Grab::Full;
+            }
+            match self.word.0.compare_exchange_weak(word, word - 2, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Grab::Got,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Adds places, or takes some away. True when somebody stands in line.
+    fn add(&self, places: isize) -> bool {
+        self.word.0.fetch_add(places * 2, Ordering::AcqRel) & CROWD != 0
+    }
+
+    fn free(&self) -> isize {
+        self.word.0.load(Ordering::Acquire) >> 1
+    }
+}
+
+impl Supply for Places {
+    fn slots(&self) -> usize {
+        usize::try_from(self.free()).unwrap_or(0)
+    }
+
+    fn take(&self, _now: Instant, _cost: u32) -> Take {
+        let taken = self.word.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| (word >> 1 > 0).then_some(word - 2));
+        if taken.is_ok() { Take::Taken } else { Take::NotNow }
+    }
+
+    fn crowd(&self, standing: bool) {
+        if standing {
+            self.word.0.fetch_or(CROWD, Ordering::AcqRel);
+        } else {
+            self.word.0.fetch_and(!CROWD, Ordering::AcqRel);
+        }
+    }
+}

@@ -1,1 +1,331 @@
-//! stub
+//! The one queue that bulkheads and limiters wait in.
+//!
+//! Waiters stand in the order of arrival, where each step down in [`Priority`] counts as one step of *ageing* later: strict within a
+//! priority, a head start between priorities, and starvation for nobody. Arriving, leaving from the middle and moving on cost
+//! O(log n).
+//!
+//! **Woken, not handed over.** A future may be alive and yet unpolled for ever (parked in a `select!` arm, or in a buffered stream
+//! whose consumer is busy). To give such a one a permit would starve everybody else, so a permit stays on the table until somebody who is
+//! polled takes it. But then who takes it when the first in line sleeps on?
+//!
+//! ```text
+//!            there is room                      polled: takes it
+//!   asleep ───────────────▶ called up ──────────────────────────────▶ gone
+//!     │  ▲                      │  ▲ room for more; or the one before it,
+//!     │  │ nobody called        │  │ asked twice, has not come
+//!     │  │ up any more          │  │
+//!     └──┴───▶ watching ────────┼──┘
+//!     next in line              │ did not come, a watchman went instead
+//!                               ▼
+//!                            passed over ── polled at last: stands where it stood
+//! ```
+//!
+//! As many waiters are called up as there are slots. Each call-up wakes one waiter more, the *watchman*. Polled before those called up,
+//! it steps back once behind everybody who is awake; if somebody has still not come by then, it goes in its place and the next
+//! watchman is posted. So in a healthy program the order is strict and a release costs two polls, and a parked waiter delays nobody. Where
+//! watchmen are parked too, each further event (an arrival, a release, a departure) wakes one waiter more.
+//!
+//! What is waited for is a [`Supply`]: free permits, or a moment in time.
+
+mod line;
+#[cfg(test)]
+mod tests;
+
+use crate::call::Priority;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, lock};
+use crate::time;
+use line::{Index, Line, Step, Wakes};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// One step down in priority counts as so much later an arrival, unless set otherwise: long against a call, short against a person's patience.
+pub(crate) const AGEING: Duration = Duration::from_secs(2);
+
+/// How long a waiter that was called up may stay unpolled before callers who cannot wait go in its place.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// What the waiters wait for. Asked under the queue's lock: no user code, no waiting.
+pub(crate) trait Supply {
+    /// How many waiters may be called up at the same time: the free permits; 1 where the first in line waits for a moment.
+    fn slots(&self) -> usize;
+
+    /// Takes `cost` units for the waiter whose turn it is.
+    fn take(&self, now: Instant, cost: u32) -> Take;
+
+    /// Somebody stands in line from now on (`true`), or nobody any more. Called before the slots are counted again.
+    fn crowd(&self, _standing: bool) {}
+}
+
+/// What a [`Supply`] answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Take {
+    Taken,
+    /// Ask again then. The waiter sleeps until that moment, and keeps its turn.
+    At(Instant),
+    /// There is no slot any more: wait for the next `stir`.
+    NotNow,
+}
+
+/// Why a waiter goes without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The queue was full at the door, or somebody more important needed the place.
+    Full,
+    /// The longest wait is over, or would not be enough.
+    TooLong,
+    /// The call's deadline has come, or would before its turn.
+    Deadline,
+    /// A timer is needed, and there is no tokio runtime here.
+    NoRuntime,
+}
+
+/// What is said at the door.
+#[derive(Debug)]
+pub(crate) enum Door<'a, S: Supply> {
+    Taken,
+    Refused(Refusal),
+    Wait(Waiting<'a, S>),
+}
+
+/// Who asks, how much it matters, and until when it can wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    pub(crate) now: Instant,
+    pub(crate) priority: Priority,
+    pub(crate) cost: u32,
+    /// The end of the policy's own `max_wait`. A grant at that very moment still counts.
+    pub(crate) until: Option<Instant>,
+    /// The deadline of the call. At that moment nothing is granted any more.
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// The queue, and what is waited for in it.
+#[derive(Debug)]
+pub(crate) struct WaitQueue<S> {
+    supply: S,
+    line: Mutex<Line>,
+    len: AtomicUsize,
+    room: usize,
+    ageing: Duration,
+}
+
+impl<S: Supply> WaitQueue<S> {
+    /// At most `room` waiters; 0 refuses at once.
+    pub(crate) fn new(supply: S, room: usize, ageing: Duration) -> Self {
+        Self { supply, line: Mutex::new(Line::default()), len: AtomicUsize::new(0), room, ageing }
+    }
+
+    pub(crate) const fn supply(&self) -> &S {
+        &self.supply
+    }
+
+    /// How many stand in line, without a lock.
+    pub(crate) fn waiting(&self) -> usize {
+        self.len.load(Ordering::SeqCst)
+    }
+
+    /// What stands before a newcomer of this priority at the least, in units of cost.
+    pub(crate) fn cost_ahead(&self, priority: Priority) -> u64 {
+        lock(&self.line).cost_ahead(priority)
+    }
+
+    /// For one who will not wait: takes if that overtakes nobody.
+    pub(crate) fn try_take(&self, now: Instant, cost: u32) -> Take {
+        let mut line = lock(&self.line);
+        let mut wakes = Wakes::new();
+        let answer = self.at_the_door(&mut line, now, cost);
+        let more = line.call_up(&self.supply, &mut wakes);
+        drop(line);
+        self.wake(wakes, more);
+        answer
+    }
+
+    fn at_the_door(&self, line: &mut Line, now: Instant, cost: u32) -> Take {
+        if !line.is_clear(self.supply.slots()) {
+            line.doubt(now, PATIENCE);
+        }
+        if line.is_clear(self.supply.slots()) { self.supply.take(now, cost) } else { Take::NotNow }
+    }
+
+    /// Takes at once if that overtakes nobody; otherwise stands in line, if there is room or somebody less important gives way.
+    pub(crate) fn enter(&self, request: Request) -> Door<'_, S> {
+        let Request { now, priority, cost, until, deadline } = request;
+        let mut wakes = Wakes::new();
+        let mut line = lock(&self.line);
+        if self.at_the_door(&mut line, now, cost) == Take::Taken {
+            return Door::Taken;
+        }
+        if line.len() >= self.room && (self.room == 0 || !line.displace(priority, &mut wakes)) {
+            let more = line.call_up(&self.supply, &mut wakes);
+            drop(line);
+            self.wake(wakes, more);
+            return Door::Refused(Refusal::Full);
+        }
+        let index = line.join(now, priority, cost, self.ageing);
+        if self.count(&line) == 1 {
+            self.supply.crowd(true);
+        }
+        let more = line.stir(&self.supply, Some(now), &mut wakes);
+        drop(line);
+        self.wake(wakes, more);
+        Door::Wait(Waiting { place: Place { queue: self, index: Some(index) }, until, deadline, timer: None })
+    }
+
+    /// There is more to take than before.
+    pub(crate) fn stir(&self) {
+        let mut wakes = Wakes::new();
+        let more = lock(&self.line).stir(&self.supply, None, &mut wakes);
+        self.wake(wakes, more);
+    }
+
+    /// What the supply said about times no longer holds: those who wait for a moment ask again.
+    pub(crate) fn retime(&self) {
+        let mut wakes = Wakes::new();
+        lock(&self.line).retime(&mut wakes);
+        self.wake(wakes, false);
+        self.stir();
+    }
+
+    fn count(&self, line: &Line) -> usize {
+        let len = line.len();
+        self.len.store(len, Ordering::SeqCst);
+        len
+    }
+
+    /// Wakes with no lock held, a handful at a time.
+    fn wake(&self, wakes: Wakes, mut more: bool) {
+        wakes.wake();
+        while more {
+            let mut wakes = Wakes::new();
+            more = lock(&self.line).call_up(&self.supply, &mut wakes);
+            wakes.wake();
+        }
+    }
+
+    fn depart(&self, line: &mut Line, wakes: &mut Wakes) -> bool {
+        if self.count(line) == 0 {
+            self.supply.crowd(false);
+            return false;
+        }
+        line.stir(&self.supply, None, wakes)
+    }
+
+    fn leave(&self, index: Index) {
+        let mut wakes = Wakes::new();
+        let mut line = lock(&self.line);
+        let waker = line.leave(index);
+        let more = self.depart(&mut line, &mut wakes);
+        drop(line);
+        drop(waker);
+        self.wake(wakes, more);
+    }
+
+    fn poll(&self, index: Index, now: Instant, cx: &Context<'_>) -> Step {
+        // Wakers are code of somebody else's: cloned before the lock, dropped and called after it.
+        let mut waker = Some(cx.waker().clone());
+        let mut wakes = Wakes::new();
+        let mut line = lock(&self.line);
+        let step = line.poll(index, now, &mut waker, &self.supply, &mut wakes);
+        let more = match step {
+            Step::Pending(_) => line.call_up(&self.supply, &mut wakes),
+            Step::Taken | Step::Evicted if self.count(&line) == 0 => {
+                self.supply.crowd(false);
+                false
+            }
+            Step::Taken | Step::Evicted => line.call_up(&self.supply, &mut wakes),
+        };
+        drop(line);
+        drop(waker);
+        if wakes.again {
+            cx.waker().wake_by_ref();
+        }
+        self.wake(wakes, more);
+        step
+    }
+}
+
+/// A place in line, given back when dropped.
+#[derive(Debug)]
+struct Place<'a, S: Supply> {
+    queue: &'a WaitQueue<S>,
+    index: Option<Index>,
+}
+
+impl<S: Supply> Place<'_, S> {
+    fn leave(&mut self) {
+        if let Some(index) = self.index.take() {
+            self.queue.leave(index);
+        }
+    }
+}
+
+impl<S: Supply> Drop for Place<'_, S> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// Waits in line. It holds its place from the door on; dropped, it gives it back and the next one moves up.
+#[derive(Debug)]
+#[pin_project::pin_project]
+#[must_use = "a waiter that is not polled is passed over"]
+pub(crate) struct Waiting<'a, S: Supply> {
+    place: Place<'a, S>,
+    until: Option<Instant>,
+    deadline: Option<Instant>,
+    #[pin]
+    timer: Option<Sleep>,
+}
+
+impl<S: Supply> Future for Waiting<'_, S> {
+    type Output = Result<(), Refusal>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let refusal = loop {
+            let Some(index) = this.place.index else { return Poll::Ready(Err(Refusal::Full)) };
+            let now = Instant::now();
+            if this.deadline.is_some_and(|deadline| deadline <= now) {
+                break Refusal::Deadline;
+            }
+            let due = match this.place.queue.poll(index, now, cx) {
+                Step::Taken => {
+                    this.place.index = None;
+                    return Poll::Ready(Ok(()));
+                }
+                Step::Evicted => {
+                    this.place.index = None;
+                    return Poll::Ready(Err(Refusal::Full));
+                }
+                Step::Pending(due) => due,
+            };
+            // Over, or known not to be enough.
+            if this.deadline.is_some_and(|deadline| due.is_some_and(|due| due >= deadline)) {
+                break Refusal::Deadline;
+            }
+            if this.until.is_some_and(|until| until <= now || due.is_some_and(|due| due > until)) {
+                break Refusal::TooLong;
+            }
+            let Some(at) = time::earlier(due, time::earlier(*this.until, *this.deadline)) else {
+                this.timer.set(None);
+                return Poll::Pending;
+            };
+            match this.timer.as_mut().as_pin_mut() {
+                Some(timer) if timer.deadline() == at => {}
+                Some(timer) => timer.reset(at),
+                None if Handle::try_current().is_err() => break Refusal::NoRuntime,
+                None => this.timer.set(Some(sleep_until(at))),
+            }
+            if let Some(timer) = this.timer.as_mut().as_pin_mut() {
+                ready!(timer.poll(cx));
+            }
+        };
+        this.timer.set(None);
+        this.place.leave();
+        Poll::Ready(Err(refusal))
+    }
+}

@@ -1,0 +1,390 @@
+//! The line of people waiting, as a plain machine: no lock, no timer, no future. Time and supply come in as arguments.
+
+use super::{Supply, Take};
+use crate::call::Priority;
+use crate::time;
+use std::array;
+use std::collections::{BTreeMap, BTreeSet};
+use std::task::Waker;
+use std::time::Duration;
+use tokio::time::Instant;
+
+pub(super) type Index = usize;
+
+/// Where a waiter stands: who came earlier, each step down in priority counting as one step of ageing later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    moment: u128,
+    number: u64,
+    index: Index,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Role {
+    /// Waits to be woken.
+    Asleep,
+    /// Next in line, woken to see that those called up do come. `since` is the stamp of its yield, `until` when it looks again.
+    Watching { since: Option<u64>, until: Option<Instant> },
+    /// May take. `due` is when, where the supply could tell; before its first answer it is due at once.
+    Called { stamp: u64, due: Option<Instant> },
+    /// Was called, did not come, and others went on. It has been woken and keeps its place: polled again, it stands where it stood.
+    Passed,
+    /// Had to leave for somebody more important; it learns so at its next poll.
+    Evicted,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    rank: Rank,
+    level: u8,
+    cost: u32,
+    role: Role,
+    /// `None` from the wake to the next poll: who has been woken needs no second wake.
+    waker: Option<Waker>,
+}
+
+/// What a poll came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Taken,
+    Evicted,
+    /// Not yet; look again at that moment, or when woken.
+    Pending(Option<Instant>),
+}
+
+/// Wakers to be called, and old ones to be dropped, once the lock is released. A fixed number, so that a release allocates nothing.
+#[derive(Debug)]
+pub(super) struct Wakes {
+    list: [Option<Waker>; 16],
+    len: usize,
+    /// The polled waiter itself wants another turn after everybody who is already awake.
+    pub(super) again: bool,
+    spent: Option<Waker>,
+}
+
+impl Wakes {
+    pub(super) fn new() -> Self {
+        Self { list: array::from_fn(|_| None), len: 0, again: false, spent: None }
+    }
+
+    fn push(&mut self, waker: Option<Waker>) {
+        if waker.is_some() {
+            self.list[self.len] = waker;
+            self.len += 1;
+        }
+    }
+
+    /// Room for one call-up, the watchman behind it, one more watchman and an evicted waiter.
+    fn has_room(&self) -> bool {
+        self.len + 4 <= self.list.len()
+    }
+
+    pub(super) fn wake(self) {
+        self.list.into_iter().flatten().for_each(Waker::wake);
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    /// A slab: a waiter keeps its index until it leaves.
+    waiters: Vec<Option<Waiter>>,
+    vacant: Vec<Index>,
+    asleep: BTreeSet<Rank>,
+    watching: BTreeSet<Rank>,
+    /// By stamp: the first has been silent longest.
+    called: BTreeMap<u64, Index>,
+    /// By priority, then by arrival: the last is whom a more important newcomer displaces.
+    displaceable: BTreeSet<(u8, u64, Index)>,
+    /// What those stand for who have not been passed over, by priority.
+    costs: [u64; Priority::ALL.len()],
+    stamp: u64,
+    arrivals: u64,
+    /// Moments are counted from the first arrival, and never go back.
+    epoch: Option<Instant>,
+    latest: u64,
+    /// The watchman woken last.
+    lookout: Option<Index>,
+    /// Since when somebody at the door has found this call unanswered.
+    doubt: Option<(u64, Instant)>,
+}
+
+impl Line {
+    pub(super) fn len(&self) -> usize {
+        self.displaceable.len()
+    }
+
+    /// What stands before a newcomer of this priority at the least, in units of cost.
+    pub(super) fn cost_ahead(&self, priority: Priority) -> u64 {
+        self.costs[..=priority as usize].iter().fold(0, |sum, cost| sum.saturating_add(*cost))
+    }
+
+    /// Whether a newcomer would overtake nobody: those passed over keep a place, not a claim.
+    pub(super) fn is_clear(&self, slots: usize) -> bool {
+        self.asleep.is_empty() && self.watching.is_empty() && self.called.len() < slots
+    }
+
+    /// Places a newcomer at the end of its priority, asleep.
+    pub(super) fn join(&mut self, now: Instant, priority: Priority, cost: u32, ageing: Duration) -> Index {
+        let epoch = *self.epoch.get_or_insert(now);
+        self.latest = self.latest.max(time::nanos_since(epoch, now));
+        self.arrivals += 1;
+        let level = priority as u8;
+        let index = self.vacant.pop().unwrap_or_else(|| {
+            self.waiters.push(None);
+            self.waiters.len() - 1
+        });
+        let moment = u128::from(self.latest).saturating_add(ageing.as_nanos().saturating_mul(u128::from(level)));
+        let rank = Rank { moment, number: self.arrivals, index };
+        self.waiters[index] = Some(Waiter { rank, level, cost, role: Role::Asleep, waker: None });
+        self.asleep.insert(rank);
+        self.displaceable.insert((level, rank.number, index));
+        self.costs[usize::from(level)] += u64::from(cost);
+        self.give_way(rank);
+        index
+    }
+
+    /// Who waits for a moment gives way to somebody more important, and keeps its place behind.
+    fn give_way(&mut self, newcomer: Rank) {
+        let Some((&stamp, &index)) = self.called.last_key_value() else { return };
+        let Some(waiter) = &mut self.waiters[index] else { return };
+        if waiter.rank > newcomer && waiter.waker.is_some() && matches!(waiter.role, Role::Called { due: Some(_), .. }) {
+            waiter.role = Role::Asleep;
+            self.asleep.insert(waiter.rank);
+            self.called.remove(&stamp);
+        }
+    }
+
+    /// Makes room for a newcomer by sending away the newest of the least important, if that is less important than the newcomer.
+    pub(super) fn displace(&mut self, priority: Priority, wakes: &mut Wakes) -> bool {
+        let Some(&(level, _, index)) = self.displaceable.last() else { return false };
+        if level <= priority as u8 {
+            return false;
+        }
+        self.withdraw(index);
+        if let Some(waiter) = &mut self.waiters[index] {
+            waiter.role = Role::Evicted;
+            wakes.push(waiter.waker.take());
+        }
+        true
+    }
+
+    /// A waiter is gone. Its waker is returned, to be dropped where no lock is held.
+    pub(super) fn leave(&mut self, index: Index) -> Option<Waker> {
+        self.withdraw(index);
+        let waiter = self.waiters[index].take()?;
+        self.vacant.push(index);
+        waiter.waker
+    }
+
+    /// Takes a waiter out of the line, its slot excepted.
+    fn withdraw(&mut self, index: Index) {
+        let Some(waiter) = &self.waiters[index] else { return };
+        match waiter.role {
+            Role::Asleep => _ = self.asleep.remove(&waiter.rank),
+            Role::Watching { .. } => _ = self.watching.remove(&waiter.rank),
+            Role::Called { stamp, .. } => _ = self.called.remove(&stamp),
+            Role::Passed => {}
+            Role::Evicted => return,
+        }
+        if !matches!(waiter.role, Role::Passed) {
+            self.costs[usize::from(waiter.level)] -= u64::from(waiter.cost);
+        }
+        self.displaceable.remove(&(waiter.level, waiter.rank.number, index));
+        if self.lookout == Some(index) {
+            self.lookout = None;
+        }
+    }
+
+    /// Something happened: a release, an arrival, a departure. Calls up whom there is room for, and where the watchman woken by an
+    /// earlier event has not come either, wakes one more, so that every event reaches one waiter further.
+    pub(super) fn stir(&mut self, supply: &impl Supply, now: Option<Instant>, wakes: &mut Wakes) -> bool {
+        let silent = self.lookout.filter(|&index| self.is_silent(index, now));
+        let more = self.call_up(supply, wakes);
+        if silent.is_some() && self.lookout == silent && !self.called.is_empty() {
+            self.post_watchman(wakes);
+        }
+        more
+    }
+
+    fn is_silent(&self, index: Index, now: Option<Instant>) -> bool {
+        self.waiters[index].as_ref().is_some_and(|waiter| match waiter.role {
+            Role::Watching { until, .. } => waiter.waker.is_none() || until.is_some_and(|until| now.is_some_and(|now| until <= now)),
+            _ => false,
+        })
+    }
+
+    /// Calls up the first in line while there are slots for more, and posts a watchman behind them. True when there is more to do
+    /// once the wakers collected so far have been called.
+    pub(super) fn call_up(&mut self, supply: &impl Supply, wakes: &mut Wakes) -> bool {
+        let slots = supply.slots();
+        while self.called.len() < slots {
+            let first = match (self.watching.first(), self.asleep.first()) {
+                (Some(a), Some(b)) => *a.min(b),
+                (Some(only), None) | (None, Some(only)) => *only,
+                (None, None) => break,
+            };
+            if !wakes.has_room() {
+                return true;
+            }
+            self.call(first, wakes);
+        }
+        if !self.called.is_empty() && self.watching.is_empty() {
+            self.post_watchman(wakes);
+        }
+        false
+    }
+
+    fn call(&mut self, rank: Rank, wakes: &mut Wakes) {
+        self.asleep.remove(&rank);
+        self.watching.remove(&rank);
+        if self.lookout == Some(rank.index) {
+            self.lookout = None;
+        }
+        self.stamp += 1;
+        self.called.insert(self.stamp, rank.index);
+        if let Some(waiter) = &mut self.waiters[rank.index] {
+            waiter.role = Role::Called { stamp: self.stamp, due: None };
+            wakes.push(waiter.waker.take());
+        }
+    }
+
+    fn post_watchman(&mut self, wakes: &mut Wakes) {
+        let Some(rank) = self.asleep.pop_first() else { return };
+        self.watching.insert(rank);
+        self.lookout = Some(rank.index);
+        if let Some(waiter) = &mut self.waiters[rank.index] {
+            waiter.role = Role::Watching { since: None, until: None };
+            wakes.push(waiter.waker.take());
+        }
+    }
+
+    /// A waiter is polled. `waker` is taken if it has to wait on.
+    pub(super) fn poll(&mut self, index: Index, now: Instant, waker: &mut Option<Waker>, supply: &impl Supply, wakes: &mut Wakes) -> Step {
+        let Some(waiter) = &mut self.waiters[index] else { return Step::Evicted };
+        // It is here: nothing below needs to wake it.
+        wakes.spent = waiter.waker.take();
+        match waiter.role {
+            Role::Evicted => {
+                self.leave(index);
+                return Step::Evicted;
+            }
+            Role::Passed => {
+                waiter.role = Role::Asleep;
+                self.asleep.insert(waiter.rank);
+                self.costs[usize::from(waiter.level)] += u64::from(waiter.cost);
+            }
+            _ => {}
+        }
+        self.call_up(supply, wakes);
+        let step = self.advance(index, now, supply, wakes);
+        if let (Step::Pending(_), false, Some(waiter)) = (&step, wakes.again, &mut self.waiters[index]) {
+            waiter.waker = waker.take();
+        }
+        step
+    }
+
+    fn advance(&mut self, index: Index, now: Instant, supply: &impl Supply, wakes: &mut Wakes) -> Step {
+        loop {
+            let Some(waiter) = &mut self.waiters[index] else { return Step::Evicted };
+            match waiter.role {
+                Role::Called { stamp, .. } => {
+                    self.called.remove(&stamp);
+                    match supply.take(now, waiter.cost) {
+                        Take::Taken => {
+                            // Out of `called` already: only the slot and the books remain.
+                            waiter.role = Role::Asleep;
+                            self.leave(index);
+                            return Step::Taken;
+                        }
+                        Take::At(due) => {
+                            self.stamp += 1;
+                            waiter.role = Role::Called { stamp: self.stamp, due: Some(due) };
+                            self.called.insert(self.stamp, index);
+                            return Step::Pending(Some(due));
+                        }
+                        Take::NotNow => {
+                            waiter.role = Role::Asleep;
+                            self.asleep.insert(waiter.rank);
+                            return Step::Pending(None);
+                        }
+                    }
+                }
+                Role::Watching { since, .. } => {
+                    let rank = waiter.rank;
+                    let Some((&stamp, &silent)) = self.called.first_key_value() else {
+                        waiter.role = Role::Asleep;
+                        self.watching.remove(&rank);
+                        self.asleep.insert(rank);
+                        return Step::Pending(None);
+                    };
+                    match self.due(silent) {
+                        Some(due) if due > now => {
+                            self.set_role(index, Role::Watching { since: None, until: Some(due) });
+                            return Step::Pending(Some(due));
+                        }
+                        _ if since.is_some_and(|since| stamp <= since) => {
+                            // It had its turn between two of ours and did not take it: parked somewhere, unpolled.
+                            self.pass_over(stamp);
+                            self.call(rank, wakes);
+                        }
+                        _ => {
+                            // Once more around the executor, so that whoever is awake goes first.
+                            self.set_role(index, Role::Watching { since: Some(self.stamp), until: None });
+                            wakes.again = true;
+                            return Step::Pending(None);
+                        }
+                    }
+                }
+                Role::Asleep | Role::Passed | Role::Evicted => return Step::Pending(None),
+            }
+        }
+    }
+
+    fn due(&self, index: Index) -> Option<Instant> {
+        match self.waiters[index].as_ref()?.role {
+            Role::Called { due, .. } => due,
+            _ => None,
+        }
+    }
+
+    fn set_role(&mut self, index: Index, role: Role) {
+        if let Some(waiter) = &mut self.waiters[index] {
+            waiter.role = role;
+        }
+    }
+
+    fn pass_over(&mut self, stamp: u64) {
+        let Some(index) = self.called.remove(&stamp) else { return };
+        if let Some(waiter) = &mut self.waiters[index] {
+            waiter.role = Role::Passed;
+            self.costs[usize::from(waiter.level)] -= u64::from(waiter.cost);
+        }
+    }
+
+    /// Somebody at the door who cannot wait finds the way barred. Whoever has not answered its call since somebody found the same
+    /// `patience` ago is passed over.
+    pub(super) fn doubt(&mut self, now: Instant, patience: Duration) {
+        let Some((&stamp, &index)) = self.called.first_key_value() else { return };
+        if self.due(index).is_some_and(|due| due > now) {
+            return;
+        }
+        match self.doubt {
+            Some((doubted, since)) if doubted == stamp => {
+                if now.saturating_duration_since(since) >= patience {
+                    self.doubt = None;
+                    self.pass_over(stamp);
+                }
+            }
+            _ => self.doubt = Some((stamp, now)),
+        }
+    }
+
+    /// The supply changed its times: those who wait for a moment ask again.
+    pub(super) fn retime(&mut self, wakes: &mut Wakes) {
+        for index in self.called.values().chain(self.lookout.iter()).take(8) {
+            if let Some(waiter) = &mut self.waiters[*index] {
+                wakes.push(waiter.waker.take());
+            }
+        }
+    }
+}
