@@ -1,1 +1,482 @@
-//! stub
+//! Trying again what may work the next time, and knowing when not to.
+//!
+//! A failed attempt is worth another when its verdict is [`Transient`](crate::Verdict::Transient) or it timed out. Before the wait,
+//! in this order, a retry is refused because
+//!
+//! ```text
+//! the failure will not pass > an outer pipeline retries already > no retries left > the server asked for too long a wait >
+//! the wait does not end before the deadline > the budget is spent
+//! ```
+//!
+//! and the call ends at once, with the operation's own last error. The budget comes last, so that no token is spent for nothing.
+//!
+//! A server that says when to come back (`Retry-After`) is obeyed to the letter, and the backoff begins anew after it. "Do not come back"
+//! is [`Verdict::Permanent`](crate::Verdict::Permanent).
+//!
+//! **When not to use it**: for operations that may not happen twice, unless a failure tells that they did not happen at all
+//! (and see [`retry_timeouts`](RetryConfig::retry_timeouts)); and around another client that retries by itself.
+//!
+//! Without a pipeline, in a loop of your own:
+//!
+//! ```
+//! use std::time::Duration;
+//! use steadfast::{Outcome, Retry, Verdict};
+//! use tokio::time::{Instant, sleep};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), steadfast::ConfigError> {
+//! # let mut answers = [Err("busy"), Ok(7)].into_iter(); let mut fetch = async || answers.next().unwrap();
+//! let retry = Retry::exponential(3, Duration::from_millis(100)).build()?; // 3 retries, so at most 4 attempts
+//! let mut state = retry.start();
+//! let answer = loop {
+//!     let answer = fetch().await;
+//!     if answer.is_ok() {
+//!         break answer;
+//!     }
+//!     match retry.next_delay(&mut state, Outcome::Judged(Verdict::transient()), None, Instant::now(), None) {
+//!         Ok(delay) if delay.is_zero() => tokio::task::yield_now().await,
+//!         Ok(delay) => sleep(delay).await,
+//!         Err(_stopped) => break answer,
+//!     }
+//! };
+//! retry.finish(state, answer.is_ok());
+//! assert_eq!(retry.stats().succeeded_with_retry(), 1);
+//! # Ok(()) }
+//! ```
+
+use super::backoff::{Backoff, Jitter, Place, Random, uniform};
+use super::budget::{Budget, BudgetConfig, BudgetSource};
+use super::retry_stats::{Cause, RetryStats, Tally};
+use crate::fault::{ConfigError, Fault};
+use crate::outcome::{Outcome, Rejected, RejectedKind, Verdict};
+use crate::time;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A server knows better than we do, but a minute is as long as a caller can be expected to wait on its word.
+const DEFAULT_HINT_CEILING: Duration = Duration::from_secs(60);
+
+/// What a [`Retry`] is made from. Begin with [`Retry::exponential`] or one of its sisters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RetryConfig {
+    retries: u32,
+    backoff: Backoff,
+    hint_ceiling: Duration,
+    hint_jitter: Duration,
+    budget: BudgetSource,
+    rejections: Vec<RejectedKind>,
+    timeouts: bool,
+    even_when_nested: bool,
+}
+
+impl RetryConfig {
+    /// How many retries a call may make: 3 retries are at most 4 attempts, 0 turns retrying off, [`Retry::UNLIMITED`] leaves it to
+    /// the deadline and the budget. **Default**: what the constructor was given.
+    #[must_use]
+    pub const fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// The most attempts a call can make: one more than the retries (saturating).
+    #[must_use]
+    pub const fn max_attempts(&self) -> u32 {
+        self.retries.saturating_add(1)
+    }
+
+    /// By what each delay is multiplied to give the next; for [`Retry::exponential`] only. At least 1, and finite. **Default**: 2.
+    #[must_use]
+    pub fn factor(mut self, factor: f64) -> Self {
+        self.backoff = self.backoff.factor(factor);
+        self
+    }
+
+    /// No delay of the backoff is longer than this, with jitter and all. The server's hints have a [ceiling](Self::hint_ceiling)
+    /// of their own. **Default**: 30 s, or the base if that is longer; none for constant and custom delays.
+    #[must_use]
+    pub fn max_delay(mut self, max_delay: Duration) -> Self {
+        self.backoff = self.backoff.max_delay(max_delay);
+        self
+    }
+
+    /// How much chance goes into each delay. **Default**: [`Jitter::Full`]; [`Jitter::None`] for custom delays.
+    #[must_use]
+    pub fn jitter(mut self, jitter: Jitter) -> Self {
+        self.backoff = self.backoff.jitter(jitter);
+        self
+    }
+
+    /// Makes the random draws the same on every run: one sequence for the policy, from which its calls draw in turn.
+    /// **Default**: different each time.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.backoff = self.backoff.seed(seed);
+        self
+    }
+
+    /// The longest wait that a server's hint (`Retry-After`) can bring about. A longer one ends the call at once: to come back
+    /// earlier than asked would be rude, and to wait a day absurd. `Duration::MAX` obeys any hint (the deadline still holds).
+    /// **Default**: 60 s.
+    #[must_use]
+    pub const fn hint_ceiling(mut self, ceiling: Duration) -> Self {
+        self.hint_ceiling = ceiling;
+        self
+    }
+
+    /// Up to how much longer than asked to wait after a server's hint, at random, and never past the [ceiling](Self::hint_ceiling).
+    /// Worth a little where many clients are told the same second. **Default**: zero, which is exactly as asked.
+    #[must_use]
+    pub const fn hint_jitter(mut self, most: Duration) -> Self {
+        self.hint_jitter = most;
+        self
+    }
+
+    /// How many retries all calls may make together: a [`BudgetConfig`] for a bucket of this policy's own, or a [`Budget`] to share.
+    /// **Default**: [`BudgetConfig::default`], a tenth of the calls, 3 per second, a burst of 20.
+    #[must_use]
+    pub fn budget(mut self, budget: impl Into<BudgetSource>) -> Self {
+        self.budget = budget.into();
+        self
+    }
+
+    /// Lets every call make all its retries, whatever load that adds up to. **Default**: there is a [budget](Self::budget).
+    #[must_use]
+    pub fn without_budget(self) -> Self {
+        self.budget(Budget::unlimited())
+    }
+
+    /// Which rejections of the pipeline's own policies are worth a retry; a `retry_after` in them is obeyed like a server's hint.
+    ///
+    /// **Default**: none. An open breaker says that the service is down, and a full bulkhead that this process is: trying again is
+    /// what they are there to prevent.
+    #[must_use]
+    pub fn retry_rejections(mut self, kinds: impl IntoIterator<Item = RejectedKind>) -> Self {
+        self.rejections = kinds.into_iter().collect();
+        self
+    }
+
+    /// Whether an attempt that timed out is tried again. `false` for operations that may not happen twice: after a timeout nobody
+    /// knows whether they did. **Default**: `true`.
+    #[must_use]
+    pub const fn retry_timeouts(mut self, retry: bool) -> Self {
+        self.timeouts = retry;
+        self
+    }
+
+    /// Retries also inside an operation that an outer pipeline would retry. **Default**: it does not, because three layers of
+    /// three tries are twenty-seven calls.
+    #[must_use]
+    pub const fn even_when_nested(mut self) -> Self {
+        self.even_when_nested = true;
+        self
+    }
+
+    /// The delays between attempts.
+    #[must_use]
+    pub const fn backoff(&self) -> &Backoff {
+        &self.backoff
+    }
+
+    /// Checks it, and makes the policy.
+    ///
+    /// # Errors
+    /// Names every setting that cannot work.
+    pub fn build(self) -> Result<Retry, ConfigError> {
+        ConfigError::check("retry", self.faults())?;
+        let (random, budget) = (Random::new(self.backoff.seed_value()), self.budget.clone().build()?);
+        Ok(Retry { shared: Arc::new(Shared { random, budget, tally: Tally::default(), config: self }) })
+    }
+
+    pub(crate) fn faults(&self) -> Vec<Fault> {
+        let mut faults = self.backoff.faults();
+        faults.extend(self.budget.faults().into_iter().map(|fault| fault.under("budget")));
+        faults
+    }
+
+    /// The longest that all waits of a call can be together, hints aside; an upper bound where there are thousands of retries.
+    /// `None` for delays of the user's own without a cap, which only they know.
+    pub(crate) fn longest_wait(&self) -> Option<Duration> {
+        /// Past this many, every further wait counts as long as the last: the sum must not take for ever either.
+        const EXACT: u32 = 1000;
+        let exact = self.retries.min(EXACT);
+        let rest = self.retries - exact;
+        let longest = if self.backoff.is_custom() { self.backoff.cap_if_set()? } else { self.backoff.longest(self.retries) };
+        let each = |retry| if self.backoff.is_custom() { longest } else { self.backoff.longest(retry) };
+        let sum = (1..=exact).fold(Duration::ZERO, |sum, retry| sum.saturating_add(each(retry)));
+        Some(sum.saturating_add(longest.saturating_mul(rest)))
+    }
+}
+
+/// Decides whether and when to try again. Cheap to clone; clones share the budget, the statistics and the random sequence.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: RetryConfig,
+    random: Random,
+    budget: Budget,
+    tally: Tally,
+}
+
+impl Retry {
+    /// As many retries as the deadline and the budget allow.
+    pub const UNLIMITED: u32 = u32::MAX;
+
+    /// Delays that double: `base`, 2 `base`, 4 `base`, .. (see [`RetryConfig::factor`]).
+    #[must_use]
+    pub fn exponential(retries: u32, base: Duration) -> RetryConfig {
+        Self::with_backoff(retries, Backoff::exponential(base))
+    }
+
+    /// Always the same delay. Zero retries at once.
+    #[must_use]
+    pub fn constant(retries: u32, delay: Duration) -> RetryConfig {
+        Self::with_backoff(retries, Backoff::constant(delay))
+    }
+
+    /// Delays that grow evenly: `base`, 2 `base`, 3 `base`, ..
+    #[must_use]
+    pub fn linear(retries: u32, base: Duration) -> RetryConfig {
+        Self::with_backoff(retries, Backoff::linear(base))
+    }
+
+    /// Delays that grow by about 1.6: `base` times 1, 1, 2, 3, 5, 8, ..
+    #[must_use]
+    pub fn fibonacci(retries: u32, base: Duration) -> RetryConfig {
+        Self::with_backoff(retries, Backoff::fibonacci(base))
+    }
+
+    /// Random delays between `base` and three times the one before: see [`Backoff::decorrelated`].
+    #[must_use]
+    pub fn decorrelated(retries: u32, base: Duration) -> RetryConfig {
+        Self::with_backoff(retries, Backoff::decorrelated(base))
+    }
+
+    /// Delays of your own: `f(1)` before the first retry, and so on. After a server's hint it begins at 1 again, as every backoff does.
+    #[must_use]
+    pub fn custom(retries: u32, f: impl Fn(u32) -> Duration + Send + Sync + 'static) -> RetryConfig {
+        Self::with_backoff(retries, Backoff::custom(f))
+    }
+
+    /// Delays of a backoff that is at hand.
+    #[must_use]
+    pub fn with_backoff(retries: u32, backoff: Backoff) -> RetryConfig {
+        RetryConfig {
+            retries,
+            backoff,
+            hint_ceiling: DEFAULT_HINT_CEILING,
+            hint_jitter: Duration::ZERO,
+            budget: BudgetConfig::default().into(),
+            rejections: Vec::new(),
+            timeouts: true,
+            even_when_nested: false,
+        }
+    }
+
+    /// What it was made from.
+    #[must_use]
+    pub fn config(&self) -> RetryConfig {
+        self.shared.config.clone()
+    }
+
+    /// The budget that its retries are taken from; hedges of the same pipeline take from it too.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.shared.budget
+    }
+
+    /// Begins a call, and puts its share into the budget.
+    pub fn start(&self) -> RetryState {
+        self.begin(false)
+    }
+
+    /// Begins a call that is part of an operation which an outer policy retries: it makes no retries of its own, unless
+    /// [`even_when_nested`](RetryConfig::even_when_nested).
+    pub fn start_nested(&self) -> RetryState {
+        self.begin(true)
+    }
+
+    pub(crate) fn begin(&self, nested: bool) -> RetryState {
+        self.shared.budget.deposit();
+        RetryState { retries: 0, place: Place::default(), nested: nested && !self.shared.config.even_when_nested }
+    }
+
+    /// Whether, and after what wait, a failed attempt is tried again. Zero means at once, without a timer.
+    ///
+    /// `rejected` is the rejection that the attempt met, if that is how it ended. An `Ok` is a retry granted and paid for.
+    ///
+    /// # Errors
+    /// The reason why this failure is the last of the call; `state` is as it was.
+    pub fn next_delay(
+        &self,
+        state: &mut RetryState,
+        outcome: Outcome,
+        rejected: Option<&Rejected>,
+        now: Instant,
+        deadline: Option<Instant>,
+    ) -> Result<Duration, StopReason> {
+        let decided = self.decide(state, outcome, rejected, now, deadline);
+        match decided {
+            Ok((next, delay, cause)) => {
+                *state = next;
+                self.shared.tally.retried(cause);
+                Ok(delay)
+            }
+            Err(reason) => {
+                // A success is no failure that was stopped.
+                if !outcome.is_success() {
+                    self.shared.tally.stopped(reason);
+                }
+                Err(reason)
+            }
+        }
+    }
+
+    fn decide(
+        &self,
+        state: &RetryState,
+        outcome: Outcome,
+        rejected: Option<&Rejected>,
+        now: Instant,
+        deadline: Option<Instant>,
+    ) -> Result<(RetryState, Duration, Cause), StopReason> {
+        let Shared { config, random, budget, .. } = &*self.shared;
+        let (hint, cause) = config.worth_it(outcome, rejected)?;
+        if state.nested {
+            return Err(StopReason::Nested);
+        }
+        if state.retries >= config.retries && config.retries != Self::UNLIMITED {
+            return Err(StopReason::Attempts);
+        }
+        let mut next = RetryState { retries: state.retries.saturating_add(1), ..*state };
+        let (delay, cause) = match hint {
+            Some(hint) if hint > config.hint_ceiling => return Err(StopReason::HintTooLong),
+            Some(hint) => {
+                next.place = Place::default();
+                let longest = hint.saturating_add(config.hint_jitter).min(config.hint_ceiling);
+                (uniform(random, hint, longest), Cause::Hinted)
+            }
+            None => (config.backoff.next(&mut next.place, random), cause),
+        };
+        // A wait for ever fits nowhere, deadline or not.
+        let until = time::after(now, delay).ok_or(StopReason::Deadline)?;
+        if deadline.is_some_and(|deadline| until >= deadline) {
+            return Err(StopReason::Deadline);
+        }
+        if !budget.try_withdraw_at(now) {
+            return Err(StopReason::Budget);
+        }
+        Ok((next, delay, cause))
+    }
+
+    /// Ends a call, for the statistics. Once for each call that came to an end; not for one that was dropped.
+    pub fn finish(&self, state: RetryState, succeeded: bool) {
+        self.shared.tally.finished(state.retries, succeeded);
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub fn stats(&self) -> RetryStats {
+        self.shared.tally.read()
+    }
+
+    /// Begins the statistics anew. Budget and calls under way go on.
+    pub fn reset_stats(&self) {
+        self.shared.tally.reset();
+    }
+}
+
+impl RetryConfig {
+    /// The hint and the cause of a retry, where the failure is worth one.
+    fn worth_it(&self, outcome: Outcome, rejected: Option<&Rejected>) -> Result<(Option<Duration>, Cause), StopReason> {
+        match (outcome, rejected) {
+            (Outcome::Judged(Verdict::Transient { retry_after }), _) => Ok((retry_after, Cause::Transient)),
+            (Outcome::TimedOut, _) if self.timeouts => Ok((None, Cause::TimedOut)),
+            (Outcome::NotAttempted, Some(rejected)) => match rejected.kind() {
+                kind if self.rejections.contains(&kind) => Ok((rejected.retry_after(), Cause::Rejected)),
+                RejectedKind::CircuitOpen => Err(StopReason::CircuitOpen),
+                kind => Err(StopReason::Rejected(kind)),
+            },
+            _ => Err(StopReason::NotRetryable),
+        }
+    }
+}
+
+/// How far one call is: a small plain value that the call carries along.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "the call's own memory of its retries"]
+pub struct RetryState {
+    place: Place,
+    retries: u32,
+    nested: bool,
+}
+
+impl RetryState {
+    /// The retries granted so far.
+    #[must_use]
+    pub const fn retries(&self) -> u32 {
+        self.retries
+    }
+
+    /// The attempts so far, the first included (saturating).
+    #[must_use]
+    pub const fn attempts(&self) -> u32 {
+        self.retries.saturating_add(1)
+    }
+}
+
+/// Why a failure was the last of its call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// Another attempt would not mend it: a permanent or ignored failure, a panic, a call that was dropped.
+    NotRetryable,
+    /// The call has made all its retries.
+    Attempts,
+    /// All calls together have made as many retries as the budget allows.
+    Budget,
+    /// The wait would not end before the deadline, or not at all.
+    Deadline,
+    /// The server asked for a longer wait than the ceiling for hints.
+    HintTooLong,
+    /// The circuit breaker is open.
+    CircuitOpen,
+    /// Another policy of the pipeline refused.
+    Rejected(RejectedKind),
+    /// An outer pipeline retries already.
+    Nested,
+}
+
+impl StopReason {
+    pub(super) const NAMES: [&'static str; 8] =
+        ["not_retryable", "attempts", "budget", "deadline", "hint_too_long", "circuit_open", "rejected", "nested"];
+
+    pub(super) const fn index(self) -> usize {
+        match self {
+            Self::NotRetryable => 0,
+            Self::Attempts => 1,
+            Self::Budget => 2,
+            Self::Deadline => 3,
+            Self::HintTooLong => 4,
+            Self::CircuitOpen => 5,
+            Self::Rejected(_) => 6,
+            Self::Nested => 7,
+        }
+    }
+
+    /// A short, stable name in snake case, for metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        Self::NAMES[self.index()]
+    }
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
