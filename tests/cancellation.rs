@@ -16,7 +16,7 @@ struct SlowDoor(Arc<AtomicUsize>);
 struct Inside(Arc<AtomicUsize>);
 
 impl Gate for SlowDoor {
-    fn admit<'a>(&'a self, _: &'a Call<'a>) -> GateFuture<'a> {
+    fn admit<'a>(&'a self, _: Call<'a>) -> GateFuture<'a> {
         self.0.fetch_add(1, Ordering::Relaxed);
         let inside = Inside(Arc::clone(&self.0));
         Box::pin(async move {

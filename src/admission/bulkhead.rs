@@ -79,6 +79,11 @@ impl BulkheadConfig {
         self
     }
 
+    /// Whether a call without a deadline may wait in the queue for ever.
+    pub(crate) fn waits_for_ever(&self) -> bool {
+        self.queue > 0 && self.max_wait == Duration::MAX
+    }
+
     pub(crate) fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         if self.limit == 0 {

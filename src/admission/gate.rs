@@ -9,7 +9,7 @@
 //! struct Tickets(AtomicU32);
 //!
 //! impl Gate for Tickets {
-//!     fn admit<'a>(&'a self, _call: &'a Call<'a>) -> GateFuture<'a> {
+//!     fn admit<'a>(&'a self, _call: Call<'a>) -> GateFuture<'a> {
 //!         let left = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
 //!         Box::pin(async move {
 //!             left.map_err(|_| Rejected::new(RejectedKind::Custom("no tickets left")))?;
@@ -45,7 +45,7 @@ pub trait Gate: Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// The future is dropped when the call is dropped or its deadline passes: it must hold nothing that its drop does not give back.
-    fn admit<'a>(&'a self, call: &'a Call<'a>) -> GateFuture<'a>;
+    fn admit<'a>(&'a self, call: Call<'a>) -> GateFuture<'a>;
 
     /// What [`Display`](std::fmt::Display) of the pipeline calls it. **Default**: `"gate"`.
     fn name(&self) -> &str {

@@ -114,6 +114,12 @@ impl Budget {
         self.shared.config.clone()
     }
 
+    /// The share of all calls that may be retries; `None` for an unlimited budget.
+    #[must_use]
+    pub fn share(&self) -> Option<f64> {
+        (!self.shared.config.unlimited).then_some(self.shared.config.share)
+    }
+
     /// Puts in the share of one call. Once for each call, before or after it, never for a retry.
     pub fn deposit(&self) {
         self.shared.deposit();

@@ -319,7 +319,20 @@ impl Retry {
         now: Instant,
         deadline: Option<Instant>,
     ) -> Result<Duration, StopReason> {
-        let decided = self.decide(state, outcome, rejected, now, deadline);
+        self.next_delay_unless(|_| false, state, outcome, rejected, now, deadline)
+    }
+
+    /// The same, for a caller who knows whether the circuit will still be open at the moment of the next attempt.
+    pub(crate) fn next_delay_unless(
+        &self,
+        open: impl FnOnce(Instant) -> bool,
+        state: &mut RetryState,
+        outcome: Outcome,
+        rejected: Option<&Rejected>,
+        now: Instant,
+        deadline: Option<Instant>,
+    ) -> Result<Duration, StopReason> {
+        let decided = self.decide(open, state, outcome, rejected, now, deadline);
         match decided {
             Ok((next, delay, cause)) => {
                 *state = next;
@@ -338,6 +351,7 @@ impl Retry {
 
     fn decide(
         &self,
+        open: impl FnOnce(Instant) -> bool,
         state: &RetryState,
         outcome: Outcome,
         rejected: Option<&Rejected>,
@@ -366,6 +380,9 @@ impl Retry {
         let until = time::after(now, delay).ok_or(StopReason::Deadline)?;
         if deadline.is_some_and(|deadline| until >= deadline) {
             return Err(StopReason::Deadline);
+        }
+        if open(until) {
+            return Err(StopReason::CircuitOpen);
         }
         if !budget.try_withdraw_at(now) {
             return Err(StopReason::Budget);

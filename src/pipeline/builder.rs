@@ -207,10 +207,8 @@ impl PipelineBuilder {
         let name: Arc<str> = self.name.into();
         let recorder = self.monitor.as_ref().map(|monitor| monitor.recorder(&name));
         let reads_end = recorder.is_some() || breaker.as_ref().is_some_and(CircuitBreaker::needs_end_time);
-        let emitter = Emitter::new(Arc::clone(&name), self.observers);
-        if let Some(breaker) = &breaker {
-            emitter.watch(breaker);
-        }
+        let emitter = Emitter::new(&name);
+        self.observers.into_iter().for_each(|observer| emitter.add(observer));
         let mut core = Core {
             name,
             total_timeout: self.total_timeout.filter(|limit| *limit != Duration::MAX),

@@ -53,8 +53,8 @@ impl Explanation {
                 draw(self.0, f)
             }
         }
-        let retries = core.retry.as_ref().map_or(0, |retry| retry.max_attempts().saturating_sub(1));
-        let share = core.retry.as_ref().map_or(0.0, |retry| retry.budget().map_or(f64::from(retries), |budget| budget.share()));
+        let retries = core.retry.as_ref().map_or(0, |retry| retry.config().max_attempts() - 1);
+        let share: f64 = core.retry.as_ref().map_or(0.0, |retry| retry.budget().share().unwrap_or(f64::from(retries)));
         Self {
             order: Order(core).to_string(),
             retries,
@@ -92,7 +92,7 @@ fn worst_case(core: &Core, retries: u32) -> Option<Duration> {
             return None; // gates may keep an attempt waiting for as long as the deadline lets them
         }
         let pauses = match &core.retry {
-            Some(retry) => retry.longest_pauses()?,
+            Some(retry) => retry.config().longest_wait()?,
             None => Duration::ZERO,
         };
         limit.checked_mul(retries.checked_add(1)?)?.checked_add(pauses)
@@ -159,8 +159,8 @@ pub(super) fn warnings(core: &Core) -> Vec<Warning> {
         if core.total_timeout.is_none() {
             warn("retry", "nothing limits the attempts and pauses of a call together; set total_timeout".into());
         }
-        if retry.budget().is_none() {
-            let attempts = retry.max_attempts();
+        if retry.budget().share().is_none() {
+            let attempts = retry.config().max_attempts();
             warn("retry.budget", format!("without one an outage is answered with {attempts} times the load; leave the default on"));
         }
         if let (Some(attempt), Some(total)) = (core.attempt_timeout, core.total_timeout) {

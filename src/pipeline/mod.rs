@@ -29,14 +29,14 @@ pub use builder::{PipelineBuilder, PolicyOf};
 pub use explain::{Explanation, Warning};
 pub use request::{Nested, Request};
 pub(crate) use request::Options;
-pub use stats::PipelineStats;
+pub use stats::{Gauge, PipelineStats};
 pub use typed::{TypedBuilder, TypedPipeline};
 
 use crate::admission::{Bulkhead, CircuitBreaker, Gate, RateLimiter};
 use crate::call::{Attempt, Priority};
 use crate::classify::{ByErrorType, ByResult, Judges};
 use crate::execution::Retry;
-use crate::observation::{Emitter, Events, Monitor, Recorder};
+use crate::observation::{CallEnd, Emitter, Events, Monitor, Recorder};
 use crate::outcome::{Error, Verdict};
 use crate::substitution::{Nothing, OrElse};
 use run::run;
@@ -141,8 +141,8 @@ impl Pipeline {
     {
         match run(&self.core, &Options::NONE, ByErrorType, Error::Inner, Nothing, move |_| operation()).await {
             Ok(answer) => answer,
-            Err(_) => {
-                self.core.fallback_used::<(), ()>(&Ok(()));
+            Err(error) => {
+                self.core.fallback_used(CallEnd::of(&error), Instant::now());
                 value
             }
         }

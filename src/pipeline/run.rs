@@ -37,9 +37,9 @@ impl<T, E> Tried<T, E> {
 /// Runs `operation` under every policy of `core`, once per attempt.
 ///
 /// `lift` makes the call's error of the operation's own: it wraps a plain error, and leaves that of an inner pipeline as it is.
-pub(crate) async fn run<T, E, X, F, Fut>(
-    core: &Core,
-    options: &Options<'_>,
+pub(crate) async fn run<'c, T, E, X, F, Fut>(
+    core: &'c Core,
+    options: &'c Options<'c>,
     judge: impl Judge<T, E>,
     lift: impl Fn(X) -> Error<E>,
     substitute: impl Substitute<T, E>,
@@ -57,7 +57,7 @@ where
     let surroundings =
         Surroundings::new(outer.deeper(deadline, core.retry.is_some()), core.spans.then(|| call_span(&core.name)));
     let mut story = Story { core, started, surroundings, attempts: 0, told: false, first_success: None };
-    let mut retry = core.retry.as_ref().map(|retry| retry.start(outer.retries));
+    let mut retry = core.retry.as_ref().map(|retry| retry.begin(outer.retries));
     let mut call =
         Call { attempt: Attempt { number: 1, started, deadline }, key: options.key, priority: options.priority, cost: options.cost };
     let mut last_error = None;
@@ -98,20 +98,19 @@ where
         call.attempt.started = Instant::now();
     };
 
-    let end = match &result {
-        Ok(_) => CallEnd::Success,
-        Err(Error::Inner(_)) => CallEnd::Failure,
-        Err(Error::Rejected(rejected)) => CallEnd::Rejected(rejected.kind()),
-    };
-    story.tell(end, now);
     let error = match result {
-        Ok(value) => return Ok(value),
+        Ok(value) => {
+            story.tell(CallEnd::Success, now);
+            return Ok(value);
+        }
         Err(error) => error,
     };
+    let end = CallEnd::of(&error);
+    story.tell(end, now);
     match substitute.substitute(error, &core.judges) {
         Substituted::Not(error) => Err(error),
         Substituted::Now(answer) => {
-            core.fallback_used(&answer);
+            core.fallback_used(end, now);
             answer
         }
         Substituted::Later(answer, text) => {
@@ -120,16 +119,16 @@ where
                 Ended::TimedOut => Err(core.complete(Rejected::new(RejectedKind::DeadlineExceeded), &story, text, Instant::now())),
                 Ended::NoRuntime => Err(core.complete(Rejected::new(RejectedKind::NoRuntime), &story, text, Instant::now())),
             };
-            core.fallback_used(&answer);
+            core.fallback_used(end, now);
             answer
         }
     }
 }
 
 /// One attempt: look at the breaker > rate limit > bulkhead > your gates > the breaker's permit > attempt timeout > operation.
-async fn attempt<T, E, X, F, Fut>(
-    story: &mut Story<'_>,
-    call: &mut Call<'_>,
+async fn attempt<'c, T, E, X, F, Fut>(
+    story: &mut Story<'c>,
+    call: &mut Call<'c>,
     judge: &impl Judge<T, E>,
     lift: &impl Fn(X) -> Error<E>,
     operation: &F,
@@ -169,7 +168,7 @@ where
         }
     }
     if !core.gates.is_empty() {
-        let entered = Box::pin(pass_gates(core, call, &mut admitted.story.surroundings)).await;
+        let entered = Box::pin(pass_gates(core, *call, &mut admitted.story.surroundings)).await;
         match waited(call, entered) {
             Ok(passes) => admitted.passes = Some(Box::new(passes)),
             Err(rejected) => return Tried::refused(rejected, call.attempt.started),
@@ -215,7 +214,7 @@ fn waited<P>(call: &mut Call<'_>, entered: Result<P, Rejected>) -> Result<P, Rej
 type Passes<'a> = Vec<Box<dyn Pass + 'a>>;
 
 /// Asks the gates of your own, one after another, until the deadline.
-async fn pass_gates<'a>(core: &'a Core, call: &Call<'_>, surroundings: &mut Surroundings) -> Result<Passes<'a>, Rejected> {
+async fn pass_gates<'a>(core: &'a Core, call: Call<'a>, surroundings: &mut Surroundings) -> Result<Passes<'a>, Rejected> {
     let asked = async {
         let mut passes = Vec::with_capacity(core.gates.len());
         for gate in &core.gates {
@@ -310,7 +309,7 @@ impl Story<'_> {
         if let Some(recorder) = &self.core.recorder {
             let latency = now.saturating_duration_since(self.started);
             match self.first_success {
-                Some(attempt) if end == CallEnd::Success => recorder.record_single_success(latency, attempt, now),
+                Some(attempt) if attempt == latency => recorder.record_single(end, Outcome::Judged(Verdict::Success), latency, now),
                 first => {
                     if let Some(attempt) = first {
                         recorder.record_attempt(Outcome::Judged(Verdict::Success), attempt, now);
@@ -337,6 +336,16 @@ impl Drop for Story<'_> {
     }
 }
 
+impl CallEnd {
+    /// How a call that fails with this error ended.
+    pub(super) const fn of<E>(error: &Error<E>) -> Self {
+        match error {
+            Error::Inner(_) => Self::Failure,
+            Error::Rejected(rejected) => Self::Rejected(rejected.kind()),
+        }
+    }
+}
+
 impl Core {
     /// Whether to try again: `Ok(when)`, `Ok(None)` for at once, or why not.
     #[cold]
@@ -350,7 +359,7 @@ impl Core {
         now: Instant,
     ) -> Result<Option<Instant>, Option<StopReason>> {
         let rejected = match result {
-            Err(Error::Rejected(rejected)) => Some(rejected.kind()),
+            Err(Error::Rejected(rejected)) => Some(rejected),
             _ => None,
         };
         let attempt = call.attempt.number;
@@ -359,17 +368,16 @@ impl Core {
             self.emitter.emit(|| Event::AttemptFailed { attempt, outcome, elapsed });
         }
         let Some(retry) = &self.retry else { return Err(None) };
-        let decided = retry.next_delay(state, outcome, rejected, now, call.attempt.deadline, |wake| {
-            // Sleeping towards a breaker that will still be open is a wait for nothing.
-            self.breaker.as_ref().is_none_or(|breaker| breaker.check_at(wake).is_ok())
-        });
+        // Sleeping towards a breaker that will still be open is a wait for nothing.
+        let open = |wake| self.breaker.as_ref().is_some_and(|breaker| breaker.check_at(wake).is_err());
+        let decided = retry.next_delay_unless(open, state, outcome, rejected, now, call.attempt.deadline);
         match decided {
             Ok(delay) => {
                 self.emitter.emit(|| Event::Retrying { attempt, delay, cause: outcome });
                 Ok(if delay.is_zero() { None } else { time::after(now, delay) })
             }
             Err(reason) => {
-                self.emitter.emit(|| Event::RetryStopped { attempts: story.attempts, reason });
+                self.emitter.emit(|| Event::RetryStopped { attempts: story.attempts, reason: reason.as_str() });
                 Err(Some(reason))
             }
         }
@@ -405,11 +413,11 @@ impl Core {
     }
 
     #[cold]
-    fn fallback_used<T, E>(&self, answer: &Result<T, Error<E>>) {
+    pub(super) fn fallback_used(&self, cause: CallEnd, now: Instant) {
         if let Some(recorder) = &self.recorder {
-            recorder.record_fallback();
+            recorder.record_fallback(now);
         }
-        self.emitter.emit(|| Event::FallbackUsed { answered: answer.is_ok() });
+        self.emitter.emit(|| Event::FallbackUsed { cause });
     }
 
     /// A call whose future was dropped. Observers are user code, which has no place in a drop: only the books and the stream hear.
@@ -423,6 +431,6 @@ impl Core {
         if let Some(recorder) = &self.recorder {
             recorder.record_call(end, attempts, elapsed, now);
         }
-        self.emitter.emit_from_drop(|| Event::CallFinished { end, attempts, elapsed });
+        self.emitter.emit(|| Event::CallFinished { end, attempts, elapsed });
     }
 }

@@ -3,8 +3,9 @@
 use super::Core;
 use crate::admission::CircuitSnapshot;
 use crate::execution::RetryStats;
-use crate::observation::Stats;
+use crate::observation::Snapshot;
 use std::fmt;
+use tokio::time::Instant;
 
 /// How full a bulkhead or a rate limiter is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub struct PipelineStats {
     /// The name of the pipeline.
     pub name: String,
     /// Calls and attempts, by outcome, with their latencies; `None` without a [`Monitor`](crate::Monitor).
-    pub calls: Option<Stats>,
+    pub calls: Option<Snapshot>,
     /// Retries, by cause, and what stopped them.
     pub retry: Option<RetryStats>,
     /// The circuit breaker's state and counters.
@@ -40,7 +41,7 @@ impl PipelineStats {
     pub(super) fn of(core: &Core) -> Self {
         Self {
             name: core.name.to_string(),
-            calls: core.recorder.as_ref().map(|recorder| recorder.stats()),
+            calls: core.recorder.as_ref().map(|recorder| recorder.snapshot(Instant::now())),
             retry: core.retry.as_ref().map(|retry| retry.stats()),
             circuit_breaker: core.breaker.as_ref().map(|breaker| breaker.snapshot()),
             bulkhead: core.bulkhead.as_ref().map(|bulkhead| Gauge {
