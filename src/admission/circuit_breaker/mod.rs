@@ -1,23 +1,293 @@
-//! stub
-#![allow(missing_docs, unused, clippy::all, reason = "stub")]
-use crate::{ConfigError, Outcome, Rejected};
-use tokio::time::Instant;
+//! The circuit breaker: stops calling what keeps failing, and finds out cheaply when it works again.
+//!
+//! For calls over a network or to anything else that can be down: it spares the dependency the load and the caller the wait. Not for
+//! what cannot fail for long (pure computation), nor in place of a limit (a bulkhead or a rate limiter keeps *you* from breaking *it*).
+//!
+//! ```text
+//!              a rule is broken                   the open time is over, and a call comes
+//!   +--------+ ----------------> +------+ ---------------------------------> +-----------+
+//!   | Closed |                   | Open |                                    | Half-open |
+//!   +--------+ <----.            +------+ <--------------------------------- +-----------+
+//!                   |                 too many probes failed, or none was conclusive |
+//!                   '----------------------------------------------------------------'
+//!                                     enough probes succeeded
+//!
+//!   by hand: Isolated (all refused)   Disabled (all pass, nothing counts)   Metrics-only (all pass and count)
+//! ```
+//!
+//! * Rules add up: [`failure_rate`](CircuitBreaker::failure_rate), [`consecutive_failures`](CircuitBreaker::consecutive_failures),
+//!   [`slow_calls`](CircuitBreaker::slow_calls), over a window of time or of calls.
+//! * Each permit carries the generation that gave it. An outcome that comes after the state changed counts as stale and decides nothing.
+//! * What policies refused, what a judge ignores and what its caller dropped say nothing about the dependency, and give a probe's
+//!   place back. A probe that hangs loses its place when its lease ends. So half-open never wedges.
+//! * The open time doubles from 5 s to 60 s while probes fail, and is a little random, so that a fleet does not come back at once.
+//!
+//! ```
+//! use std::time::Duration;
+//! use steadfast::{CircuitBreaker, CircuitState, Outcome, Verdict};
+//!
+//! # fn main() -> Result<(), steadfast::ConfigError> {
+//! let breaker = CircuitBreaker::consecutive_failures(2).open_for(Duration::from_secs(30)).build()?;
+//! for _ in 0..2 {
+//!     let permit = breaker.try_acquire().expect("closed");
+//!     permit.settle(Outcome::Judged(Verdict::transient())); // what came of the call
+//! }
+//! assert_eq!(breaker.state(), CircuitState::Open);
+//! let refused = breaker.try_acquire().unwrap_err();
+//! assert!(refused.retry_after() <= Some(Duration::from_secs(30)));
+//! # Ok(()) }
+//! ```
+
+mod config;
+mod events;
+mod machine;
+mod window;
+
+pub use config::CircuitBreakerConfig;
+pub(crate) use events::Listener;
+pub use events::{CircuitSnapshot, CircuitState, OpenFacts, Transition, TransitionCause, Transitions};
+
+use crate::outcome::{Outcome, Rejected};
+use machine::{Machine, Ticket};
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
-#[derive(Clone, Debug, PartialEq)] pub struct CircuitBreakerConfig;
-#[derive(Clone, Debug)] pub struct CircuitBreaker;
-#[derive(Debug)] pub struct CircuitPermit<'a>(&'a CircuitBreaker, u64);
-#[derive(Clone, Debug)] pub struct CircuitSnapshot { pub calls: u64, pub failures: u64 }
-impl std::fmt::Display for CircuitSnapshot { fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { Ok(()) } }
-#[derive(Clone, Copy, Debug, PartialEq)] pub enum CircuitState { Open, Closed, HalfOpen }
-impl CircuitBreakerConfig { pub fn build(self) -> Result<CircuitBreaker, ConfigError> { Ok(CircuitBreaker) } 
- pub fn open_for(self, d: Duration) -> Self { self } }
-impl CircuitBreaker {
-  pub fn failure_rate(_: f64) -> CircuitBreakerConfig { CircuitBreakerConfig }
-  pub fn consecutive_failures(_: u32) -> CircuitBreakerConfig { CircuitBreakerConfig }
-  pub fn check_at(&self, _: Instant) -> Result<(), Rejected> { Ok(()) }
-  pub fn try_acquire_at(&self, _: Instant) -> Result<CircuitPermit<'_>, Rejected> { Ok(CircuitPermit(self, 0)) }
-  pub fn needs_end_time(&self) -> bool { false }
-  pub fn snapshot(&self) -> CircuitSnapshot { CircuitSnapshot { calls: 0, failures: 0 } }
+use tokio::time::Instant;
+
+/// A live circuit breaker. Clones share one state.
+///
+/// Alone, it is used through [`try_acquire`](Self::try_acquire) and [`CircuitPermit::settle`]. By hand:
+///
+/// | method | state | ends by itself |
+/// |---|---|---|
+/// | [`force_open`](Self::force_open), [`open_for`](Self::open_for) | `Open` | yes: after the open time come probes |
+/// | [`half_open`](Self::half_open) | `HalfOpen` | yes: the probes decide |
+/// | [`force_close`](Self::force_close), [`reset`](Self::reset) | `Closed` | yes: rules open it again |
+/// | [`isolate`](Self::isolate) | `Isolated` | no |
+/// | [`disable`](Self::disable) | `Disabled` | no |
+/// | [`metrics_only`](Self::metrics_only) | `MetricsOnly` | no |
+#[derive(Clone)]
+pub struct CircuitBreaker {
+    machine: Arc<Machine>,
 }
-impl CircuitPermit<'_> { pub fn settle(self, _: Outcome) {} pub fn settle_at(self, _: Outcome, _: Instant) {} }
-impl Drop for CircuitPermit<'_> { fn drop(&mut self) { std::hint::black_box(&self.1); } }
+
+impl CircuitBreaker {
+    /// A breaker that opens when this share of the calls in a window failed, as a fraction in (0, 1]: 0.5 is 50 %.
+    pub const fn failure_rate(share: f64) -> CircuitBreakerConfig {
+        CircuitBreakerConfig::new().failure_rate(share)
+    }
+
+    /// A breaker that opens on this many failures in a row.
+    pub const fn consecutive_failures(failures: u32) -> CircuitBreakerConfig {
+        CircuitBreakerConfig::new().consecutive_failures(failures)
+    }
+
+    /// A breaker that opens when this share of the calls in a window took longer than `slower_than`.
+    pub const fn slow_calls(slower_than: Duration, share: f64) -> CircuitBreakerConfig {
+        CircuitBreakerConfig::new().slow_calls(slower_than, share)
+    }
+
+    /// `shards`: how many threads record without meeting. One is right where there are many breakers.
+    pub(crate) fn from_config(config: CircuitBreakerConfig, shards: usize) -> Self {
+        Self { machine: Arc::new(Machine::new(config, shards, Instant::now())) }
+    }
+
+    /// What it runs with.
+    #[must_use]
+    pub fn config(&self) -> CircuitBreakerConfig {
+        self.machine.config.clone()
+    }
+
+    /// Leave to make one call, or a refusal. Reads the clock only where the answer needs it: closed and without rules on time, it
+    /// does not.
+    ///
+    /// # Errors
+    /// [`CircuitOpen`](crate::RejectedKind::CircuitOpen) while open, isolated, or half-open with all probes out; `retry_after` is the
+    /// time to the next probe, where one will come.
+    #[inline]
+    pub fn try_acquire(&self) -> Result<CircuitPermit<'_>, Rejected> {
+        let machine = &*self.machine;
+        match machine.pass() {
+            Some(ticket) => Ok(CircuitPermit { machine, ticket, started: machine.times_calls().then(Instant::now), settled: false }),
+            None => self.enter(Instant::now()),
+        }
+    }
+
+    /// The same, for a caller that has read the clock already.
+    ///
+    /// # Errors
+    /// Like [`try_acquire`](Self::try_acquire).
+    #[inline]
+    pub fn try_acquire_at(&self, now: Instant) -> Result<CircuitPermit<'_>, Rejected> {
+        let machine = &*self.machine;
+        match machine.pass() {
+            Some(ticket) => Ok(CircuitPermit { machine, ticket, started: Some(now), settled: false }),
+            None => self.enter(now),
+        }
+    }
+
+    fn enter(&self, now: Instant) -> Result<CircuitPermit<'_>, Rejected> {
+        let ticket = self.machine.enter(now)?;
+        Ok(CircuitPermit { machine: &self.machine, ticket, started: Some(now), settled: false })
+    }
+
+    /// Whether a permit would be given at `now`. Changes nothing, and counts nothing.
+    ///
+    /// # Errors
+    /// What [`try_acquire_at`](Self::try_acquire_at) would refuse with.
+    #[inline]
+    pub fn check_at(&self, now: Instant) -> Result<(), Rejected> {
+        if self.machine.pass().is_some() { Ok(()) } else { self.machine.look_at(now) }
+    }
+
+    /// The pipeline's look: like [`check_at`](Self::check_at), but a refusal is one that a caller was given, so it counts.
+    #[inline]
+    #[allow(dead_code, reason = "for the pipeline")]
+    pub(crate) fn refuse_at(&self, now: Instant) -> Result<(), Rejected> {
+        self.check_at(now).inspect_err(|_| {
+            self.machine.count_refusal();
+            self.machine.outbox.flush();
+        })
+    }
+
+    /// The state as a call at this moment would find it: an open circuit whose time is over is half-open. Changes nothing.
+    #[must_use]
+    pub fn state(&self) -> CircuitState {
+        self.machine.state()
+    }
+
+    /// State and counters at this moment. Changes nothing.
+    #[must_use]
+    pub fn snapshot(&self) -> CircuitSnapshot {
+        self.machine.snapshot()
+    }
+
+    /// When the next probe may go: zero if now, `None` where calls go through anyway or where only a hand can close the circuit.
+    #[must_use]
+    pub fn next_probe_in(&self) -> Option<Duration> {
+        self.machine.next_probe_in()
+    }
+
+    /// The transitions from here on. A slow subscriber loses the oldest and delays nobody.
+    #[must_use]
+    pub fn subscribe(&self) -> Transitions {
+        self.machine.outbox.subscribe()
+    }
+
+    /// Calls `listener` after each transition, in order, on the thread that caused it, under no lock. A panic in it is caught and
+    /// counted. What an unwinding thread causes, the next caller tells.
+    #[allow(dead_code, reason = "for the pipeline")]
+    pub(crate) fn on_transition(&self, listener: Listener) {
+        self.machine.outbox.listen(listener);
+    }
+
+    /// Whether the moment a call ended decides anything (a rule on slow calls). If not, any reading of the clock near it will do.
+    #[must_use]
+    #[allow(dead_code, reason = "for the pipeline")]
+    pub(crate) fn needs_end_time(&self) -> bool {
+        self.machine.times_slow_calls()
+    }
+
+    /// Opens the circuit as if a rule had been broken: after the open time, probes decide. Nothing if it is open.
+    pub fn force_open(&self) {
+        self.machine.force_open();
+    }
+
+    /// Opens the circuit for exactly this long, counted from now, also if it is open. `Duration::MAX` is for ever.
+    pub fn open_for(&self, time: Duration) {
+        self.machine.open_for(time);
+    }
+
+    /// Lets probes go now: ends the open time, or begins the round of probes again. `false`, and nothing happens, where the circuit is
+    /// neither open nor half-open.
+    pub fn half_open(&self) -> bool {
+        self.machine.half_open()
+    }
+
+    /// Closes the circuit, with empty counters, from whatever state. Nothing if it is closed.
+    pub fn force_close(&self) {
+        self.machine.force_close();
+    }
+
+    /// Begins anew: closed, with empty counters, also if it is closed. Calls under way settle as stale.
+    pub fn reset(&self) {
+        self.machine.reset();
+    }
+
+    /// Refuses every call until [`force_close`](Self::force_close) or [`reset`](Self::reset).
+    pub fn isolate(&self) {
+        self.machine.isolate();
+    }
+
+    /// Lets every call through and counts nothing, until [`force_close`](Self::force_close) or [`reset`](Self::reset).
+    pub fn disable(&self) {
+        self.machine.disable();
+    }
+
+    /// Lets every call through and counts it. A rule that is broken is told to subscribers once, and opens nothing.
+    pub fn metrics_only(&self) {
+        self.machine.metrics_only();
+    }
+}
+
+impl fmt::Debug for CircuitBreaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let now = self.snapshot();
+        f.debug_struct("CircuitBreaker")
+            .field("state", &now.state)
+            .field("calls", &now.calls)
+            .field("failures", &now.failures)
+            .field("next_probe_in", &now.next_probe_in)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Leave to make one call. Say with [`settle`](Self::settle) what came of it.
+///
+/// Dropped unsettled, the call is [`Abandoned`](Outcome::Abandoned): it says nothing (unless
+/// [`abandoned_after`](CircuitBreakerConfig::abandoned_after) is set), and a probe's place is free again. Forgotten, a probe's place
+/// is free when its lease ends.
+#[must_use = "a permit that is dropped at once says nothing about the call"]
+pub struct CircuitPermit<'a> {
+    machine: &'a Machine,
+    ticket: Ticket,
+    started: Option<Instant>,
+    settled: bool,
+}
+
+impl CircuitPermit<'_> {
+    /// The call ended like this. Reads the clock where the outcome says anything.
+    #[inline]
+    pub fn settle(mut self, outcome: Outcome) {
+        self.settled = true;
+        self.machine.settle(self.ticket, outcome, self.started, Instant::now);
+    }
+
+    /// The same, for a caller that has read the clock already.
+    #[inline]
+    pub fn settle_at(mut self, outcome: Outcome, now: Instant) {
+        self.settled = true;
+        self.machine.settle(self.ticket, outcome, self.started, || now);
+    }
+
+    /// Whether this call is one of the few that decide a half-open circuit.
+    #[must_use]
+    pub const fn is_probe(&self) -> bool {
+        self.ticket.probe != 0
+    }
+}
+
+impl Drop for CircuitPermit<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.settled {
+            self.machine.abandon(self.ticket, self.started);
+        }
+    }
+}
+
+impl fmt::Debug for CircuitPermit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitPermit").field("is_probe", &self.is_probe()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,312 @@
+//! What a circuit breaker tells: its state, a snapshot of it, and its transitions as they happen.
+
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, lock};
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+
+/// How many transitions a subscriber may fall behind before it loses the oldest.
+const KEPT: usize = 64;
+
+/// The state of a circuit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CircuitState {
+    /// Calls go through and are counted.
+    Closed,
+    /// Calls are refused until the open time is over.
+    Open,
+    /// A few probes go through; they decide.
+    HalfOpen,
+    /// Calls are refused until someone closes the circuit by hand.
+    Isolated,
+    /// Calls go through and nothing is counted.
+    Disabled,
+    /// Calls go through and are counted; no rule opens the circuit.
+    MetricsOnly,
+}
+
+impl CircuitState {
+    /// A short, stable name in snake case, for metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+            Self::Isolated => "isolated",
+            Self::Disabled => "disabled",
+            Self::MetricsOnly => "metrics_only",
+        }
+    }
+}
+
+impl fmt::Display for CircuitState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a circuit changed its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TransitionCause {
+    /// Too large a share of the calls failed.
+    FailureRate,
+    /// Too many failures in a row.
+    ConsecutiveFailures,
+    /// Too large a share of the calls was slow.
+    SlowCalls,
+    /// The open time is over.
+    OpenTimeOver,
+    /// Enough probes succeeded.
+    ProbesSucceeded,
+    /// Too many probes failed.
+    ProbesFailed,
+    /// The probes were refused further in, one after the other: nothing was learnt, so the circuit is open for one more open time.
+    Inconclusive,
+    /// The round lasted longer than `half_open_for` without a decision.
+    HalfOpenTooLong,
+    /// Someone called a method such as `isolate()`.
+    Manual,
+}
+
+impl TransitionCause {
+    /// A short, stable name in snake case, for metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FailureRate => "failure_rate",
+            Self::ConsecutiveFailures => "consecutive_failures",
+            Self::SlowCalls => "slow_calls",
+            Self::OpenTimeOver => "open_time_over",
+            Self::ProbesSucceeded => "probes_succeeded",
+            Self::ProbesFailed => "probes_failed",
+            Self::Inconclusive => "inconclusive",
+            Self::HalfOpenTooLong => "half_open_too_long",
+            Self::Manual => "manual",
+        }
+    }
+}
+
+/// A change of state. `from` and `to` differ, except where a rule was broken that `MetricsOnly` forbids to act: then both are
+/// `MetricsOnly`, once per rule.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Transition {
+    /// The state that ended.
+    pub from: CircuitState,
+    /// The state that began.
+    pub to: CircuitState,
+    /// The generation that began; it grows with every change.
+    pub generation: u64,
+    /// Why.
+    pub cause: TransitionCause,
+    /// When.
+    pub at: Instant,
+    /// The calls that the decision was made on: those of the window, or the probes of the round.
+    pub calls: u64,
+    /// How many of them failed.
+    pub failures: u64,
+    /// How many of them were slow.
+    pub slow_calls: u64,
+    /// How long the circuit stays open; `None` where it does not open, or stays open until it is closed by hand.
+    pub open_for: Option<Duration>,
+}
+
+/// What [`open_for_fn`](super::CircuitBreakerConfig::open_for_fn) chooses an open time from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct OpenFacts {
+    /// The calls that the decision was made on: those of the window, or the probes of the round.
+    pub calls: u64,
+    /// How many of them failed.
+    pub failures: u64,
+    /// `failures / calls`.
+    pub failure_rate: f64,
+    /// How many rounds of probes failed since the circuit was last closed; 0 when it opens for the first time.
+    pub failed_rounds: u32,
+}
+
+/// A breaker at one moment. Taking it changes nothing.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct CircuitSnapshot {
+    /// The state, as a call at this moment would find it.
+    pub state: CircuitState,
+    /// How many times the state changed, or was reset.
+    pub generation: u64,
+    /// Closed: calls in the window. Open: calls that the decision was made on. Half-open: probes that decided something.
+    pub calls: u64,
+    /// How many of them failed.
+    pub failures: u64,
+    /// How many of them were slow (with a rule on slow calls).
+    pub slow_calls: u64,
+    /// `failures / calls`; `None` without calls.
+    pub failure_rate: Option<f64>,
+    /// `slow_calls / calls`; `None` without calls.
+    pub slow_call_rate: Option<f64>,
+    /// Failures in a row (with a rule on them).
+    pub consecutive_failures: u32,
+    /// Calls refused since the state began.
+    pub not_permitted: u64,
+    /// Probes that are out now.
+    pub probes_in_flight: u32,
+    /// When the next probe may go: `None` where calls go through anyway, or where only a hand can close the circuit.
+    pub next_probe_in: Option<Duration>,
+    /// Outcomes that came too late to count, ever: of calls that an earlier state let through, or of probes past their lease.
+    pub stale: u64,
+    /// Panics of listeners and of `open_for_fn` that were caught, ever.
+    pub listener_panics: u64,
+}
+
+/// The transitions of one breaker, from [`subscribe`](super::CircuitBreaker::subscribe) on.
+///
+/// Holds the last 64: a subscriber that falls further behind loses the oldest, and [`missed`](Self::missed) says how many. It never
+/// delays a call.
+#[derive(Debug)]
+pub struct Transitions {
+    receiver: broadcast::Receiver<Transition>,
+    missed: u64,
+}
+
+impl Transitions {
+    /// The next transition; `None` when the breaker is gone and all are read.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Transition> {
+        loop {
+            match self.receiver.recv().await {
+                Ok(transition) => return Some(transition),
+                Err(broadcast::error::RecvError::Lagged(lost)) => self.missed = self.missed.saturating_add(lost),
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// The next transition if there is one already.
+    pub fn try_next(&mut self) -> Option<Transition> {
+        loop {
+            match self.receiver.try_recv() {
+                Ok(transition) => return Some(transition),
+                Err(broadcast::error::TryRecvError::Lagged(lost)) => self.missed = self.missed.saturating_add(lost),
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// How many transitions this subscriber was too slow for.
+    #[must_use]
+    pub const fn missed(&self) -> u64 {
+        self.missed
+    }
+}
+
+/// Is told of each transition, in order.
+pub(crate) type Listener = Arc<dyn Fn(&Transition) + Send + Sync>;
+
+#[derive(Default)]
+struct Queue {
+    /// Transitions nobody was told of yet.
+    fresh: VecDeque<Transition>,
+    /// Transitions that subscribers know and listeners do not.
+    untold: VecDeque<Transition>,
+    listeners: Vec<Listener>,
+    draining: bool,
+}
+
+/// Where transitions wait between the lock they were made under and those who are told, so that listeners hear of them in order,
+/// under no lock, and never from a thread that unwinds: what such a thread causes, the next caller tells.
+#[derive(Default)]
+pub(super) struct Outbox {
+    queue: Mutex<Queue>,
+    waiting: AtomicBool,
+    sender: OnceLock<broadcast::Sender<Transition>>,
+    pub(super) panics: AtomicU64,
+}
+
+impl Outbox {
+    pub(super) fn subscribe(&self) -> Transitions {
+        let receiver = self.sender.get_or_init(|| broadcast::Sender::new(KEPT)).subscribe();
+        Transitions { receiver, missed: 0 }
+    }
+
+    pub(super) fn listen(&self, listener: Listener) {
+        lock(&self.queue).listeners.push(listener);
+    }
+
+    /// Called under the breaker's lock, so that the order is that of the transitions.
+    pub(super) fn push(&self, transition: Transition) {
+        let mut queue = lock(&self.queue);
+        queue.fresh.push_back(transition);
+        self.waiting.store(true, Ordering::Release);
+    }
+
+    /// Tells what waits to be told. Called without any lock; costs one load when nothing waits.
+    #[inline]
+    pub(super) fn flush(&self) {
+        if self.waiting.load(Ordering::Acquire) {
+            self.drain();
+        }
+    }
+
+    #[cold]
+    fn drain(&self) {
+        let unwinding = std::thread::panicking();
+        let mut queue = lock(&self.queue);
+        if queue.draining {
+            return; // another thread, or a caller of this one, is at it and will see what was pushed
+        }
+        queue.draining = true;
+        self.waiting.store(false, Ordering::Release);
+        loop {
+            if let Some(transition) = queue.fresh.pop_front() {
+                drop(queue);
+                if let Some(sender) = self.sender.get() {
+                    let _nobody_subscribed = sender.send(transition.clone());
+                }
+                queue = lock(&self.queue);
+                if !queue.listeners.is_empty() {
+                    if queue.untold.len() == KEPT {
+                        queue.untold.pop_front();
+                    }
+                    queue.untold.push_back(transition);
+                }
+            } else if let Some(transition) = if unwinding { None } else { queue.untold.pop_front() } {
+                let mut next = 0;
+                while let Some(listener) = queue.listeners.get(next).cloned() {
+                    drop(queue);
+                    self.guarded(|| listener(&transition));
+                    drop(listener);
+                    next += 1;
+                    queue = lock(&self.queue);
+                }
+            } else {
+                break;
+            }
+        }
+        queue.draining = false;
+        self.waiting.store(!queue.untold.is_empty(), Ordering::Release);
+    }
+
+    /// Runs user code whose panic is nobody's problem but its own.
+    pub(super) fn guarded<T>(&self, user: impl FnOnce() -> T) -> Option<T> {
+        catch_unwind(AssertUnwindSafe(user))
+            .inspect_err(|_| {
+                self.panics.fetch_add(1, Ordering::Relaxed);
+            })
+            .ok()
+    }
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").field("panics", &self.panics).finish_non_exhaustive()
+    }
+}

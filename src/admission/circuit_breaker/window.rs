@@ -1,0 +1,287 @@
+//! The two windows that rates are taken over, and the streak of failures.
+//!
+//! # The window of time
+//!
+//! Ten buckets per shard, each one word that packs who wrote it with how much:
+//!
+//! ```text
+//!  63    58 57          shift shift-1     0
+//! +--------+-----------------+-------------+
+//! | gen: 6 |  lap: 58-shift  |    count    |     lap = tick / 10,  bucket = tick % 10,  tick = now / bucket length
+//! +--------+-----------------+-------------+
+//! ```
+//!
+//! A record is one compare-exchange on a word of this thread's own shard: stamp equal, add one; stamp older, start again at one.
+//! So nothing rotates the window, a jump of ten years costs nothing, and a record of an earlier generation cannot reach the counts
+//! of a later one: it meets a newer stamp and is dropped, or leaves an older one that readers skip. The bits are split so that no
+//! thread can fill `count` within a bucket at 4 ns a call, and `lap` does not come around within a century.
+
+use crate::sync::Padded;
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+pub(super) const BUCKETS: usize = 10;
+const GENERATION_BITS: u32 = 6;
+const GENERATIONS: u64 = 1 << GENERATION_BITS;
+const STAMP_BITS: u32 = u64::BITS - GENERATION_BITS;
+
+/// Where in the window a moment lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    lap: u64,
+    bucket: usize,
+}
+
+/// Turns nanoseconds into positions.
+#[derive(Debug)]
+pub(super) struct Dial {
+    bucket_nanos: u64,
+    /// 2^64 / `bucket_nanos`, to multiply by: a division by a variable costs more than all the rest of a record.
+    reciprocal: u64,
+    shift: u32,
+}
+
+impl Dial {
+    /// `window` in nanoseconds.
+    pub(super) fn new(window: u64) -> Self {
+        let bucket_nanos = window.div_ceil(BUCKETS as u64).max(1);
+        let shift = bucket_nanos.ilog2().saturating_sub(1).clamp(8, 50);
+        Self { bucket_nanos, reciprocal: u64::MAX / bucket_nanos, shift }
+    }
+
+    pub(super) const fn bucket_nanos(&self) -> u64 {
+        self.bucket_nanos
+    }
+
+    #[inline]
+    pub(super) fn position(&self, nanos: u64) -> Position {
+        let estimate = ((u128::from(nanos) * u128::from(self.reciprocal)) >> 64) as u64;
+        // The reciprocal was rounded down, which can cost at most one.
+        let tick = if nanos - estimate * self.bucket_nanos >= self.bucket_nanos { estimate + 1 } else { estimate };
+        let lap = (tick / BUCKETS as u64) & ((1 << (STAMP_BITS - self.shift)) - 1);
+        Position { lap, bucket: (tick % BUCKETS as u64) as usize }
+    }
+
+    #[inline]
+    const fn stamp(&self, generation: u64, lap: u64) -> u64 {
+        ((generation % GENERATIONS) << STAMP_BITS) | (lap << self.shift)
+    }
+
+    #[inline]
+    const fn count_mask(&self) -> u64 {
+        (1 << self.shift) - 1
+    }
+
+    /// What a bucket holds after one more record, where its stamp is not simply the record's. `None` drops the record.
+    #[cold]
+    fn meet(&self, word: u64, stamp: u64) -> Option<u64> {
+        let ahead = (word >> STAMP_BITS).wrapping_sub(stamp >> STAMP_BITS) % GENERATIONS;
+        if word & self.count_mask() == 0 {
+            return Some(stamp | 1);
+        }
+        match ahead {
+            // The clock went back, or this thread was held up for a whole window: better counted late than lost.
+            0 if word > stamp => Some(if word & self.count_mask() == self.count_mask() { word } else { word + 1 }),
+            1..32 => None,
+            _ => Some(stamp | 1),
+        }
+    }
+}
+
+/// Ten buckets.
+#[derive(Debug, Default)]
+pub(super) struct Ring([AtomicU64; BUCKETS]);
+
+impl Ring {
+    #[inline]
+    pub(super) fn add(&self, dial: &Dial, generation: u64, at: Position) {
+        let cell = &self.0[at.bucket];
+        let stamp = dial.stamp(generation, at.lap);
+        let mut word = cell.load(Ordering::Relaxed);
+        loop {
+            let same = word & !dial.count_mask() == stamp && word & dial.count_mask() != dial.count_mask();
+            let next = if same {
+                word + 1
+            } else if word & !dial.count_mask() == stamp {
+                return; // full: it stays full
+            } else {
+                match dial.meet(word, stamp) {
+                    Some(next) => next,
+                    None => return,
+                }
+            };
+            match cell.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(seen) => word = seen,
+            }
+        }
+    }
+
+    /// What this generation counted within one window before `now`. Stamps of the future (the clock went back) are counted.
+    pub(super) fn sum(&self, dial: &Dial, generation: u64, now: Position) -> u64 {
+        let mut sum = 0;
+        for (bucket, cell) in self.0.iter().enumerate() {
+            let word = cell.load(Ordering::Acquire);
+            let oldest = if bucket <= now.bucket { now.lap } else { now.lap.saturating_sub(1) };
+            let lap = (word >> dial.shift) & ((1 << (STAMP_BITS - dial.shift)) - 1);
+            if word >> STAMP_BITS == generation % GENERATIONS && lap >= oldest {
+                sum += word & dial.count_mask();
+            }
+        }
+        sum
+    }
+
+    pub(super) fn wipe(&self) {
+        self.0.iter().for_each(|cell| cell.store(0, Ordering::Release));
+    }
+}
+
+/// What one window holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) calls: u64,
+    pub(super) failures: u64,
+    pub(super) slow: u64,
+}
+
+/// One thread's share of the successes, and of the refusals.
+#[derive(Debug, Default)]
+pub(super) struct Shard {
+    successes: Ring,
+    pub(super) refused: AtomicU64,
+}
+
+/// The window of time. Successes are common, so each thread counts its own; what is bad is rare and counted in one place.
+#[derive(Debug)]
+pub(super) struct TimeWindow {
+    dial: Dial,
+    shards: Box<[Padded<Shard>]>,
+    failures: Ring,
+    slow: Ring,
+}
+
+impl TimeWindow {
+    pub(super) fn new(window: u64, shards: usize) -> Self {
+        let shards = (0..shards.max(1).next_power_of_two()).map(|_| Padded::default()).collect();
+        Self { dial: Dial::new(window), shards, failures: Ring::default(), slow: Ring::default() }
+    }
+
+    pub(super) const fn dial(&self) -> &Dial {
+        &self.dial
+    }
+
+    #[inline]
+    pub(super) fn shard(&self) -> &Shard {
+        // A power of two, see `new`: the mask keeps the index in bounds.
+        &self.shards[crate::sync::shard() & (self.shards.len() - 1)].0
+    }
+
+    #[inline]
+    pub(super) fn success(&self, generation: u64, nanos: u64) {
+        self.shard().successes.add(&self.dial, generation, self.dial.position(nanos));
+    }
+
+    pub(super) fn failure(&self, generation: u64, nanos: u64) {
+        self.failures.add(&self.dial, generation, self.dial.position(nanos));
+    }
+
+    pub(super) fn slow(&self, generation: u64, nanos: u64) {
+        self.slow.add(&self.dial, generation, self.dial.position(nanos));
+    }
+
+    pub(super) fn counts(&self, generation: u64, nanos: u64) -> Counts {
+        let now = self.dial.position(nanos);
+        let failures = self.failures.sum(&self.dial, generation, now);
+        let slow = self.slow.sum(&self.dial, generation, now);
+        let successes: u64 = self.shards.iter().map(|shard| shard.0.successes.sum(&self.dial, generation, now)).sum();
+        Counts { calls: successes + failures, failures, slow }
+    }
+
+    pub(super) fn refused(&self) -> u64 {
+        self.shards.iter().fold(0, |sum, shard| sum.wrapping_add(shard.0.refused.load(Ordering::Relaxed)))
+    }
+
+    pub(super) fn forget_refused(&self) {
+        self.shards.iter().for_each(|shard| shard.0.refused.store(0, Ordering::Relaxed));
+    }
+
+    pub(super) fn wipe(&self) {
+        self.shards.iter().for_each(|shard| shard.0.successes.wipe());
+        self.failures.wipe();
+        self.slow.wipe();
+    }
+}
+
+/// The last so many calls, two bits each: a ring that slides with every call. Lives under the breaker's lock.
+#[derive(Debug)]
+pub(super) struct CountWindow {
+    bits: Box<[u64]>,
+    size: u64,
+    cursor: u64,
+    counts: Counts,
+}
+
+impl CountWindow {
+    pub(super) fn new(size: u32) -> Self {
+        let words = u64::from(size).div_ceil(32) as usize;
+        Self { bits: vec![0; words].into_boxed_slice(), size: size.into(), cursor: 0, counts: Counts::default() }
+    }
+
+    pub(super) fn push(&mut self, failure: bool, slow: bool) {
+        let (word, offset) = ((self.cursor / 32) as usize, (self.cursor % 32) * 2);
+        let Some(word) = self.bits.get_mut(word) else { return };
+        if self.counts.calls == self.size {
+            self.counts.failures -= (*word >> offset) & 1;
+            self.counts.slow -= (*word >> (offset + 1)) & 1;
+        } else {
+            self.counts.calls += 1;
+        }
+        *word = *word & !(0b11 << offset) | (u64::from(failure) | u64::from(slow) << 1) << offset;
+        self.counts.failures += u64::from(failure);
+        self.counts.slow += u64::from(slow);
+        self.cursor = (self.cursor + 1) % self.size;
+    }
+
+    pub(super) const fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    pub(super) fn wipe(&mut self) {
+        // What the cursor has not passed again is never read, so the bits may stay.
+        (self.cursor, self.counts) = (0, Counts::default());
+    }
+}
+
+/// Failures in a row, in one word: generation (32 bits) and count (32 bits).
+#[derive(Debug, Default)]
+pub(super) struct Streak(AtomicU64);
+
+impl Streak {
+    /// One more; returns how many in a row that makes.
+    pub(super) fn failure(&self, generation: u64) -> u32 {
+        let mine = generation as u32;
+        let step = |word: u64| match (word >> 32) as u32 {
+            its if its == mine => Some((word & !0xffff_ffff) | u64::from((word as u32).saturating_add(1))),
+            its if (its.wrapping_sub(mine) as i32) > 0 => None,
+            _ => Some(u64::from(mine) << 32 | 1),
+        };
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, step).map_or(0, |old| step(old).unwrap_or(0) as u32)
+    }
+
+    #[inline]
+    pub(super) fn success(&self, generation: u64) {
+        // Nearly always zero already, and reading a shared word is cheap where writing it is not.
+        if self.0.load(Ordering::Acquire) as u32 != 0 {
+            let end = |word: u64| ((word >> 32) as u32 == generation as u32).then_some(word & !0xffff_ffff);
+            let _newer = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, end);
+        }
+    }
+
+    pub(super) fn start(&self, generation: u64) {
+        self.0.store(u64::from(generation as u32) << 32, Ordering::Release);
+    }
+
+    pub(super) fn get(&self, generation: u64) -> u32 {
+        let word = self.0.load(Ordering::Acquire);
+        if (word >> 32) as u32 == generation as u32 { word as u32 } else { 0 }
+    }
+}
