@@ -20,6 +20,8 @@ pub use call::{Attempt, Call, Priority};
 pub use execution::*;
 pub use fault::{ConfigError, Fault};
 pub use observation::*;
-pub use pipeline::{Explanation, Gauge, Nested, Pipeline, PipelineBuilder, PipelineStats, PolicyOf, Request, TypedBuilder, TypedPipeline, Warning};
 pub use outcome::{Error, Outcome, Rejected, RejectedKind, Verdict};
+pub use pipeline::{
+    Explanation, Gauge, Nested, Pipeline, PipelineBuilder, PipelineStats, PolicyOf, Request, TypedBuilder, TypedPipeline, Warning,
+};
 pub use substitution::*;

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 use steadfast::{Bulkhead, Call, CircuitBreaker, CircuitState, Gate, GateFuture, Monitor, Outcome, Pass, Pipeline, RateLimiter, Retry};
 
@@ -88,14 +88,14 @@ impl Stack {
         assert_eq!(self.breaker.state(), CircuitState::Closed, "{at}: breaker");
         if let Some(stats) = self.monitor.stats("p") {
             let all = stats.all_time();
-            let told = all.success + all.failure + all.rejected() + all.abandoned + all.panicked;
-            assert_eq!(all.calls, told, "{at}: books");
+            let told = all.successes() + all.failures() + all.rejections() + all.abandoned() + all.panics();
+            assert_eq!(all.calls(), told, "{at}: books");
         }
     }
 }
 
 fn poll(future: Pin<&mut impl Future>) -> bool {
-    future.poll(&mut Context::from_waker(Waker::noop())) != Poll::Pending
+    future.poll(&mut Context::from_waker(Waker::noop())).is_ready()
 }
 
 /// Fails twice and then succeeds, pending once each time.

@@ -1,9 +1,9 @@
 //! Panics of user code: they reach the caller as themselves, and everything held comes back.
 
+use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use steadfast::{Bulkhead, CircuitBreaker, CircuitState, Event, Monitor, Pipeline, Retry, Verdict};
-use futures_util::FutureExt;
 
 fn pipeline(breaker: &CircuitBreaker, monitor: &Monitor) -> Pipeline {
     Pipeline::builder("p")
@@ -24,7 +24,9 @@ async fn h22_a_panic_unwinds_counts_as_a_failure_and_gives_everything_back() {
     for i in 0..10 {
         let panics_late = AssertUnwindSafe(pipeline.call(|| async {
             tokio::task::yield_now().await;
-            if true { panic!("the operation's own") }
+            if true {
+                panic!("the operation's own")
+            }
             Ok::<(), String>(())
         }));
         let caught = panics_late.catch_unwind().await;
@@ -36,7 +38,7 @@ async fn h22_a_panic_unwinds_counts_as_a_failure_and_gives_everything_back() {
     }
     assert_eq!(breaker.state(), CircuitState::Open);
     let stats = monitor.stats("p").unwrap();
-    assert_eq!((stats.all_time().panicked, stats.all_time().rejected()), (5, 5));
+    assert_eq!((stats.all_time().panics(), stats.all_time().rejections()), (5, 5));
 }
 
 #[tokio::test(start_paused = true)]
@@ -68,7 +70,12 @@ async fn h14_a_panicking_observer_is_nobody_elses_problem() {
     let pipeline = Pipeline::builder("p").observer(|_: &str, _: &Event| panic!("observer")).build().unwrap();
     assert_eq!(pipeline.call(|| async { Ok::<_, String>(1) }).await, Ok(1));
     assert!(pipeline.observer_panics() >= 1);
-    let call = AssertUnwindSafe(pipeline.call(|| async { if true { panic!("operation") } Ok::<(), String>(()) }));
+    let call = AssertUnwindSafe(pipeline.call(|| async {
+        if true {
+            panic!("operation")
+        }
+        Ok::<(), String>(())
+    }));
     assert!(call.catch_unwind().await.is_err(), "and the process lives");
 }
 

@@ -5,9 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use steadfast::{
-    Bulkhead, CircuitBreaker, Error, Pipeline, Priority, RateLimiter, Rejected, RejectedKind, Retry, Verdict,
-};
+use steadfast::{Bulkhead, CircuitBreaker, Error, Pipeline, Priority, RateLimiter, Rejected, RejectedKind, Retry, Verdict};
 use tokio::task::yield_now;
 
 const MS: Duration = Duration::from_millis(1);
@@ -290,7 +288,9 @@ async fn h28_duration_max_everywhere_means_never() {
         .total_timeout(Duration::MAX)
         .attempt_timeout(Duration::MAX)
         .retry(Retry::exponential(3, Duration::MAX).max_delay(Duration::MAX).hint_ceiling(Duration::MAX))
-        .circuit_breaker(CircuitBreaker::failure_rate(0.5).window(Duration::MAX).open_for(Duration::MAX).max_open(Duration::MAX).min_calls(2))
+        .circuit_breaker(
+            CircuitBreaker::failure_rate(0.5).window(Duration::MAX).open_for(Duration::MAX).max_open(Duration::MAX).min_calls(2),
+        )
         .bulkhead(Bulkhead::new(usize::MAX).queue(usize::MAX).max_wait(Duration::MAX))
         .build();
     let Ok(pipeline) = pipeline else { panic!("{}", pipeline.unwrap_err()) };

@@ -47,6 +47,11 @@ impl Surroundings {
         Self { nesting, span: span.map(Box::new), running: false }
     }
 
+    /// When the call must have ended.
+    pub(crate) const fn deadline(&self) -> Option<Instant> {
+        self.nesting.deadline
+    }
+
     /// Whether the operation's own code panicked.
     pub(crate) fn panicked(&self) -> bool {
         self.running

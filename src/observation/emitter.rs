@@ -71,19 +71,27 @@ impl Emitter {
     #[inline]
     pub(crate) fn emit(&self, event: impl FnOnce() -> Event) {
         if !self.is_idle() {
-            self.tell(&event());
+            self.tell(&event(), true);
+        }
+    }
+
+    /// Tells everybody but the observers, which are user code and have no place in a drop.
+    #[inline]
+    pub(crate) fn emit_unobserved(&self, event: impl FnOnce() -> Event) {
+        if !self.is_idle() {
+            self.tell(&event(), false);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn tell(&self, event: &Event) {
+    fn tell(&self, event: &Event, observed: bool) {
         trace::trace(&self.name, event);
         if self.listeners.load(Ordering::Relaxed) == 0 {
             return;
         }
         // A second panic while one unwinds would abort the process.
-        if !std::thread::panicking() {
+        if observed && !std::thread::panicking() {
             let observers = Arc::clone(&lock(&self.observers));
             for observer in observers.iter() {
                 if let Err(payload) = catch_unwind(AssertUnwindSafe(|| observer.on_event(&self.name, event))) {

@@ -6,7 +6,7 @@ use crate::admission::{Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerC
 use crate::classify::Judges;
 use crate::execution::{Retry, RetryConfig};
 use crate::fault::{ConfigError, Fault};
-use crate::observation::{Emitter, Monitor, Observer};
+use crate::observation::{Emitter, Event, Monitor, Observer};
 use crate::outcome::{Seconds, Verdict};
 use crate::substitution::Fallback;
 use std::fmt;
@@ -207,8 +207,17 @@ impl PipelineBuilder {
         let name: Arc<str> = self.name.into();
         let recorder = self.monitor.as_ref().map(|monitor| monitor.recorder(&name));
         let reads_end = recorder.is_some() || breaker.as_ref().is_some_and(CircuitBreaker::needs_end_time);
-        let emitter = Emitter::new(&name);
+        let emitter = Arc::new(Emitter::new(&name));
         self.observers.into_iter().for_each(|observer| emitter.add(observer));
+        if let Some(breaker) = &breaker {
+            // Weak: a shared breaker outlives the pipelines that listen to it.
+            let emitter = Arc::downgrade(&emitter);
+            breaker.on_transition(Arc::new(move |change| {
+                let Some(emitter) = emitter.upgrade() else { return };
+                let (from, to, generation) = (change.from.as_str(), change.to.as_str(), change.generation);
+                emitter.emit(|| Event::CircuitChanged { from, to, generation });
+            }));
+        }
         let mut core = Core {
             name,
             total_timeout: self.total_timeout.filter(|limit| *limit != Duration::MAX),

@@ -55,12 +55,7 @@ impl Explanation {
         }
         let retries = core.retry.as_ref().map_or(0, |retry| retry.config().max_attempts() - 1);
         let share: f64 = core.retry.as_ref().map_or(0.0, |retry| retry.budget().share().unwrap_or(f64::from(retries)));
-        Self {
-            order: Order(core).to_string(),
-            retries,
-            worst_case: worst_case(core, retries),
-            load: 1.0 + share.min(f64::from(retries)),
-        }
+        Self { order: Order(core).to_string(), retries, worst_case: worst_case(core, retries), load: 1.0 + share.min(f64::from(retries)) }
     }
 
     /// The most attempts one call makes: the first one and its retries.

@@ -27,8 +27,8 @@ mod typed;
 
 pub use builder::{PipelineBuilder, PolicyOf};
 pub use explain::{Explanation, Warning};
-pub use request::{Nested, Request};
 pub(crate) use request::Options;
+pub use request::{Nested, Request};
 pub use stats::{Gauge, PipelineStats};
 pub use typed::{TypedBuilder, TypedPipeline};
 
@@ -58,7 +58,7 @@ pub(crate) struct Core {
     judges: Judges,
     monitor: Option<Monitor>,
     recorder: Option<Arc<Recorder>>,
-    emitter: Emitter,
+    emitter: Arc<Emitter>,
     /// Whether somebody measures latency, so that the end of an attempt is worth a clock reading of its own.
     reads_end: bool,
     spans: bool,
@@ -92,26 +92,26 @@ impl Pipeline {
     ///
     /// # Panics
     /// As the operation does: its panic unwinds to the caller, counts as a failure, and everything held is given back.
-    pub async fn call<T, E, F, Fut>(&self, operation: F) -> Result<T, Error<E>>
+    pub fn call<T, E, F, Fut>(&self, operation: F) -> impl Future<Output = Result<T, Error<E>>>
     where
         E: 'static,
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        run(&self.core, &Options::NONE, ByErrorType, Error::Inner, Nothing, move |_| operation()).await
+        run(&self.core, &Options::NONE, ByErrorType, Error::Inner, Nothing, move |_| operation())
     }
 
     /// Like [`call`](Self::call), telling the operation which attempt it is, and how much time is left.
     ///
     /// # Errors
     /// As [`call`](Self::call).
-    pub async fn call_with<T, E, F, Fut>(&self, operation: F) -> Result<T, Error<E>>
+    pub fn call_with<T, E, F, Fut>(&self, operation: F) -> impl Future<Output = Result<T, Error<E>>>
     where
         E: 'static,
         F: Fn(Attempt) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        run(&self.core, &Options::NONE, ByErrorType, Error::Inner, Nothing, operation).await
+        run(&self.core, &Options::NONE, ByErrorType, Error::Inner, Nothing, operation)
     }
 
     /// Like [`call`](Self::call), with an async function to answer for it when it fails.
@@ -121,7 +121,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// Whatever the fallback fails with; `DeadlineExceeded` when it did not finish by the deadline.
-    pub async fn call_or_else<T, E, F, Fut, G, Later>(&self, operation: F, fallback: G) -> Result<T, Error<E>>
+    pub fn call_or_else<T, E, F, Fut, G, Later>(&self, operation: F, fallback: G) -> impl Future<Output = Result<T, Error<E>>>
     where
         E: 'static,
         F: Fn() -> Fut,
@@ -129,7 +129,7 @@ impl Pipeline {
         G: FnOnce(Error<E>) -> Later,
         Later: Future<Output = Result<T, Error<E>>>,
     {
-        run(&self.core, &Options::NONE, ByErrorType, Error::Inner, OrElse(fallback), move |_| operation()).await
+        run(&self.core, &Options::NONE, ByErrorType, Error::Inner, OrElse(fallback), move |_| operation())
     }
 
     /// Like [`call`](Self::call), with a value for when it fails, whatever the error: it cannot fail.

@@ -1,11 +1,11 @@
 //! A pipeline that knows the type of its answers, and so can keep a substitute for them.
 
 use super::{Options, Pipeline, PipelineBuilder, run};
+use crate::call::Attempt;
 use crate::classify::ByErrorType;
 use crate::fault::ConfigError;
 use crate::outcome::Error;
 use crate::substitution::Fallback;
-use crate::call::Attempt;
 use std::fmt;
 
 /// Settings of a [`TypedPipeline`] to be; made by [`PipelineBuilder::fallback`].
@@ -63,24 +63,24 @@ impl<T: 'static, E: 'static> TypedPipeline<T, E> {
     ///
     /// # Errors
     /// The call's own error where the fallback does not handle it, else whatever the fallback fails with.
-    pub async fn call<F, Fut>(&self, operation: F) -> Result<T, Error<E>>
+    pub fn call<F, Fut>(&self, operation: F) -> impl Future<Output = Result<T, Error<E>>>
     where
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        self.call_with(move |_| operation()).await
+        self.call_with(move |_| operation())
     }
 
     /// Like [`call`](Self::call), telling the operation which attempt it is, and how much time is left.
     ///
     /// # Errors
     /// As [`call`](Self::call).
-    pub async fn call_with<F, Fut>(&self, operation: F) -> Result<T, Error<E>>
+    pub fn call_with<F, Fut>(&self, operation: F) -> impl Future<Output = Result<T, Error<E>>>
     where
         F: Fn(Attempt) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        run::run(self.pipeline.core(), &Options::NONE, ByErrorType, Error::Inner, &self.fallback, operation).await
+        run::run(self.pipeline.core(), &Options::NONE, ByErrorType, Error::Inner, &self.fallback, operation)
     }
 
     /// The untyped pipeline inside: its state, its statistics, and calls of other types without the fallback.

@@ -1,5 +1,6 @@
 //! What a circuit breaker tells: its state, a snapshot of it, and its transitions as they happen.
 
+use crate::outcome::Seconds;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, lock};
 use std::collections::VecDeque;
@@ -163,6 +164,17 @@ pub struct CircuitSnapshot {
     pub stale: u64,
     /// Panics of listeners and of `open_for_fn` that were caught, ever.
     pub listener_panics: u64,
+}
+
+/// `open, 12 of 20 failed, 3 refused, next probe in 4.2 s`.
+impl fmt::Display for CircuitSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {} of {} failed, {} refused", self.state, self.failures, self.calls, self.not_permitted)?;
+        match self.next_probe_in {
+            Some(wait) => write!(f, ", next probe in {}", Seconds(wait)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The transitions of one breaker, from [`subscribe`](super::CircuitBreaker::subscribe) on.

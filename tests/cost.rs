@@ -1,0 +1,106 @@
+//! What a call costs, exactly: bytes of its future, allocations. Nanoseconds live in `benches/`.
+
+use allocation_counter::measure;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use steadfast::{Budget, Bulkhead, CircuitBreaker, Error, Fallback, Jitter, Monitor, Pipeline, RateLimiter, Retry, TypedPipeline};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn six(retry: steadfast::RetryConfig) -> steadfast::PipelineBuilder {
+    Pipeline::builder("six")
+        .total_timeout(10 * SECOND)
+        .retry(retry)
+        .circuit_breaker(CircuitBreaker::failure_rate(0.5).min_calls(1_000_000))
+        .rate_limit(RateLimiter::per_second(1_000_000))
+        .bulkhead(Bulkhead::new(50).queue(100).max_wait(SECOND))
+        .attempt_timeout(SECOND)
+}
+
+fn retry() -> steadfast::RetryConfig {
+    Retry::constant(3, Duration::ZERO).budget(Budget::new(1.0).burst(1_000_000))
+}
+
+fn ready<F: Future>(future: F) -> F::Output {
+    let future = std::pin::pin!(future);
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("pending"),
+    }
+}
+
+#[test]
+fn the_future_of_the_stack_of_six_is_at_most_512_bytes() {
+    let typed: TypedPipeline<u64, std::num::ParseIntError> = six(retry()).fallback(Fallback::value(0)).build().unwrap();
+    let pipeline = typed.pipeline();
+    let operation = [0_u64; 2]; // 16 bytes
+    let call = pipeline.call(|| async move { Ok::<u64, std::num::ParseIntError>(operation[0]) });
+    let with_fallback = typed.call(|| async move { Ok(operation[0]) });
+    let (call, with_fallback) = (size_of_val(&call), size_of_val(&with_fallback));
+    println!("call {call} bytes, with fallback {with_fallback} bytes");
+    assert!(call <= 512, "{call}");
+    assert!(with_fallback <= 512, "{with_fallback}");
+}
+
+#[test]
+fn h92_no_allocation_on_success() {
+    for monitored in [false, true] {
+        let builder = if monitored { six(retry()).monitor(Monitor::new()) } else { six(retry()) };
+        let pipeline = builder.build().unwrap();
+        let call = || ready(pipeline.key("tenant").cost(2).call(|| async { Ok::<_, String>(1) }));
+        for _ in 0..10 {
+            call().unwrap(); // the monitor's first records make its histograms
+        }
+        let counted = measure(|| (0..1_000).for_each(|_| assert_eq!(call(), Ok(1))));
+        assert_eq!(counted.count_total, 0, "monitored: {monitored}");
+    }
+}
+
+#[test]
+fn h92_no_allocation_on_retry_without_sleep() {
+    let pipeline = six(retry()).build().unwrap();
+    let counted = measure(|| {
+        for _ in 0..1_000 {
+            let answer = ready(pipeline.call_with(|attempt| async move { if attempt.number() < 4 { Err(()) } else { Ok(()) } }));
+            assert_eq!(answer, Ok(()));
+        }
+    });
+    assert_eq!(counted.count_total, 0);
+}
+
+#[test]
+fn h92_no_allocation_on_any_rejection() {
+    let open = Pipeline::builder("open").circuit_breaker(CircuitBreaker::failure_rate(0.5)).build().unwrap();
+    open.circuit_breaker().unwrap().isolate();
+    let full = Pipeline::builder("full").bulkhead(Bulkhead::new(1)).build().unwrap();
+    let queued = Pipeline::builder("queued").bulkhead(Bulkhead::new(1).queue(0).max_wait(SECOND)).build().unwrap();
+    let _held = (full.bulkhead().unwrap().try_acquire().unwrap(), queued.bulkhead().unwrap().try_acquire().unwrap());
+    let limited = Pipeline::builder("limited").rate_limit(RateLimiter::per_hour(1)).build().unwrap();
+    ready(limited.call(|| async { Ok::<_, ()>(()) })).unwrap();
+    for pipeline in [&open, &full, &queued, &limited] {
+        let counted = measure(|| {
+            for _ in 0..1_000 {
+                assert!(matches!(ready(pipeline.call(|| async { Ok::<_, ()>(()) })), Err(Error::Rejected(_))));
+            }
+        });
+        assert_eq!(counted.count_total, 0, "{pipeline}");
+    }
+}
+
+#[test]
+fn no_allocation_on_a_fallback_that_is_there() {
+    let typed: TypedPipeline<u32, ()> = Pipeline::builder("typed").fallback(Fallback::value(1)).build().unwrap();
+    let counted = measure(|| (0..1_000).for_each(|_| assert_eq!(ready(typed.call(|| async { Err(()) })), Ok(1))));
+    assert_eq!(counted.count_total, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h75_a_million_attempts_pile_nothing_up() {
+    let pipeline =
+        Pipeline::builder("p").retry(Retry::constant(1_000_000, Duration::ZERO).jitter(Jitter::None).without_budget()).build().unwrap();
+    let call = Box::pin(pipeline.call(|| async { Err::<(), _>(String::from("down")) }));
+    let future = size_of_val(&*call);
+    assert!(future < 1_024, "{future}");
+    assert_eq!(call.await, Err(Error::Inner("down".into())));
+    assert_eq!(pipeline.retry().unwrap().stats().calls_with_attempts(1_000_001), 1);
+}
