@@ -203,12 +203,9 @@ impl Backoff {
         }
     }
 
-    pub(crate) const fn is_custom(&self) -> bool {
-        matches!(self.formula, Formula::Custom(_))
-    }
-
-    pub(crate) const fn cap_if_set(&self) -> Option<Duration> {
-        self.max_delay
+    /// [`longest`](Self::longest), without asking a function of the user's own: that one is known by its cap, if at all.
+    pub(crate) fn longest_known(&self, retry: u32) -> Option<Duration> {
+        if matches!(self.formula, Formula::Custom(_)) { self.max_delay } else { Some(self.longest(retry)) }
     }
 
     pub(crate) const fn seed_value(&self) -> Option<u64> {

@@ -199,12 +199,10 @@ impl RetryConfig {
     pub(crate) fn longest_wait(&self) -> Option<Duration> {
         /// Past this many, every further wait counts as long as the last: the sum must not take for ever either.
         const EXACT: u32 = 1000;
+        let longest = |retry| self.backoff.longest_known(retry);
         let exact = self.retries.min(EXACT);
-        let rest = self.retries - exact;
-        let longest = if self.backoff.is_custom() { self.backoff.cap_if_set()? } else { self.backoff.longest(self.retries) };
-        let each = |retry| if self.backoff.is_custom() { longest } else { self.backoff.longest(retry) };
-        let sum = (1..=exact).fold(Duration::ZERO, |sum, retry| sum.saturating_add(each(retry)));
-        Some(sum.saturating_add(longest.saturating_mul(rest)))
+        let rest = longest(self.retries)?.saturating_mul(self.retries - exact);
+        (1..=exact).try_fold(rest, |sum, retry| Some(sum.saturating_add(longest(retry)?)))
     }
 }
 
