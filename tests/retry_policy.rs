@@ -337,6 +337,18 @@ stopped                        1
 }
 
 #[test]
+fn the_longest_wait_is_told_before_the_call() {
+    assert_eq!(Retry::exponential(3, SEC).longest_wait(), Some(7 * SEC));
+    assert_eq!(Retry::constant(3, SEC).jitter(Jitter::Additive(MS)).longest_wait(), Some(3003 * MS));
+    assert_eq!(Retry::decorrelated(2, SEC).longest_wait(), Some(12 * SEC));
+    assert_eq!(Retry::constant(5000, SEC).longest_wait(), Some(5000 * SEC));
+    assert_eq!(Retry::linear(Retry::UNLIMITED, Duration::MAX).longest_wait(), Some(Duration::MAX));
+    assert_eq!(Retry::custom(3, |_| panic!("not asked before it is needed")).longest_wait(), None);
+    assert_eq!(Retry::custom(3, |_| SEC).max_delay(2 * SEC).longest_wait(), Some(6 * SEC));
+    assert_eq!(Retry::constant(0, SEC).longest_wait(), Some(Duration::ZERO));
+}
+
+#[test]
 fn a_call_carries_little() {
     assert!(size_of::<RetryState>() <= 24, "{}", size_of::<RetryState>());
     fn shareable<T: Send + Sync + Clone + std::fmt::Debug + 'static>() {}

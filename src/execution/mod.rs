@@ -3,10 +3,8 @@
 mod backoff;
 mod budget;
 mod retry;
-mod retry_stats;
 mod timeout;
 
 pub use backoff::*;
 pub use budget::*;
 pub use retry::*;
-pub use retry_stats::RetryStats;
