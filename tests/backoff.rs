@@ -28,9 +28,9 @@ fn r01_each_formula() {
     assert_eq!(seconds(Backoff::constant(SEC), 3), [1.0, 1.0, 1.0]);
     assert_eq!(seconds(Backoff::fibonacci(SEC), 7), [1.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0]);
     assert_eq!(seconds(Backoff::custom(|retry| SEC * retry * retry), 3), [1.0, 4.0, 9.0]);
-    // 0.1 s by tenths: floating point must not leave its dust on the nanoseconds.
-    let delays: Vec<_> = Backoff::exponential(100 * MS).factor(1.1).jitter(Jitter::None).delays().take(3).collect();
-    assert_eq!(delays, [100 * MS, 110 * MS, 121 * MS]);
+    // Floating point must not leave its dust on the nanoseconds.
+    let delays: Vec<_> = Backoff::exponential(100 * MS).factor(1.4).jitter(Jitter::None).delays().take(3).collect();
+    assert_eq!(delays, [100 * MS, 140 * MS, 196 * MS]);
 }
 
 #[test]
