@@ -67,12 +67,14 @@ async fn x9_a_pause_that_cannot_fit_is_refused_at_once_with_the_last_error() {
 
 #[tokio::test(start_paused = true)]
 async fn u6_a_denied_retry_returns_the_operations_own_error_and_does_not_sleep() {
-    let budget = Budget::new(0.1).min_per_second(0.0).burst(0);
+    let budget = Budget::new(0.1).min_per_second(0.0).burst(1);
     let pipeline = Pipeline::builder("p").retry(plain(3, 100 * MS).budget(budget)).build().unwrap();
     let (calls, before) = (Cell::new(0), Instant::now());
-    assert_eq!(pipeline.call(|| fail(&calls)).await, Err(Error::Inner("down 1".into())));
-    assert_eq!((calls.get(), before.elapsed()), (1, Duration::ZERO));
-    assert_eq!(pipeline.stats().retry.unwrap().stopped(StopReason::Budget), 1);
+    assert_eq!(pipeline.call(|| fail(&calls)).await, Err(Error::Inner("down 2".into())), "the one token of the burst");
+    assert_eq!((calls.get(), before.elapsed()), (2, 100 * MS));
+    assert_eq!(pipeline.call(|| fail(&calls)).await, Err(Error::Inner("down 3".into())));
+    assert_eq!((calls.get(), before.elapsed()), (3, 100 * MS));
+    assert_eq!(pipeline.stats().retry.unwrap().stopped(StopReason::Budget), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -160,7 +162,7 @@ async fn c4_fallback_outside_retry_outside_breaker() {
 
 #[tokio::test(start_paused = true)]
 async fn c6_local_rejections_never_reach_the_breaker() {
-    let breaker = CircuitBreaker::failure_rate(0.1).min_calls(1).build().unwrap();
+    let breaker = CircuitBreaker::failure_rate(0.1).min_calls(2).build().unwrap();
     let bulkhead = Bulkhead::new(1).build().unwrap();
     bulkhead.resize(0);
     let pipeline = Pipeline::builder("p").circuit_breaker(breaker.clone()).bulkhead(bulkhead).build().unwrap();
@@ -204,7 +206,7 @@ async fn hung_calls_under_a_total_timeout_still_teach_the_breaker() {
 
 #[tokio::test(start_paused = true)]
 async fn h81_slow_call_detection_does_not_count_the_queue() {
-    let breaker = CircuitBreaker::slow_calls(100 * MS, 0.1).min_calls(1).build().unwrap();
+    let breaker = CircuitBreaker::slow_calls(100 * MS, 0.1).min_calls(2).build().unwrap();
     let pipeline = Pipeline::builder("p").circuit_breaker(breaker.clone()).bulkhead(Bulkhead::new(1).queue(10)).build().unwrap();
     let slow = |time| {
         pipeline.call(move || async move {
@@ -247,7 +249,7 @@ async fn a_unit_reserved_for_an_attempt_that_the_bulkhead_refused_is_handed_back
 #[tokio::test(start_paused = true)]
 async fn h69_three_layers_of_retries_do_not_multiply() {
     let layer = |name: &str| {
-        let retry = plain(3, Duration::ZERO).budget(Budget::new(0.1).min_per_second(0.0).burst(0));
+        let retry = plain(3, Duration::ZERO).budget(Budget::new(0.1).min_per_second(0.0).burst(1));
         Pipeline::builder(name).retry(retry).build().unwrap()
     };
     let (a, b, c) = (layer("a"), layer("b"), layer("c"));

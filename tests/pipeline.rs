@@ -291,7 +291,7 @@ async fn h28_duration_max_everywhere_means_never() {
         .circuit_breaker(
             CircuitBreaker::failure_rate(0.5).window(Duration::MAX).open_for(Duration::MAX).max_open(Duration::MAX).min_calls(2),
         )
-        .bulkhead(Bulkhead::new(usize::MAX).queue(usize::MAX).max_wait(Duration::MAX))
+        .bulkhead(Bulkhead::new(usize::MAX).queue(1_000_000).max_wait(Duration::MAX))
         .build();
     let Ok(pipeline) = pipeline else { panic!("{}", pipeline.unwrap_err()) };
     for _ in 0..100 {

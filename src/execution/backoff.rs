@@ -172,7 +172,6 @@ impl Backoff {
     }
 
     /// The delays one after the other, without end, jitter included. Each iterator is a call of its own.
-    #[must_use]
     pub fn delays(&self) -> Delays {
         Delays { backoff: self.clone(), place: Place::default(), random: Random::new(self.seed) }
     }
@@ -203,12 +202,9 @@ impl Backoff {
         }
     }
 
-    pub(crate) const fn is_custom(&self) -> bool {
-        matches!(self.formula, Formula::Custom(_))
-    }
-
-    pub(crate) const fn cap_if_set(&self) -> Option<Duration> {
-        self.max_delay
+    /// [`longest`](Self::longest), without asking a function of the user's own: that one is known by its cap, if at all.
+    pub(crate) fn longest_known(&self, retry: u32) -> Option<Duration> {
+        if matches!(self.formula, Formula::Custom(_)) { self.max_delay } else { Some(self.longest(retry)) }
     }
 
     pub(crate) const fn seed_value(&self) -> Option<u64> {
@@ -376,7 +372,6 @@ fn fibonacci(n: u32) -> u128 {
 /// Nanoseconds as a duration, saturating.
 fn duration(nanos: u128) -> Duration {
     const SECOND: u128 = 1_000_000_000;
-    #[expect(clippy::cast_possible_truncation, reason = "a remainder of a billion fits")]
     u64::try_from(nanos / SECOND).map_or(Duration::MAX, |seconds| Duration::new(seconds, (nanos % SECOND) as u32))
 }
 

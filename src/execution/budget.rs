@@ -289,6 +289,16 @@ mod tests {
     }
 
     #[test]
+    fn a_full_bucket_is_only_looked_at() {
+        for config in [Budget::new(1.0), Budget::unlimited()] {
+            let shared = Shared::new(config);
+            let before = shared.tokens.0.load(Ordering::Relaxed);
+            shared.deposit();
+            assert_eq!(shared.tokens.0.load(Ordering::Relaxed), before);
+        }
+    }
+
+    #[test]
     fn income_paid_in_slivers_is_paid_in_full() {
         let (shared, start) = (Shared::new(Budget::new(0.1).min_per_second(0.001)), Instant::now());
         // 7 ns at a time are 0.007 units each: rounded one by one they would be nothing.

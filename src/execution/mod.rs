@@ -1,15 +1,30 @@
 //! Drivers: how often is the operation tried, and how long may it take?
+//!
+//! | driver | says | module |
+//! |---|---|---|
+//! | [`Retry`] | whether and when to try again | [`retry`] |
+//! | [`Backoff`] | how long to pause in between | [`backoff`] |
+//! | [`Budget`] | how many retries all calls may make together | [`budget`] |
+//! | timeouts | how long an attempt, and the whole call, may take | [`PipelineBuilder`](crate::PipelineBuilder::total_timeout) |
+//!
+//! Each works alone and in a [`Pipeline`](crate::Pipeline). Alone:
+//!
+//! ```
+//! use std::time::Duration;
+//! use steadfast::{Backoff, Jitter};
+//!
+//! let delays: Vec<_> = Backoff::exponential(Duration::from_millis(100)).jitter(Jitter::None).delays().take(3).collect();
+//! assert_eq!(delays, [100, 200, 400].map(Duration::from_millis));
+//! ```
 
-mod backoff;
-mod budget;
-mod retry;
-mod retry_stats;
+pub mod backoff;
+pub mod budget;
+pub mod retry;
 mod surroundings;
 mod timeout;
 
-pub use backoff::*;
-pub use budget::*;
-pub use retry::*;
-pub use retry_stats::RetryStats;
+pub use backoff::{Backoff, Delays, Jitter};
+pub use budget::{Budget, BudgetConfig, BudgetSource};
+pub use retry::{Retry, RetryConfig, RetryState, RetryStats, StopReason};
 pub(crate) use surroundings::{Nesting, Surroundings};
 pub(crate) use timeout::{Ended, Until, has_runtime};

@@ -1,6 +1,6 @@
 //! What a retry policy has done so far.
 
-use super::retry::StopReason;
+use super::StopReason;
 use crate::sync::Counter;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use std::fmt;
