@@ -63,7 +63,7 @@ impl Monitor {
     }
 
     /// An empty one that keeps at most so many names apart, and counts all further ones as [`OTHER`](Self::OTHER). A name takes some tens of KiB,
-    /// and at most 1.2 MiB. **Default**: 1,000.
+    /// and at most 1.1 MiB. **Default**: 1,000.
     #[must_use]
     pub fn with_max_names(max_names: usize) -> Self {
         Self(Arc::new(Inner {
