@@ -6,6 +6,7 @@ mod histogram;
 mod monitor;
 mod names;
 mod recorder;
+mod report;
 mod stats;
 mod table;
 mod trace;
@@ -14,7 +15,8 @@ pub use emitter::{Events, Observer};
 pub use event::{Event, Severity};
 pub use histogram::{Latency, PercentileError, percentile};
 pub use monitor::{Monitor, Timer, Track};
-pub use stats::{CallEnd, Report, Snapshot, Stats, Window};
+pub use report::{Report, Snapshot, Window};
+pub use stats::{CallEnd, Stats};
 
 pub(crate) use emitter::Emitter;
 pub(crate) use recorder::Recorder;

@@ -24,7 +24,8 @@
 
 use super::names::{clean, clean_arc};
 use super::recorder::Recorder;
-use super::stats::{CallEnd, Report, Snapshot};
+use super::report::{Report, Snapshot};
+use super::stats::CallEnd;
 use crate::sync::{Mutex, Padded, SHARDS, lock, shard};
 use pin_project::{pin_project, pinned_drop};
 use std::collections::{BTreeMap, HashMap};

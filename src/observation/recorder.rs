@@ -14,7 +14,8 @@
 //! for good: 5 KiB unused, a few tens of KiB with a call now and then, 0.6 MiB where 8 threads call for minutes within a second each, and
 //! never more than 1.1 MiB.
 
-use super::stats::{CallEnd, Slot, Snapshot, Stats, Window};
+use super::report::{Snapshot, Window};
+use super::stats::{CallEnd, Slot, Stats};
 use crate::outcome::Outcome;
 use crate::sync::{Mutex, Padded, SHARDS, lock, shard};
 use crate::time::nanos;
