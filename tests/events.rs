@@ -35,6 +35,8 @@ fn r10_names_and_severities_are_stable() {
 fn h85_an_event_is_one_line_for_people() {
     let lines: Vec<_> = all().into_iter().map(|(event, ..)| event.to_string()).collect();
     assert!(lines.iter().all(|line| !line.is_empty() && line.chars().all(|c| !c.is_control())));
+    let forged = Event::Rejected { kind: RejectedKind::Custom("mine\nERROR forged"), retry_after: None };
+    assert_eq!(forged.to_string(), "rejected: mine\\nERROR forged");
     assert_eq!(
         &lines[..9],
         [

@@ -285,20 +285,20 @@ render        1        0        0         0          1         0   0.0 %        
     assert_eq!(
         stats(&monitor, "db.query").to_string(),
         "\
-db.query           10 s    1 min    5 min  all time
-calls               100      100      100       100
-  success            90       90       90        90
-  failure            10       10       10        10
-error rate       10.0 %   10.0 %   10.0 %    10.0 %
+db.query         10 s    1 min    5 min  all time
+calls             100      100      100       100
+  success          90       90       90        90
+  failure          10       10       10        10
+error rate     10.0 %   10.0 %   10.0 %    10.0 %
 call latency
-  min           1.00 ms  1.00 ms  1.00 ms   1.00 ms
-  mean          50.5 ms  50.5 ms  50.5 ms   50.5 ms
-  p50           50.2 ms  50.2 ms  50.2 ms   50.2 ms
-  p90           90.1 ms  90.1 ms  90.1 ms   90.1 ms
-  p95           95.2 ms  95.2 ms  95.2 ms   95.2 ms
-  p99           99.3 ms  99.3 ms  99.3 ms   99.3 ms
-  p99.9          100 ms   100 ms   100 ms    100 ms
-  max            100 ms   100 ms   100 ms    100 ms
+  min         1.00 ms  1.00 ms  1.00 ms   1.00 ms
+  mean        50.5 ms  50.5 ms  50.5 ms   50.5 ms
+  p50         50.2 ms  50.2 ms  50.2 ms   50.2 ms
+  p90         90.1 ms  90.1 ms  90.1 ms   90.1 ms
+  p95         95.2 ms  95.2 ms  95.2 ms   95.2 ms
+  p99         99.3 ms  99.3 ms  99.3 ms   99.3 ms
+  p99.9        100 ms   100 ms   100 ms    100 ms
+  max          100 ms   100 ms   100 ms    100 ms
 "
     );
     assert!(format!("{:#}", monitor.report()).contains("\n\nrender"));

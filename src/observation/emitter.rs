@@ -353,7 +353,7 @@ mod tests {
             tracing_subscriber::fmt().with_max_level(level).with_ansi(false).without_time().with_writer(move || writer.clone()).finish();
         tracing::subscriber::with_default(subscriber, || {
             let emitter = Emitter::new("quo\ntes");
-            let _in_call = trace::call_span(emitter.name()).entered();
+            let _in_call = trace::call_span(emitter.name(), Some("ten\u{1b}ant")).entered();
             emit(&emitter);
         });
         String::from_utf8_lossy(&lines.0.lock().unwrap_or_else(|e| e.into_inner())).into_owned()
@@ -377,6 +377,7 @@ mod tests {
             lines[0].contains(r#"steadfast: attempt failed pipeline="quo\\ntes" attempt=1 outcome="timed_out" elapsed_ms=1.5"#),
             "{text}"
         );
+        assert!(lines[0].contains(r#"key="ten\\u{1b}ant""#), "{text}");
         assert!(lines[1].contains("INFO") && lines[1].contains("delay_ms=1.5"), "{text}");
         assert!(lines[2].contains("ERROR") && lines[2].contains(r#"from="closed" to="open" generation=1"#), "{text}");
         let all = traced(tracing::Level::TRACE, story);

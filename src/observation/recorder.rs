@@ -64,10 +64,17 @@ impl Ring {
         }
     }
 
-    fn sum(&self, tick: u64, into: &mut Stats) {
+    /// Adds up what is within the window at second `tick`, and what no longer is.
+    fn sum(&self, tick: u64, within: &mut Stats, mut older: Option<&mut Stats>) {
         let now = self.newest.max(tick / self.step);
         let len = self.slots.len() as u64;
-        self.slots.iter().flatten().filter(|(stamp, _)| stamp + len > now).for_each(|(_, slot)| into.absorb(slot));
+        for (stamp, slot) in self.slots.iter().flatten() {
+            if stamp + len > now {
+                within.absorb(slot);
+            } else if let Some(older) = &mut older {
+                older.absorb(slot);
+            }
+        }
     }
 }
 
@@ -94,10 +101,10 @@ impl Rings {
     fn sum(&self, tick: u64) -> Box<[Stats; 4]> {
         let mut parts = Box::new([self.past.clone(), Stats::default(), Stats::default(), Stats::default()]);
         let [all, short, middle, long] = &mut *parts;
-        self.long.slots.iter().flatten().for_each(|(_, slot)| all.absorb(slot));
-        self.short.sum(tick, short);
-        self.middle.sum(tick, middle);
-        self.long.sum(tick, long);
+        self.short.sum(tick, short, None);
+        self.middle.sum(tick, middle, None);
+        self.long.sum(tick, long, Some(all));
+        all.merge(long);
         parts
     }
 }
