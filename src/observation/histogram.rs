@@ -76,10 +76,9 @@ impl<C: Counter> Hist<C> {
 
     /// Adds another of the same kind: one pass over the bins.
     pub(crate) fn add(&mut self, other: &Self) {
-        if let (true, Some(theirs)) = (self.add_edges(other), &other.bins) {
-            if let Some(bins) = self.reaching(theirs.max()) {
-                let _ = bins.add(theirs);
-            }
+        let (true, Some(theirs)) = (self.add_edges(other), &other.bins) else { return };
+        if let Some(bins) = self.reaching(theirs.max()) {
+            let _ = bins.add(theirs);
         }
     }
 

@@ -38,12 +38,13 @@ use tokio::time::Instant;
 
 /// A recorder as one shard knows it: the outer count is that shard's own, so that threads do not meet in it.
 type Near = Arc<Arc<Recorder>>;
+type NearNames = Padded<Mutex<HashMap<Arc<str>, Near>>>;
 
 struct Inner {
     epoch: Instant,
     max_names: usize,
     names: Mutex<BTreeMap<Arc<str>, Arc<Recorder>>>,
-    near: [Padded<Mutex<HashMap<Arc<str>, Near>>>; SHARDS],
+    near: [NearNames; SHARDS],
 }
 
 /// A table of named recorders. A cheap handle: clones share the table.

@@ -114,7 +114,7 @@ impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns: [&Stats; 4] = [&self.parts[1], &self.parts[2], &self.parts[3], &self.parts[0]];
         let mut table = Table::new([self.name(), "10 s", "1 min", "5 min", "all time"]);
-        let mut row = |label: &str, cell: &dyn Fn(&Stats) -> String| {
+        let mut row = |label: &str, cell: Cell<'_>| {
             table.row(std::iter::once(label.to_owned()).chain(columns.iter().map(|stats| cell(stats))));
         };
         row("calls", &|s| s.calls().to_string());
@@ -127,7 +127,7 @@ impl fmt::Display for Snapshot {
             row(label, &|s| count(s).to_string());
         }
         row("error rate", &|s| format!("{:.1} %", s.error_rate() * 100.0));
-        let latency = |label: &str, of: fn(&Stats) -> &Latency, row: &mut dyn FnMut(&str, &dyn Fn(&Stats) -> String)| {
+        let latency = |label: &str, of: fn(&Stats) -> &Latency, row: &mut dyn FnMut(&str, Cell<'_>)| {
             if of(self).count() == 0 {
                 return;
             }
@@ -151,8 +151,11 @@ impl fmt::Display for Snapshot {
     }
 }
 
+type Cell<'a> = &'a dyn Fn(&Stats) -> String;
+type Count = fn(&Stats) -> u64;
+
 /// Rows that are left out while they are zero.
-const RARE: [(&str, fn(&Stats) -> u64); 4] =
+const RARE: [(&str, Count); 4] =
     [("  abandoned", Stats::abandoned), ("  panicked", Stats::panics), ("retried", Stats::retried), ("fallbacks", Stats::fallbacks)];
 
 type Figure = fn(&Latency) -> Duration;
