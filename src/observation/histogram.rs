@@ -70,6 +70,12 @@ impl<C: Counter> Hist<C> {
         self.bins = Some(bins);
     }
 
+    /// The memory of the bins.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bins.as_ref().map_or(0, |bins| bins.distinct_values() * size_of::<C>())
+    }
+
     pub(crate) fn len(&self) -> u64 {
         self.bins.as_ref().map_or(0, Histogram::len)
     }

@@ -345,4 +345,54 @@ mod tests {
         assert_eq!((stats.calls(), stats.successes(), stats.rejected_by(RejectedKind::RateLimited)), (4_000, 2_000, 2_000));
         assert_eq!((stats.call_latency().count(), stats.attempt_latency().count(), stats.attempts()), (4_000, 4_000, 4_000));
     }
+
+    #[test]
+    fn random_times_with_leaps_agree_with_a_list() {
+        let (recorder, epoch) = recorder();
+        let (mut random, mut now, mut list) = (0x9e37_79b9_7f4a_7c15_u64, 0_u64, Vec::new());
+        for _ in 0..3_000 {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            now += match random % 50 {
+                0 => 1_000 * (random >> 32 & 0x3ff), // up to 17 minutes
+                1..5 => random >> 32 & 0x3fff,
+                _ => random >> 32 & 0xff,
+            };
+            recorder.record_call(CallEnd::Success, 1, SECOND, epoch + Duration::from_millis(now));
+            list.push(now / 1_000);
+            if random >> 20 & 7 == 0 {
+                let expected = Window::ALL.map(|window| {
+                    let (step, steps) = (window.step_secs(), window.steps() as u64);
+                    list.iter().filter(|then| *then / step + steps > now / 1_000 / step).count() as u64
+                });
+                let seen = windows(&recorder, epoch + Duration::from_millis(now));
+                assert_eq!(seen, [expected[0], expected[1], expected[2], list.len() as u64], "at {now} ms");
+            }
+        }
+    }
+
+    #[test]
+    fn memory_stays_within_the_bound_that_is_promised() {
+        let (recorder, _) = recorder();
+        let mut worst = Slot::default();
+        for nanos in [1, u64::MAX] {
+            count_attempt(&mut worst, Outcome::TimedOut, nanos);
+            count_call(&mut worst, CallEnd::Failure, 1, nanos);
+        }
+        for second in 0..400 {
+            lock(&recorder.rings).add(second, &worst);
+        }
+        for shard in &recorder.shards {
+            lock(&shard.0).slot = worst.clone();
+        }
+        let rings = lock(&recorder.rings);
+        let slots = [&rings.short, &rings.middle, &rings.long].into_iter().flat_map(|ring| ring.slots.iter().flatten());
+        let used: usize = slots.map(|(_, slot)| size_of::<Slot>() + slot.calls.bytes() + slot.attempts.bytes()).sum();
+        let (past_calls, past_attempts) = (rings.past.call_latency().0.bytes(), rings.past.attempt_latency().0.bytes());
+        let shards: usize =
+            recorder.shards.iter().map(|shard| lock(&shard.0)).map(|shard| shard.slot.calls.bytes() + shard.slot.attempts.bytes()).sum();
+        let all = size_of::<Recorder>() + used + past_calls + past_attempts + shards;
+        assert!(past_calls > 0 && all > 1_000_000 && all < 11 * (1 << 20) / 10, "{all} bytes");
+    }
 }
