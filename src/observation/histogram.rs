@@ -317,6 +317,9 @@ mod tests {
             let seen = latency.quantile(q).unwrap_or_default().as_secs_f64() * 1e3;
             assert!(seen >= truth && seen <= truth * 1.01, "{q}: {seen}");
         }
+        let mut fast = Latency::default();
+        [100, 1_700, 9_000].iter().for_each(|nanos| fast.0.record(*nanos));
+        assert_eq!(fast.p50(), Duration::from_micros(2), "a started microsecond counts");
     }
 
     #[test]

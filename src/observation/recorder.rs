@@ -310,8 +310,9 @@ mod tests {
         late(995);
         late(950);
         late(720);
-        late(3); // older than every window: kept for good at once
-        assert_eq!(windows(&recorder, epoch + SECOND * 1_000), [2, 3, 4, 5]);
+        late(3); // older than every window, into a free slot
+        late(95); // and into one that holds something newer
+        assert_eq!(windows(&recorder, epoch + SECOND * 1_000), [2, 3, 4, 6]);
     }
 
     #[test]
