@@ -196,3 +196,200 @@ impl fmt::Debug for Events {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::CallEnd;
+    use crate::outcome::{Outcome, RejectedKind};
+    use std::sync::Mutex as StdMutex;
+    use std::time::Duration;
+
+    type Seen = Arc<StdMutex<Vec<String>>>;
+
+    fn retry_stopped(attempts: u32) -> Event {
+        Event::RetryStopped { attempts, reason: "budget" }
+    }
+
+    fn recording() -> (Seen, Arc<dyn Observer>) {
+        let seen = Seen::default();
+        let theirs = Arc::clone(&seen);
+        (
+            seen,
+            Arc::new(move |pipeline: &str, event: &Event| {
+                theirs.lock().unwrap_or_else(|e| e.into_inner()).push(format!("{pipeline} {event}"))
+            }),
+        )
+    }
+
+    fn listeners(emitter: &Emitter) -> usize {
+        emitter.listeners.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn observers_and_streams_are_told_in_order() {
+        let emitter = Emitter::new("quotes");
+        assert_eq!(listeners(&emitter), 0);
+        emitter.emit(|| retry_stopped(0)); // before anybody listens
+        let (seen, observer) = recording();
+        emitter.add(observer);
+        let mut events = emitter.subscribe();
+        assert_eq!(listeners(&emitter), 2);
+        emitter.emit(|| retry_stopped(1));
+        emitter.emit(|| Event::Rejected { kind: RejectedKind::CircuitOpen, retry_after: None });
+        assert_eq!(*lock_std(&seen), ["quotes no more retries after 1 (budget)", "quotes rejected: circuit_open"]);
+        assert_eq!(events.next().await, Some(retry_stopped(1)));
+        assert_eq!(events.try_next().map(|event| event.name()), Some("rejected"));
+        assert_eq!(events.try_next(), None);
+        assert_eq!((events.pipeline(), events.missed()), ("quotes", 0));
+        drop(events);
+        assert_eq!(listeners(&emitter), 1, "a closed stream costs nothing any more");
+        let mut last = emitter.subscribe();
+        emitter.emit(|| retry_stopped(2));
+        drop(emitter);
+        assert_eq!(last.next().await, Some(retry_stopped(2)));
+        assert_eq!(last.next().await, None);
+    }
+
+    fn lock_std(seen: &Seen) -> std::sync::MutexGuard<'_, Vec<String>> {
+        seen.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn h91_a_slow_reader_misses_the_oldest_and_is_told() {
+        let emitter = Emitter::new("quotes");
+        let (mut slow, mut quick) = (emitter.subscribe(), emitter.subscribe());
+        let sent = 1_524_u32;
+        for i in 0..sent {
+            emitter.emit(|| retry_stopped(i));
+            assert_eq!(quick.next().await, Some(retry_stopped(i)));
+        }
+        assert_eq!(slow.next().await, Some(retry_stopped(500)), "the oldest are gone");
+        assert_eq!((slow.missed(), quick.missed()), (500, 0));
+        let mut read = 1;
+        while slow.try_next().is_some() {
+            read += 1;
+        }
+        assert_eq!(read + slow.missed(), u64::from(sent));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn h91_a_waiting_reader_is_woken_and_a_cancelled_wait_loses_nothing() {
+        let emitter = Arc::new(Emitter::new("quotes"));
+        let mut events = emitter.subscribe();
+        assert!(tokio::time::timeout(Duration::from_secs(1), events.next()).await.is_err());
+        let reader = tokio::spawn(async move { events.next().await });
+        tokio::task::yield_now().await;
+        emitter.emit(|| retry_stopped(9));
+        assert_eq!(reader.await.ok().flatten(), Some(retry_stopped(9)));
+    }
+
+    /// Panics again when what it carries is dropped.
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                std::panic::panic_any("and again");
+            }
+        }
+    }
+
+    #[test]
+    fn h14_an_observer_that_panics_is_counted_and_the_others_are_told() {
+        let emitter = Emitter::new("quotes");
+        let (seen, observer) = recording();
+        emitter.add(Arc::new(|_: &str, _: &Event| panic!("observer")));
+        emitter.add(Arc::new(|_: &str, _: &Event| std::panic::panic_any(Bomb)));
+        emitter.add(observer);
+        emitter.emit(|| retry_stopped(1));
+        assert_eq!((emitter.observer_panics(), lock_std(&seen).len()), (2, 1));
+    }
+
+    #[test]
+    fn h14_no_observer_runs_while_a_panic_unwinds() {
+        struct Late<'a>(&'a Emitter);
+        impl Drop for Late<'_> {
+            fn drop(&mut self) {
+                self.0.emit(|| Event::CallFinished { end: CallEnd::Panicked, attempts: 1, elapsed: Duration::ZERO });
+            }
+        }
+        let emitter = Emitter::new("quotes");
+        let (seen, observer) = recording();
+        emitter.add(Arc::new(|_: &str, _: &Event| panic!("observer")));
+        emitter.add(observer);
+        let mut events = emitter.subscribe();
+        let unwound = catch_unwind(AssertUnwindSafe(|| {
+            let _late = Late(&emitter);
+            panic!("operation");
+        }));
+        assert!(unwound.is_err());
+        assert_eq!((emitter.observer_panics(), lock_std(&seen).len()), (0, 0));
+        assert_eq!(events.try_next().map(|event| event.name()), Some("call_finished"), "the stream runs no user code, and is told");
+    }
+
+    #[test]
+    fn an_observer_may_use_the_emitter_it_observes() {
+        let emitter = Arc::new(Emitter::new("quotes"));
+        let inner = Arc::downgrade(&emitter);
+        let (seen, observer) = recording();
+        emitter.add(Arc::new(move |_: &str, event: &Event| {
+            if let (Some(emitter), Event::RetryStopped { .. }) = (inner.upgrade(), event) {
+                emitter.add(Arc::clone(&observer));
+                emitter.emit(|| Event::Waited { policy: "bulkhead", waited: Duration::ZERO });
+            }
+        }));
+        emitter.emit(|| retry_stopped(1));
+        assert_eq!(*lock_std(&seen), ["quotes waited 0 ns for bulkhead"]);
+    }
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<StdMutex<Vec<u8>>>);
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap_or_else(|e| e.into_inner()).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn traced(level: tracing::Level, emit: impl FnOnce(&Emitter)) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_max_level(level).with_ansi(false).without_time().with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let emitter = Emitter::new("quo\ntes");
+            let _in_call = trace::call_span(emitter.name(), Some("ten\u{1b}ant")).entered();
+            emit(&emitter);
+        });
+        String::from_utf8_lossy(&lines.0.lock().unwrap_or_else(|e| e.into_inner())).into_owned()
+    }
+
+    #[test]
+    fn h85_traced_with_static_names_numbers_and_an_escaped_pipeline() {
+        let elapsed = Duration::from_micros(1_500);
+        let story = |emitter: &Emitter| {
+            emitter.emit(|| Event::AttemptFailed { attempt: 1, outcome: Outcome::TimedOut, elapsed });
+            emitter.emit(|| Event::Retrying { attempt: 1, delay: elapsed, cause: Outcome::TimedOut });
+            emitter.emit(|| Event::CircuitChanged { from: "closed", to: "open", generation: 1 });
+            emitter.emit(|| Event::Rejected { kind: RejectedKind::CircuitOpen, retry_after: None });
+            emitter.emit(|| Event::CallFinished { end: CallEnd::Success, attempts: 2, elapsed });
+        };
+        let text = traced(tracing::Level::INFO, story);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines[0].trim_start().starts_with("WARN steadfast.call"), "{text}");
+        assert!(
+            lines[0].contains(r#"steadfast: attempt failed pipeline="quo\\ntes" attempt=1 outcome="timed_out" elapsed_ms=1.5"#),
+            "{text}"
+        );
+        assert!(lines[0].contains(r#"key="ten\\u{1b}ant""#), "{text}");
+        assert!(lines[1].contains("INFO") && lines[1].contains("delay_ms=1.5"), "{text}");
+        assert!(lines[2].contains("ERROR") && lines[2].contains(r#"from="closed" to="open" generation=1"#), "{text}");
+        let all = traced(tracing::Level::TRACE, story);
+        assert_eq!(all.lines().count(), 5, "{all}");
+        assert!(all.contains("TRACE") && all.contains(r#"end="success""#) && all.contains("DEBUG"), "{all}");
+    }
+}

@@ -3,7 +3,9 @@
 //! An [`Event`] is plain data: numbers, and names fixed at compile time. No key, no error text and no value is in it, so it may be logged anywhere.
 //! It is told after the fact, outside all locks, to [`Observer`](crate::Observer)s, to the [`Events`](crate::Events) stream, and to `tracing`.
 
+use super::names::clean;
 use super::stats::{CallEnd, outcome_name};
+use super::table::short;
 use crate::outcome::{Outcome, RejectedKind};
 use std::fmt;
 use std::time::Duration;
@@ -127,7 +129,7 @@ impl Event {
 /// One line for people: `attempt 2 failed: transient, after 1.2 s`.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use super::table::short;
+        // Names a user fixed at compile time may still hold anything: `clean`.
         match *self {
             Self::AttemptFailed { attempt, outcome, elapsed } => {
                 write!(f, "attempt {attempt} failed: {}, after {}", outcome_name(outcome), short(elapsed))
@@ -135,16 +137,16 @@ impl fmt::Display for Event {
             Self::Retrying { attempt, delay, cause } => {
                 write!(f, "attempt {attempt} was {}; next one in {}", outcome_name(cause), short(delay))
             }
-            Self::RetryStopped { attempts, reason } => write!(f, "no more retries after {attempts} ({reason})"),
-            Self::Rejected { kind, retry_after: None } => write!(f, "rejected: {}", kind.as_str()),
-            Self::Rejected { kind, retry_after: Some(after) } => {
-                write!(f, "rejected: {}; worth another try in {}", kind.as_str(), short(after))
+            Self::RetryStopped { attempts, reason } => write!(f, "no more retries after {attempts} ({})", clean(reason)),
+            Self::Rejected { kind, retry_after } => {
+                write!(f, "rejected: {}", clean(kind.as_str()))?;
+                retry_after.map_or(Ok(()), |after| write!(f, "; worth another try in {}", short(after)))
             }
-            Self::Waited { policy, waited } => write!(f, "waited {} for {policy}", short(waited)),
-            Self::CircuitChanged { from, to, .. } => write!(f, "circuit {from} -> {to}"),
-            Self::FallbackUsed { cause } => write!(f, "fallback used: {}", cause.as_str()),
+            Self::Waited { policy, waited } => write!(f, "waited {} for {}", short(waited), clean(policy)),
+            Self::CircuitChanged { from, to, .. } => write!(f, "circuit {} -> {}", clean(from), clean(to)),
+            Self::FallbackUsed { cause } => write!(f, "fallback used: {}", clean(cause.as_str())),
             Self::CallFinished { end, attempts, elapsed } => {
-                write!(f, "call finished: {}, attempts {attempts}, {}", end.as_str(), short(elapsed))
+                write!(f, "call finished: {}, attempts {attempts}, {}", clean(end.as_str()), short(elapsed))
             }
         }
     }

@@ -29,10 +29,9 @@ impl<C: Counter> Default for Hist<C> {
     }
 }
 
-fn new_bins<C: Counter>() -> Option<Histogram<C>> {
-    let mut bins = Histogram::new_with_bounds(1, 2, DIGITS).ok()?;
-    bins.auto(true);
-    Some(bins)
+/// The least power of two that `micros` is below, which is where a bucket ends; never less than the first bucket.
+fn end_of_bucket(micros: u64) -> u64 {
+    (micros | 0xff).checked_add(1).and_then(u64::checked_next_power_of_two).map_or(u64::MAX, |end| end - 1)
 }
 
 impl<C: Counter> Hist<C> {
@@ -42,18 +41,39 @@ impl<C: Counter> Hist<C> {
         self.sum = self.sum.saturating_add(u128::from(nanos));
         self.min = self.min.min(nanos);
         self.max = self.max.max(nanos);
-        let mut micros = nanos.saturating_add(500) / 1000;
+        let mut micros = nanos.div_ceil(1000);
         if micros > TOP {
             micros = TOP;
             self.beyond = self.beyond.saturating_add(1);
         }
-        if self.bins.is_none() {
-            self.bins = new_bins();
+        if let Some(bins) = self.reaching(micros) {
+            let _ = bins.record(micros); // it reaches this far
         }
-        if let Some(bins) = &mut self.bins {
-            // Cannot fail: it grows to the top of the range, which fits in memory.
-            let _ = bins.record(micros);
+    }
+
+    /// The bins, grown to `micros` where needed. (Their own growth doubles the memory, and so would waste half of it.)
+    #[inline]
+    fn reaching(&mut self, micros: u64) -> Option<&mut Histogram<C>> {
+        if self.bins.as_ref().is_none_or(|bins| bins.high() < micros) {
+            self.grow(micros);
         }
+        self.bins.as_mut()
+    }
+
+    #[cold]
+    fn grow(&mut self, micros: u64) {
+        // Neither can fail: the bounds are sound, and the new bins reach further than the old.
+        let Ok(mut bins) = Histogram::new_with_bounds(1, end_of_bucket(micros), DIGITS) else { return };
+        if let Some(old) = &self.bins {
+            let _ = bins.add(old);
+        }
+        self.bins = Some(bins);
+    }
+
+    /// The memory of the bins.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bins.as_ref().map_or(0, |bins| bins.distinct_values() * size_of::<C>())
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -62,13 +82,9 @@ impl<C: Counter> Hist<C> {
 
     /// Adds another of the same kind: one pass over the bins.
     pub(crate) fn add(&mut self, other: &Self) {
-        if let (true, Some(theirs)) = (self.add_edges(other), &other.bins) {
-            if self.bins.is_none() {
-                self.bins = new_bins();
-            }
-            if let Some(bins) = &mut self.bins {
-                let _ = bins.add(theirs);
-            }
+        let (true, Some(theirs)) = (self.add_edges(other), &other.bins) else { return };
+        if let Some(bins) = self.reaching(theirs.max()) {
+            let _ = bins.add(theirs);
         }
     }
 
@@ -96,11 +112,7 @@ impl Hist<u64> {
     /// Adds a short-lived one to one that is kept. Exact: both have the same bins.
     pub(crate) fn absorb(&mut self, other: &Hist<u32>) {
         let (true, Some(theirs)) = (self.add_edges(other), &other.bins) else { return };
-        if self.bins.is_none() {
-            self.bins = new_bins();
-        }
-        let Some(bins) = &mut self.bins else { return };
-        let _ = bins.record_n(theirs.max(), 0); // grow once, not at every step up
+        let Some(bins) = self.reaching(theirs.max()) else { return };
         for value in theirs.iter_recorded() {
             let _ = bins.record_n(value.value_iterated_to(), u64::from(value.count_at_value()));
         }
@@ -109,7 +121,7 @@ impl Hist<u64> {
 
 /// How long calls, or attempts, took.
 ///
-/// Percentiles are those of an HDR histogram with two significant digits over 1 us to 1 h: at most 1 % (or 1 us) above the true value. What took
+/// Percentiles are those of an HDR histogram with two significant digits over 1 us to 1 h: never below the true value, and at most 1 % (or 1 us) above. What took
 /// longer than an hour is counted at the end of the range, and by [`beyond_range`](Self::beyond_range). Count, minimum, maximum and mean are exact. Without
 /// values all of them are zero and [`quantile`](Self::quantile) is `None`; of a single value every percentile is that value.
 #[derive(Clone, Default, PartialEq)]
@@ -305,6 +317,9 @@ mod tests {
             let seen = latency.quantile(q).unwrap_or_default().as_secs_f64() * 1e3;
             assert!(seen >= truth && seen <= truth * 1.01, "{q}: {seen}");
         }
+        let mut fast = Latency::default();
+        [100, 1_700, 9_000].iter().for_each(|nanos| fast.0.record(*nanos));
+        assert_eq!(fast.p50(), Duration::from_micros(2), "a started microsecond counts");
     }
 
     #[test]

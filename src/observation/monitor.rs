@@ -24,7 +24,8 @@
 
 use super::names::{clean, clean_arc};
 use super::recorder::Recorder;
-use super::stats::{CallEnd, Report, Snapshot};
+use super::report::{Report, Snapshot};
+use super::stats::CallEnd;
 use crate::sync::{Mutex, Padded, SHARDS, lock, shard};
 use pin_project::{pin_project, pinned_drop};
 use std::collections::{BTreeMap, HashMap};
@@ -37,12 +38,13 @@ use tokio::time::Instant;
 
 /// A recorder as one shard knows it: the outer count is that shard's own, so that threads do not meet in it.
 type Near = Arc<Arc<Recorder>>;
+type NearNames = Padded<Mutex<HashMap<Arc<str>, Near>>>;
 
 struct Inner {
     epoch: Instant,
     max_names: usize,
     names: Mutex<BTreeMap<Arc<str>, Arc<Recorder>>>,
-    near: [Padded<Mutex<HashMap<Arc<str>, Near>>>; SHARDS],
+    near: [NearNames; SHARDS],
 }
 
 /// A table of named recorders. A cheap handle: clones share the table.
@@ -63,7 +65,7 @@ impl Monitor {
     }
 
     /// An empty one that keeps at most so many names apart, and counts all further ones as [`OTHER`](Self::OTHER). A name takes some tens of KiB,
-    /// and at most 1.2 MiB. **Default**: 1,000.
+    /// and at most 1.1 MiB. **Default**: 1,000.
     #[must_use]
     pub fn with_max_names(max_names: usize) -> Self {
         Self(Arc::new(Inner {

@@ -2,6 +2,7 @@
 //! time and the pipeline's own. Without a subscriber all of it is one relaxed load.
 
 use super::event::{Event, Severity};
+use super::names::clean;
 use super::stats::{CallEnd, outcome_name};
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
@@ -74,7 +75,8 @@ pub(crate) fn trace(pipeline: &str, event: &Event) {
     }
 }
 
-/// A span around one call, for those who ask for it. Disabled, and free, without a subscriber.
-pub(crate) fn call_span(pipeline: &str) -> tracing::Span {
-    tracing::info_span!(target: TARGET, "steadfast.call", pipeline)
+/// A span around one call, for those who ask for it; `key` is in it for those who ask for that, too, escaped and cut as names are. Disabled, and
+/// free, without a subscriber.
+pub(crate) fn call_span(pipeline: &str, key: Option<&str>) -> tracing::Span {
+    tracing::info_span!(target: TARGET, "steadfast.call", pipeline, key = key.map(clean).as_deref())
 }
