@@ -85,6 +85,7 @@ pub struct PipelineBuilder {
     monitor: Option<Monitor>,
     observers: Vec<Arc<dyn Observer>>,
     spans: bool,
+    log_keys: bool,
 }
 
 impl PipelineBuilder {
@@ -102,6 +103,7 @@ impl PipelineBuilder {
             monitor: None,
             observers: Vec::new(),
             spans: false,
+            log_keys: false,
         }
     }
 
@@ -175,6 +177,13 @@ impl PipelineBuilder {
         self
     }
 
+    /// Puts the key of a call on its span, escaped and cut at 128 bytes. Keys are often names of people: be sure that they may be in
+    /// your logs. **Default**: keys are nowhere.
+    pub fn log_keys(mut self) -> Self {
+        self.log_keys = true;
+        self
+    }
+
     /// Answers failed calls, which fixes the type of value and error: see [`TypedPipeline`](crate::TypedPipeline). **Default**: none.
     pub fn fallback<T: 'static, E: 'static>(self, fallback: Fallback<T, E>) -> TypedBuilder<T, E> {
         TypedBuilder::new(self, fallback)
@@ -233,6 +242,7 @@ impl PipelineBuilder {
             emitter,
             reads_end,
             spans: self.spans,
+            log_keys: self.log_keys,
             warnings: Vec::new(),
         };
         core.warnings = explain::warnings(&core);

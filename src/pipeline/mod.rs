@@ -62,6 +62,7 @@ pub(crate) struct Core {
     /// Whether somebody measures latency, so that the end of an attempt is worth a clock reading of its own.
     reads_end: bool,
     spans: bool,
+    log_keys: bool,
     warnings: Vec<Warning>,
 }
 

@@ -279,7 +279,7 @@ impl<'c> Story<'c> {
         let outer = Nesting::current();
         let own = core.total_timeout.and_then(|limit| time::after(now, limit));
         let deadline = time::earlier(own, options.deadline_at(now));
-        let span = core.spans.then(|| call_span(&core.name));
+        let span = core.spans.then(|| call_span(&core.name, options.key.filter(|_| core.log_keys)));
         let surroundings = Surroundings::new(outer.deeper(deadline, core.retry.is_some()), span);
         let story = Self { core, options, started: now, now, surroundings, number: 1, attempts: 0, told: false, untold_success: false };
         (story, core.retry.as_ref().map(|retry| retry.begin(outer.retries)))
