@@ -207,7 +207,9 @@ impl Machine {
     }
 
     pub(super) fn look_at(&self, now: Instant) -> Result<(), Rejected> {
-        self.look(self.nanos(now))
+        let nanos = self.nanos(now);
+        self.look(nanos)?;
+        if self.config.half_open_for.is_some() { self.look_at_round(nanos) } else { Ok(()) }
     }
 
     #[inline]
@@ -222,6 +224,15 @@ impl Machine {
                 Err(self.refusal(until, nanos))
             }
             ISOLATED => Err(Rejected::new(RejectedKind::CircuitOpen)),
+            _ => Ok(()),
+        }
+    }
+
+    /// A round may have run out of time although a place is free; then the circuit is as good as open.
+    #[cold]
+    fn look_at_round(&self, nanos: u64) -> Result<(), Rejected> {
+        match self.effective(&lock(&self.core), nanos) {
+            (CircuitState::Open, wait) => Err(self.refusal(wait.map_or(NEVER, |wait| nanos.saturating_add(wait)), nanos)),
             _ => Ok(()),
         }
     }

@@ -41,6 +41,8 @@
 mod config;
 mod events;
 mod machine;
+#[cfg(all(test, not(steadfast_loom)))]
+mod tests;
 mod window;
 
 pub use config::CircuitBreakerConfig;
