@@ -138,7 +138,7 @@ impl Bulkhead {
         match queue.supply().grab() {
             Grab::Got => Ok(BulkheadPermit { bulkhead: self }),
             // The rare case in which a clock is read here: to tell a waiter on its way from one that never comes.
-            Grab::Crowded if queue.try_take(Instant::now(), 1) == Take::Taken => Ok(BulkheadPermit { bulkhead: self }),
+            Grab::Crowded if queue.try_take(Instant::now(), 1) == Take::Taken(()) => Ok(BulkheadPermit { bulkhead: self }),
             Grab::Crowded | Grab::Full => Err(full()),
         }
     }
@@ -170,7 +170,7 @@ impl Bulkhead {
         let (now, deadline) = (call.attempt.started, call.attempt.deadline);
         if config.queue == 0 || config.max_wait.is_zero() {
             return match grab {
-                Grab::Crowded if queue.try_take(now, 1) == Take::Taken => Entry::Granted(BulkheadPermit { bulkhead: self }),
+                Grab::Crowded if queue.try_take(now, 1) == Take::Taken(()) => Entry::Granted(BulkheadPermit { bulkhead: self }),
                 _ => Entry::Refused(full()),
             };
         }
@@ -179,7 +179,7 @@ impl Bulkhead {
         }
         let until = time::after(now, config.max_wait);
         match queue.enter(Request { now, priority: call.priority, cost: 1, until, deadline }) {
-            Door::Taken => Entry::Granted(BulkheadPermit { bulkhead: self }),
+            Door::Taken(()) => Entry::Granted(BulkheadPermit { bulkhead: self }),
             Door::Refused(refusal) => Entry::Refused(rejected(refusal)),
             Door::Wait(waiting) => Entry::Wait(BulkheadWaiter { bulkhead: self, waiting }),
         }
@@ -365,13 +365,15 @@ impl Places {
 }
 
 impl Supply for Places {
+    type Grant = ();
+
     fn slots(&self) -> usize {
         usize::try_from(self.free()).unwrap_or(0)
     }
 
-    fn take(&self, _now: Instant, _cost: u32) -> Take {
+    fn take(&self, _now: Instant, _cost: u32) -> Take<()> {
         let taken = self.word.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| (word >> 1 > 0).then_some(word - 2));
-        if taken.is_ok() { Take::Taken } else { Take::NotNow }
+        if taken.is_ok() { Take::Taken(()) } else { Take::NotNow }
     }
 
     fn crowd(&self, standing: bool) {

@@ -36,6 +36,7 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, lock};
 use crate::time;
 use line::{Index, Line, Step, Wakes};
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -50,11 +51,14 @@ const PATIENCE: Duration = Duration::from_millis(10);
 
 /// What the waiters wait for. Asked under the queue's lock: no user code, no waiting.
 pub(crate) trait Supply {
+    /// What a waiter is given: nothing, or a receipt to hand back what it took.
+    type Grant: Copy + fmt::Debug;
+
     /// How many waiters may be called up at the same time: the free permits; 1 where the first in line waits for a moment.
     fn slots(&self) -> usize;
 
     /// Takes `cost` units for the waiter whose turn it is.
-    fn take(&self, now: Instant, cost: u32) -> Take;
+    fn take(&self, now: Instant, cost: u32) -> Take<Self::Grant>;
 
     /// Somebody stands in line from now on (`true`), or nobody any more. Called before the slots are counted again.
     fn crowd(&self, _standing: bool) {}
@@ -62,8 +66,8 @@ pub(crate) trait Supply {
 
 /// What a [`Supply`] answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Take {
-    Taken,
+pub(crate) enum Take<G> {
+    Taken(G),
     /// Ask again then. The waiter sleeps until that moment, and keeps its turn.
     At(Instant),
     /// There is no slot any more: wait for the next `stir`.
@@ -86,7 +90,7 @@ pub(crate) enum Refusal {
 /// What is said at the door.
 #[derive(Debug)]
 pub(crate) enum Door<'a, S: Supply> {
-    Taken,
+    Taken(S::Grant),
     Refused(Refusal),
     Wait(Waiting<'a, S>),
 }
@@ -134,7 +138,7 @@ impl<S: Supply> WaitQueue<S> {
     }
 
     /// For one who will not wait: takes if that overtakes nobody.
-    pub(crate) fn try_take(&self, now: Instant, cost: u32) -> Take {
+    pub(crate) fn try_take(&self, now: Instant, cost: u32) -> Take<S::Grant> {
         let mut line = lock(&self.line);
         let mut wakes = Wakes::new();
         let answer = self.at_the_door(&mut line, now, cost);
@@ -144,7 +148,7 @@ impl<S: Supply> WaitQueue<S> {
         answer
     }
 
-    fn at_the_door(&self, line: &mut Line, now: Instant, cost: u32) -> Take {
+    fn at_the_door(&self, line: &mut Line, now: Instant, cost: u32) -> Take<S::Grant> {
         if !line.is_clear(self.supply.slots()) {
             line.doubt(now, PATIENCE);
         }
@@ -156,8 +160,8 @@ impl<S: Supply> WaitQueue<S> {
         let Request { now, priority, cost, until, deadline } = request;
         let mut wakes = Wakes::new();
         let mut line = lock(&self.line);
-        if self.at_the_door(&mut line, now, cost) == Take::Taken {
-            return Door::Taken;
+        if let Take::Taken(grant) = self.at_the_door(&mut line, now, cost) {
+            return Door::Taken(grant);
         }
         if line.len() >= self.room && (self.room == 0 || !line.displace(priority, &mut wakes)) {
             let more = line.call_up(&self.supply, &mut wakes);
@@ -224,7 +228,7 @@ impl<S: Supply> WaitQueue<S> {
         self.wake(wakes, more);
     }
 
-    fn poll(&self, index: Index, now: Instant, cx: &Context<'_>) -> Step {
+    fn poll(&self, index: Index, now: Instant, cx: &Context<'_>) -> Step<S::Grant> {
         // Wakers are code of somebody else's: cloned before the lock, dropped and called after it.
         let mut waker = Some(cx.waker().clone());
         let mut wakes = Wakes::new();
@@ -232,11 +236,11 @@ impl<S: Supply> WaitQueue<S> {
         let step = line.poll(index, now, &mut waker, &self.supply, &mut wakes);
         let more = match step {
             Step::Pending(_) => line.call_up(&self.supply, &mut wakes),
-            Step::Taken | Step::Evicted if self.count(&line) == 0 => {
+            Step::Taken(_) | Step::Evicted if self.count(&line) == 0 => {
                 self.supply.crowd(false);
                 false
             }
-            Step::Taken | Step::Evicted => line.call_up(&self.supply, &mut wakes),
+            Step::Taken(_) | Step::Evicted => line.call_up(&self.supply, &mut wakes),
         };
         drop(line);
         drop(waker);
@@ -282,7 +286,7 @@ pub(crate) struct Waiting<'a, S: Supply> {
 }
 
 impl<S: Supply> Future for Waiting<'_, S> {
-    type Output = Result<(), Refusal>;
+    type Output = Result<S::Grant, Refusal>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -293,9 +297,9 @@ impl<S: Supply> Future for Waiting<'_, S> {
                 break Refusal::Deadline;
             }
             let due = match this.place.queue.poll(index, now, cx) {
-                Step::Taken => {
+                Step::Taken(grant) => {
                     this.place.index = None;
-                    return Poll::Ready(Ok(()));
+                    return Poll::Ready(Ok(grant));
                 }
                 Step::Evicted => {
                     this.place.index = None;

@@ -1,58 +1,474 @@
-//! stub
-#![allow(missing_docs, unused, clippy::all, reason = "stub")]
-use super::Entry;
-use crate::{Call, ConfigError, Outcome, Rejected};
+//! Keeps calls within a quota: so many per second.
+//!
+//! Use it where the other side counts (a paid API, a fragile service), or to be a polite client. It limits how *often* you call, not
+//! how many calls run *at once*: for that use a [`Bulkhead`](crate::Bulkhead). It knows nothing of other processes with the same quota.
+//!
+//! ```text
+//!                  conforms, nobody before it
+//!   call ─────────────────────────────────────────▶ goes       (the debt grows by its cost, and shrinks at the rate)
+//!     │ does not, and may wait            ▲
+//!     ├──────────▶ in line ───────────────┘ its turn has come
+//!     │              │ pushed past its limit by more important ones
+//!     ▼              ▼
+//!   refused at once with `RateLimited` and the time to come back
+//! ```
+//!
+//! Two algorithms:
+//!
+//! * **token bucket** (the default): governor's GCRA. In any stretch of time `t` at most `burst + rate * t`; a whole burst at once,
+//!   then evenly. One atomic number, no lock.
+//! * **[sliding window](RateLimiterConfig::sliding_window)**: at most `n` in *any* interval as long as the period. For quotas that
+//!   the provider counts so, where one call too many costs a ban. A lock, and a log of the grants.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use steadfast::RateLimiter;
+//!
+//! let limiter = RateLimiter::per_second(100).burst(2).build()?;
+//! limiter.try_acquire(1)?;
+//! limiter.try_acquire(1)?;
+//! let refused = limiter.try_acquire(1).unwrap_err();
+//! assert!(refused.retry_after().unwrap() <= std::time::Duration::from_millis(10));
+//! # Ok(()) }
+//! ```
+//!
+//! With [`max_wait`](RateLimiterConfig::max_wait), callers stand in line: by [`Priority`], then first come, first served. Who waits
+//! holds a place, not units: dropped, everybody behind moves up.
+
+mod gcra;
+mod meter;
+mod waiter;
+mod window;
+
+pub(crate) use waiter::RateLimiterWaiter;
+
+use super::gate::Entry;
+use super::wait_queue::{self, Door, Refusal, Request, Take, WaitQueue};
+use crate::call::{Call, Priority};
+use crate::fault::{ConfigError, Fault, check};
+use crate::outcome::{Rejected, RejectedKind, Seconds};
+use crate::sync::{Mutex, lock};
+use crate::time;
+use meter::{Meter, Receipt};
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
-#[derive(Clone, Debug, PartialEq)]
-pub struct RateLimiterConfig;
-#[derive(Clone, Debug)]
-pub struct RateLimiter;
-#[derive(Debug)]
-pub struct Reservation<'a>(&'a RateLimiter, u64);
+
+/// As many as may stand in line, unless set: at 100 per second they wait for ten seconds, longer than most callers would.
+const QUEUE: usize = 1_000;
+
+/// How a [`RateLimiter`] shall work. Made by its constructors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateLimiterConfig {
+    pub(crate) units: u32,
+    pub(crate) period: Duration,
+    pub(crate) burst: Option<u32>,
+    pub(crate) sliding: bool,
+    pub(crate) max_wait: Duration,
+    pub(crate) queue: usize,
+    pub(crate) ageing: Duration,
+}
+
 impl RateLimiterConfig {
+    const fn new(units: u32, period: Duration) -> Self {
+        Self { units, period, burst: None, sliding: false, max_wait: Duration::ZERO, queue: QUEUE, ageing: wait_queue::AGEING }
+    }
+
+    /// How many units may go at once after a quiet time; also the largest cost of one call.
+    ///
+    /// **Default**: the units of one period, so that whoever was quiet for a period may spend it all at once.
+    #[must_use]
+    pub const fn burst(mut self, units: u32) -> Self {
+        self.burst = Some(units);
+        self
+    }
+
+    /// One at a time, evenly spaced: a burst of 1.
+    #[must_use]
+    pub const fn smooth(self) -> Self {
+        self.burst(1)
+    }
+
+    /// Counts exactly: at most so many units in *any* interval as long as the period, the beginning included and the end not.
+    ///
+    /// For quotas that a provider counts that way. It costs a lock, and 16 bytes for each unit of the quota at most (so the quota is
+    /// limited to a million units), and it has no burst: all units may go at once, and come back a period later.
+    /// **Default**: off, the token bucket.
+    #[must_use]
+    pub const fn sliding_window(mut self) -> Self {
+        self.sliding = true;
+        self
+    }
+
+    /// The longest a caller may wait for its turn. Whoever would have to wait longer is refused at once.
+    ///
+    /// The timer counts in milliseconds, so a waiter may be up to one late; it is debited as if it had come in time, so that waiters
+    /// get the full rate at any rate. **Default**: zero, refuse at once. `Duration::MAX` waits for as long as the call's deadline allows.
+    #[must_use]
+    pub const fn max_wait(mut self, wait: Duration) -> Self {
+        self.max_wait = wait;
+        self
+    }
+
+    /// The longest queue, when waiting is on. A full queue refuses, or sends away the newest of the least important for somebody
+    /// more important. **Default**: 1 000, ten seconds' worth at 100 per second.
+    #[must_use]
+    pub const fn queue(mut self, waiters: usize) -> Self {
+        self.queue = waiters;
+        self
+    }
+
+    /// The head start of one [`Priority`] over the next, when waiting is on: a caller that came this much later, and is one step more
+    /// important, stands beside it in line. Zero ignores priorities; `Duration::MAX` lets the important starve the others.
+    /// [`Priority::Critical`] is always next, however long others have waited. **Default**: 2 s.
+    #[must_use]
+    pub const fn ageing(mut self, step: Duration) -> Self {
+        self.ageing = step;
+        self
+    }
+
+    /// Makes the limiter, its bucket full.
+    ///
+    /// # Errors
+    /// Every setting that cannot work, all at once.
     pub fn build(self) -> Result<RateLimiter, ConfigError> {
-        Ok(RateLimiter)
+        ConfigError::check("rate limiter", self.faults())?;
+        let queue = WaitQueue::new(Meter::new(&self, Instant::now()), self.queue, self.ageing);
+        let shared = Shared { queue, max_wait: self.max_wait, config: Mutex::new(self) };
+        Ok(RateLimiter { shared: Arc::new(shared) })
+    }
+
+    /// The largest cost of one call.
+    pub(crate) fn capacity(&self) -> u32 {
+        if self.sliding { self.units } else { self.burst.unwrap_or(self.units) }
+    }
+
+    pub(crate) fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        check::at_least(&mut faults, "rate", u64::from(self.units), 1);
+        check::nonzero(&mut faults, "period", self.period, "for no limit, leave the rate limiter out");
+        if let Some(burst) = self.burst {
+            check::at_least(&mut faults, "burst", u64::from(burst), 1);
+        }
+        let period = time::nanos(self.period);
+        if period > gcra::LONGEST_FILL {
+            faults.push(Fault::new("period", format!("{} is longer than 73 years; make it shorter", Seconds(self.period))));
+        } else if period > 0 && period < u64::from(self.units) {
+            let problem = format!("{} in {} is more than one a nanosecond; for no limit, leave the rate limiter out", self.units, Seconds(self.period));
+            faults.push(Fault::new("rate", problem));
+        } else if self.sliding {
+            check::at_most(&mut faults, "rate", u64::from(self.units), u64::from(window::MOST_UNITS));
+            if let Some(burst) = self.burst {
+                faults.push(Fault::new("burst", format!("{burst} has no meaning for a sliding window; leave out one of the two")));
+            }
+        } else if let Some(interval) = period.div_ceil(u64::from(self.units.max(1))).checked_mul(u64::from(self.capacity()))
+            && interval <= gcra::LONGEST_FILL
+        {
+            // fills in a time we can count
+        } else {
+            let problem = format!("{} would take longer than 73 years to fill; choose a smaller burst or a higher rate", self.capacity());
+            faults.push(Fault::new("burst", problem));
+        }
+        if !self.max_wait.is_zero() {
+            check::at_least(&mut faults, "queue", self.queue as u64, 1);
+        }
+        faults
     }
 }
-impl RateLimiterConfig {
-    pub fn smooth(self) -> Self {
-        self
-    }
-    pub fn burst(self, _: u32) -> Self {
-        self
-    }
-    pub fn max_wait(self, _: std::time::Duration) -> Self {
-        self
-    }
+
+/// Lets so many units through in a period, and refuses the rest or makes it wait.
+///
+/// A cheap handle: clones share the quota.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use steadfast::{Call, Priority, RateLimiter};
+/// use std::time::Duration;
+///
+/// let limiter = RateLimiter::per_minute(60).smooth().max_wait(Duration::from_secs(5)).build()?;
+/// for _ in 0..3 {
+///     limiter.acquire(&Call::now().priority(Priority::High)).await?; // at 0 s, 1 s and 2 s
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct RateLimiter {
+    shared: Arc<Shared>,
 }
+
+struct Shared {
+    queue: WaitQueue<Meter>,
+    max_wait: Duration,
+    config: Mutex<RateLimiterConfig>,
+}
+
 impl RateLimiter {
-    pub fn try_acquire(&self, _: u32) -> Result<(), Rejected> {
+    /// So many units a second.
+    #[must_use]
+    pub const fn per_second(units: u32) -> RateLimiterConfig {
+        Self::per(units, Duration::from_secs(1))
+    }
+
+    /// So many units a minute.
+    #[must_use]
+    pub const fn per_minute(units: u32) -> RateLimiterConfig {
+        Self::per(units, Duration::from_secs(60))
+    }
+
+    /// So many units an hour.
+    #[must_use]
+    pub const fn per_hour(units: u32) -> RateLimiterConfig {
+        Self::per(units, Duration::from_secs(60 * 60))
+    }
+
+    /// So many units in a period of any length, up to 73 years.
+    #[must_use]
+    pub const fn per(units: u32, period: Duration) -> RateLimiterConfig {
+        RateLimiterConfig::new(units, period)
+    }
+
+    /// Takes `cost` units now, overtaking nobody who waits; a cost of 0 is free.
+    ///
+    /// # Errors
+    /// [`RejectedKind::RateLimited`], with the time to come back; without one when the cost is more than fits a burst, for that can
+    /// never be. A refusal takes nothing.
+    pub fn try_acquire(&self, cost: u32) -> Result<(), Rejected> {
+        self.try_acquire_at(cost, Instant::now())
+    }
+
+    /// The same, at a moment of your choice: for those who have read the clock already.
+    ///
+    /// # Errors
+    /// As [`try_acquire`](Self::try_acquire).
+    pub fn try_acquire_at(&self, cost: u32, now: Instant) -> Result<(), Rejected> {
+        self.shared.try_take(cost, Priority::Normal, now).map(drop)
+    }
+
+    /// Takes the call's cost, waiting for its turn if the limiter [may](RateLimiterConfig::max_wait) wait, and no longer than the
+    /// call's deadline.
+    ///
+    /// # Errors
+    /// [`RejectedKind::RateLimited`] as in [`try_acquire`](Self::try_acquire), at once when the wait would be too long or the queue is
+    /// full, later when more important calls made it so; [`RejectedKind::DeadlineExceeded`] when the deadline comes while it waits;
+    /// [`RejectedKind::NoRuntime`] when it has to wait outside a tokio runtime.
+    ///
+    /// # Cancel safety
+    /// Dropped while it waits, it has taken nothing, and everybody behind it moves up.
+    pub async fn acquire(&self, call: &Call<'_>) -> Result<(), Rejected> {
+        let reservation = match self.enter_at(call, Instant::now()) {
+            Entry::Granted(reservation) => reservation,
+            Entry::Refused(rejected) => return Err(rejected),
+            Entry::Wait(waiter) => waiter.await?,
+        };
+        reservation.keep();
         Ok(())
     }
-    pub fn per_hour(_: u32) -> RateLimiterConfig {
-        RateLimiterConfig
+
+    /// Takes the call's cost now, as something to hand back: for when it is not yet sure that the call will be made.
+    ///
+    /// # Errors
+    /// As [`try_acquire`](Self::try_acquire): it does not wait.
+    pub fn reserve(&self, call: &Call<'_>) -> Result<Reservation<'_>, Rejected> {
+        let receipt = self.shared.try_take(call.cost, call.priority, Instant::now())?;
+        Ok(Reservation { shared: &self.shared, receipt })
     }
-    pub fn per_second(_: u32) -> RateLimiterConfig {
-        RateLimiterConfig
+
+    /// The door of a pipeline, at the moment its attempt began.
+    #[inline]
+    pub(crate) fn enter<'a>(&'a self, call: &Call<'_>) -> Entry<Reservation<'a>, RateLimiterWaiter<'a>> {
+        self.enter_at(call, call.attempt.started)
     }
-    pub(crate) fn enter<'a>(&'a self, _: &Call<'_>) -> Entry<Reservation<'a>, std::future::Ready<Result<Reservation<'a>, Rejected>>> {
-        Entry::Granted(Reservation(self, 1))
+
+    fn enter_at<'a>(&'a self, call: &Call<'_>, now: Instant) -> Entry<Reservation<'a>, RateLimiterWaiter<'a>> {
+        let shared = &*self.shared;
+        let Some(cost) = NonZeroU32::new(call.cost) else { return Entry::Granted(Reservation { shared, receipt: None }) };
+        match shared.take(cost, call.priority, now) {
+            Ok(receipt) => Entry::Granted(Reservation { shared, receipt: Some(receipt) }),
+            Err(wait) => shared.stand_in_line(call, wait, now),
+        }
     }
-    pub fn burst(&self) -> u32 {
-        0
-    }
+
+    /// How many units could be taken now, if nobody waited for them.
+    #[must_use]
     pub fn available(&self) -> u32 {
-        0
+        self.available_at(Instant::now())
     }
+
+    /// How many units could be taken at that moment, if nobody waited for them and nobody took any before.
+    #[must_use]
+    pub fn available_at(&self, now: Instant) -> u32 {
+        self.shared.queue.supply().available(now)
+    }
+
+    /// How many callers wait.
+    #[must_use]
     pub fn waiting(&self) -> usize {
-        0
+        self.shared.queue.waiting()
+    }
+
+    /// What it runs with now.
+    #[must_use]
+    pub fn config(&self) -> RateLimiterConfig {
+        lock(&self.shared.config).clone()
+    }
+
+    /// Goes on at another rate. A burst that was not set follows the units.
+    ///
+    /// Nothing owed is forgotten and nothing comes free by the change: of the units that were there, at most as many are there
+    /// afterwards, and a debt is paid off at the new rate. Callers that wait keep their places. A sliding window keeps its log, which
+    /// reaches back for one old period.
+    ///
+    /// # Errors
+    /// What [`build`](RateLimiterConfig::build) would refuse; then nothing is changed.
+    pub fn set_rate(&self, units: u32, period: Duration) -> Result<(), ConfigError> {
+        self.set(|config| RateLimiterConfig { units, period, ..config })
+    }
+
+    /// Goes on with another burst; otherwise as [`set_rate`](Self::set_rate).
+    ///
+    /// # Errors
+    /// What [`build`](RateLimiterConfig::build) would refuse; then nothing is changed.
+    pub fn set_burst(&self, units: u32) -> Result<(), ConfigError> {
+        self.set(|config| config.burst(units))
+    }
+
+    fn set(&self, change: impl FnOnce(RateLimiterConfig) -> RateLimiterConfig) -> Result<(), ConfigError> {
+        {
+            let mut config = lock(&self.shared.config);
+            let changed = change(config.clone());
+            ConfigError::check("rate limiter", changed.faults())?;
+            self.shared.queue.supply().set(&changed, Instant::now());
+            *config = changed;
+        }
+        self.shared.queue.retime();
+        Ok(())
     }
 }
-impl Reservation<'_> {
-    pub fn keep(self) {}
+
+impl fmt::Debug for RateLimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimiter").field("config", &self.config()).field("waiting", &self.waiting()).finish_non_exhaustive()
+    }
 }
+
+impl Shared {
+    /// Takes, if that overtakes nobody; or tells how long until it could. `Critical` goes before every waiter.
+    #[inline]
+    fn take(&self, cost: NonZeroU32, priority: Priority, now: Instant) -> Result<Receipt, Duration> {
+        if self.queue.waiting() == 0 || priority == Priority::Critical {
+            return self.queue.supply().take(cost, now);
+        }
+        Err(self.wait_for(cost, priority, now))
+    }
+
+    /// The wait at the end of the line.
+    fn wait_for(&self, cost: NonZeroU32, priority: Priority, now: Instant) -> Duration {
+        let meter = self.queue.supply();
+        if cost.get() > meter.capacity() {
+            return Duration::MAX;
+        }
+        let ahead = if self.queue.waiting() == 0 { 0 } else { self.queue.cost_ahead(priority) };
+        meter.wait_for(ahead.saturating_add(u64::from(cost.get())), now)
+    }
+
+    /// For one who will not wait.
+    #[inline]
+    fn try_take(&self, cost: u32, priority: Priority, now: Instant) -> Result<Option<Receipt>, Rejected> {
+        let Some(cost) = NonZeroU32::new(cost) else { return Ok(None) };
+        match self.take(cost, priority, now) {
+            Ok(receipt) => Ok(Some(receipt)),
+            // Those before it may all be parked somewhere, unpolled; the queue finds out.
+            Err(wait) if self.queue.waiting() > 0 && wait < Duration::MAX => match self.queue.try_take(now, cost.get()) {
+                Take::Taken(receipt) => Ok(receipt),
+                Take::At(_) | Take::NotNow => Err(limited(wait)),
+            },
+            Err(wait) => Err(limited(wait)),
+        }
+    }
+
+    #[cold]
+    fn stand_in_line<'a>(&'a self, call: &Call<'_>, wait: Duration, now: Instant) -> Entry<Reservation<'a>, RateLimiterWaiter<'a>> {
+        let deadline = call.attempt.deadline;
+        let until = time::after(now, self.max_wait);
+        // After the wait so far; `Critical` has only looked at the bucket, and others like it may stand before it.
+        let wait = if self.max_wait.is_zero() || wait == Duration::MAX {
+            wait
+        } else {
+            NonZeroU32::new(call.cost).map_or(wait, |cost| self.wait_for(cost, call.priority, now))
+        };
+        let too_long = wait > self.max_wait || wait == Duration::MAX;
+        if too_long || deadline.is_some_and(|deadline| deadline.saturating_duration_since(now) <= wait) {
+            return Entry::Refused(limited(wait));
+        }
+        if Handle::try_current().is_err() {
+            return Entry::Refused(Rejected::new(RejectedKind::NoRuntime));
+        }
+        let request = Request { now, priority: call.priority, cost: call.cost, until, deadline };
+        match self.queue.enter(request) {
+            Door::Taken(receipt) => Entry::Granted(Reservation { shared: self, receipt }),
+            Door::Refused(refusal) => Entry::Refused(self.refused(refusal, call, now)),
+            Door::Wait(waiting) => Entry::Wait(RateLimiterWaiter::new(self, waiting, *call)),
+        }
+    }
+
+    #[cold]
+    fn refused(&self, refusal: Refusal, call: &Call<'_>, now: Instant) -> Rejected {
+        match refusal {
+            Refusal::NoRuntime => Rejected::new(RejectedKind::NoRuntime),
+            Refusal::Deadline if call.attempt.deadline.is_some_and(|deadline| deadline <= now) => Rejected::new(RejectedKind::DeadlineExceeded),
+            Refusal::Full | Refusal::TooLong | Refusal::Deadline => {
+                limited(NonZeroU32::new(call.cost).map_or(Duration::ZERO, |cost| self.wait_for(cost, call.priority, now)))
+            }
+        }
+    }
+}
+
+/// `Duration::MAX`: never.
+#[cold]
+fn limited(wait: Duration) -> Rejected {
+    let rejected = Rejected::new(RejectedKind::RateLimited);
+    if wait == Duration::MAX { rejected } else { rejected.with_retry_after(wait) }
+}
+
+/// Units taken and not yet used. Dropped, they are handed back, as far as the bucket has not filled up meanwhile without them.
+#[must_use = "dropped, it hands the units back; `keep` it once the call is made"]
+pub struct Reservation<'a> {
+    shared: &'a Shared,
+    receipt: Option<Receipt>,
+}
+
+impl Reservation<'_> {
+    /// The call is made: the units are used.
+    #[inline]
+    pub fn keep(mut self) {
+        self.receipt = None;
+    }
+}
+
 impl Drop for Reservation<'_> {
+    #[inline]
     fn drop(&mut self) {
-        std::hint::black_box(&self.1);
+        if let Some(receipt) = self.receipt.take() {
+            self.shared.hand_back(receipt);
+        }
+    }
+}
+
+impl Shared {
+    #[cold]
+    fn hand_back(&self, receipt: Receipt) {
+        self.queue.supply().give_back(receipt, Instant::now());
+        if self.queue.waiting() > 0 {
+            self.queue.retime();
+        }
+    }
+}
+
+impl fmt::Debug for Reservation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reservation").field("receipt", &self.receipt).finish_non_exhaustive()
     }
 }

@@ -45,8 +45,8 @@ struct Waiter {
 
 /// What a poll came to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    Taken,
+pub(super) enum Step<G> {
+    Taken(G),
     Evicted,
     /// Not yet; look again at that moment, or when woken.
     Pending(Option<Instant>),
@@ -133,7 +133,10 @@ impl Line {
             self.waiters.push(None);
             self.waiters.len() - 1
         });
-        let moment = u128::from(self.latest).saturating_add(ageing.as_nanos().saturating_mul(u128::from(level)));
+        let moment = match priority {
+            Priority::Critical => 0, // before everybody, however long they have waited
+            _ => u128::from(self.latest).saturating_add(ageing.as_nanos().saturating_mul(u128::from(level))),
+        };
         let rank = Rank { moment, number: self.arrivals, index };
         self.waiters[index] = Some(Waiter { rank, level, cost, role: Role::Asleep, waker: None });
         self.asleep.insert(rank);
@@ -259,7 +262,14 @@ impl Line {
     }
 
     /// A waiter is polled. `waker` is taken if it has to wait on.
-    pub(super) fn poll(&mut self, index: Index, now: Instant, waker: &mut Option<Waker>, supply: &impl Supply, wakes: &mut Wakes) -> Step {
+    pub(super) fn poll<S: Supply>(
+        &mut self,
+        index: Index,
+        now: Instant,
+        waker: &mut Option<Waker>,
+        supply: &S,
+        wakes: &mut Wakes,
+    ) -> Step<S::Grant> {
         let Some(waiter) = &mut self.waiters[index] else { return Step::Evicted };
         // It is here: nothing below needs to wake it.
         wakes.spent = waiter.waker.take();
@@ -283,18 +293,18 @@ impl Line {
         step
     }
 
-    fn advance(&mut self, index: Index, now: Instant, supply: &impl Supply, wakes: &mut Wakes) -> Step {
+    fn advance<S: Supply>(&mut self, index: Index, now: Instant, supply: &S, wakes: &mut Wakes) -> Step<S::Grant> {
         loop {
             let Some(waiter) = &mut self.waiters[index] else { return Step::Evicted };
             match waiter.role {
                 Role::Called { stamp, .. } => {
                     self.called.remove(&stamp);
                     match supply.take(now, waiter.cost) {
-                        Take::Taken => {
+                        Take::Taken(grant) => {
                             // Out of `called` already: only the slot and the books remain.
                             waiter.role = Role::Asleep;
                             self.leave(index);
-                            return Step::Taken;
+                            return Step::Taken(grant);
                         }
                         Take::At(due) => {
                             self.stamp += 1;

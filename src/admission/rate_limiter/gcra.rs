@@ -1,0 +1,351 @@
+//! The token bucket: governor's generic cell rate algorithm (GCRA), without its rounding and with a state that may change.
+//!
+//! The whole state is one number, the *theoretical arrival time* (TAT): when the bucket will be full again. A grant moves it one
+//! interval later for each unit; a call conforms when the TAT stays within a full burst from now.
+//!
+//! Governor counts time in whole units, so an interval of 60 s / 700 would be cut to 85 714 285 ns and the limiter would run fast.
+//! It does not care what a unit is, though. So we give it a clock of our own, whose *tick* is the interval divided by the next whole
+//! number of nanoseconds: an interval is a whole number of ticks, always, and a tick is a nanosecond or a little less. The rate is
+//! exact for ever; one decision may be early by less than a nanosecond.
+
+use crate::sync::{Mutex, Padded, atomic, lock};
+use crate::time;
+use atomic::{AtomicU64, Ordering, fence};
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::{NotKeyed, StateStore};
+use std::cell::Cell;
+use std::num::NonZeroU32;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The longest time to fill a bucket, in ticks (73 years): four of these fit into 64 bits, so no sum here overflows.
+pub(super) const LONGEST_FILL: u64 = 1 << 61;
+/// The last moment we can tell from others (146 years after the start).
+const END_OF_TIME: u64 = 1 << 62;
+/// Threads read the clock and then come here in any order. A TAT further ahead than that explains means that the clock went back.
+const DISORDER: u64 = 1_000_000_000;
+
+/// The numbers of one setting of the limiter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pace {
+    /// Ticks in one interval.
+    interval: u64,
+    /// Units in a full bucket.
+    burst: u32,
+    /// Nanoseconds in a period.
+    period: u64,
+    /// By how many ticks a period is longer than its nanoseconds.
+    excess: u64,
+    /// The TAT is at most so far ahead, in ticks. More than a full bucket when the burst was lowered over a larger debt.
+    most_debt: u64,
+    /// Changes with each setting.
+    version: u64,
+}
+
+impl Pace {
+    fn new(units: u32, period: Duration, burst: u32) -> Self {
+        let units = u64::from(units.max(1));
+        let period = time::nanos(period).max(1);
+        let interval = period.div_ceil(units);
+        let excess = interval.saturating_mul(units).saturating_sub(period);
+        Self { interval, burst: burst.max(1), period, excess, most_debt: interval.saturating_mul(u64::from(burst)), version: 0 }
+    }
+
+    /// The tick in which a nanosecond begins.
+    fn tick(&self, nanos: u64) -> u64 {
+        let nanos = nanos.min(END_OF_TIME);
+        if self.excess == 0 {
+            return nanos;
+        }
+        let (periods, rest) = (nanos / self.period, nanos % self.period);
+        let part = match rest.checked_mul(self.excess) {
+            Some(product) => product / self.period,
+            #[expect(clippy::cast_possible_truncation, reason = "rest < period, so the quotient is less than the excess")]
+            None => (u128::from(rest) * u128::from(self.excess) / u128::from(self.period)) as u64,
+        };
+        nanos + periods * self.excess + part
+    }
+
+    /// The first nanosecond that is in this tick or later.
+    fn nanos(&self, tick: u64) -> u64 {
+        let longer = u128::from(self.period) + u128::from(self.excess);
+        u64::try_from((u128::from(tick) * u128::from(self.period)).div_ceil(longer)).unwrap_or(u64::MAX)
+    }
+
+    fn full(&self) -> u64 {
+        self.interval.saturating_mul(u64::from(self.burst))
+    }
+
+    /// The TAT as it counts at `now`: a clock that went back must not make it deny for longer than an empty bucket would.
+    fn sane(&self, tat: u64, now: u64) -> u64 {
+        if tat > now + self.most_debt + DISORDER { now + self.full() } else { tat }
+    }
+
+    fn debt(&self, tat: u64, now: u64) -> u64 {
+        self.sane(tat, now).saturating_sub(now)
+    }
+}
+
+/// What a grant took, to hand it back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Receipt {
+    version: u64,
+    cost: u32,
+    /// The TAT right after the grant.
+    tat: u64,
+    /// What had been handed back, in all, before the grant.
+    returned: u64,
+}
+
+/// The TAT, and what has been handed back so far, in ticks, wrapping.
+#[derive(Debug, Default)]
+struct Debt {
+    tat: AtomicU64,
+    returned: AtomicU64,
+}
+
+/// The setting, readable without a lock: a version that is odd while a setting is being changed, and the numbers.
+#[derive(Debug, Default)]
+struct Setting {
+    version: AtomicU64,
+    interval: AtomicU64,
+    burst: AtomicU64,
+    period: AtomicU64,
+    excess: AtomicU64,
+    most_debt: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(super) struct Gcra {
+    epoch: Instant,
+    setting: Padded<Setting>,
+    debt: Padded<Debt>,
+    /// Held by who changes the setting.
+    change: Mutex<()>,
+}
+
+impl Gcra {
+    pub(super) fn new(units: u32, period: Duration, burst: u32, epoch: Instant) -> Self {
+        let gcra = Self { epoch, setting: Padded::default(), debt: Padded::default(), change: Mutex::new(()) };
+        gcra.write(&Pace::new(units, period, burst));
+        gcra
+    }
+
+    /// Takes `cost` units, or tells how long until they will be there; `Duration::MAX` when never.
+    pub(super) fn take(&self, cost: NonZeroU32, now: Instant) -> Result<Receipt, Duration> {
+        let nanos = time::nanos_since(self.epoch, now);
+        loop {
+            let pace = self.pace();
+            let now = pace.tick(nanos);
+            let state = State { debt: &self.debt.0, version: &self.setting.0.version, pace: &pace, now, end: Cell::new(End::Refused) };
+            let returned = self.debt.0.returned.load(Ordering::Acquire);
+            match check(&pace, &state, now, cost) {
+                None => return Err(Duration::MAX),
+                Some(answer) => match (state.end.get(), answer) {
+                    (End::Granted { tat }, _) => return Ok(Receipt { version: pace.version, cost: cost.get(), tat, returned }),
+                    (End::Refused, Err(earliest)) => return Err(Duration::from_nanos(pace.nanos(earliest).saturating_sub(nanos))),
+                    (End::Refused | End::SettingChanged, _) => {}
+                },
+            }
+        }
+    }
+
+    /// Hands back what a grant took, as far as it has not been made good by time already.
+    pub(super) fn give_back(&self, receipt: Receipt, now: Instant) {
+        let pace = self.pace();
+        if pace.version != receipt.version {
+            return; // the debt was carried over in other units; keeping it is safe, and the next interval makes it good
+        }
+        // Had this grant never been, the bucket might have been full for a while since and have lost what dripped in. It was not
+        // before this moment, whatever others took; each unit that others handed back brings the moment nearer.
+        let others = self.debt.0.returned.load(Ordering::Acquire).wrapping_sub(receipt.returned);
+        let still_owed = receipt.tat.saturating_sub(others).saturating_sub(pace.tick(time::nanos_since(self.epoch, now)));
+        let back = still_owed.min(pace.interval * u64::from(receipt.cost));
+        if back == 0 {
+            return;
+        }
+        // _Before_ the TAT, so that nobody hands back on the strength of a count that does not show this.
+        self.debt.0.returned.fetch_add(back, Ordering::AcqRel);
+        let _ = self.debt.0.tat.fetch_update(Ordering::AcqRel, Ordering::Acquire, |tat| {
+            (self.setting.0.version.load(Ordering::Relaxed) == pace.version).then(|| tat.saturating_sub(back))
+        });
+    }
+
+    /// How long until `units` will have come free, if nobody else takes any; may be more than a burst.
+    pub(super) fn wait_for(&self, units: u64, now: Instant) -> Duration {
+        let nanos = time::nanos_since(self.epoch, now);
+        let (pace, tat) = self.look();
+        let now = pace.tick(nanos);
+        let debt = u128::from(pace.debt(tat, now)) + u128::from(units) * u128::from(pace.interval);
+        match u64::try_from(debt.saturating_sub(u128::from(pace.full())).saturating_add(u128::from(now))) {
+            Ok(tick) => Duration::from_nanos(pace.nanos(tick).saturating_sub(nanos)),
+            Err(_) => Duration::MAX,
+        }
+    }
+
+    pub(super) fn available(&self, now: Instant) -> u32 {
+        let (pace, tat) = self.look();
+        let now = pace.tick(time::nanos_since(self.epoch, now));
+        u32::try_from(pace.full().saturating_sub(pace.debt(tat, now)) / pace.interval).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn capacity(&self) -> u32 {
+        self.pace().burst
+    }
+
+    /// Goes on at another rate. What is owed stays owed, and what was free does not become more.
+    pub(super) fn set(&self, units: u32, period: Duration, burst: u32, now: Instant) {
+        let nanos = time::nanos_since(self.epoch, now);
+        let _changing = lock(&self.change);
+        let old = self.pace();
+        let new = Pace::new(units, period, burst);
+        let convert = |tat: u64| {
+            let debt = old.debt(tat, old.tick(nanos));
+            let free = old.full().saturating_sub(debt);
+            // In ticks of the new interval; debts round up, what is free rounds down.
+            let scaled = |ticks: u64| u128::from(ticks) * u128::from(new.interval);
+            let owed = scaled(debt).div_ceil(u128::from(old.interval));
+            let used = u128::from(new.full()).saturating_sub(scaled(free) / u128::from(old.interval));
+            u64::try_from(owed.max(used)).unwrap_or(u64::MAX).min(LONGEST_FILL)
+        };
+        let version = &self.setting.0.version;
+        version.store(old.version | 1, Ordering::Relaxed);
+        fence(Ordering::Release);
+        let now = new.tick(nanos);
+        // From here on no reader gets past the odd version, and one that got past it earlier fails when it finds the TAT moved.
+        let mut tat = self.debt.0.tat.load(Ordering::Acquire);
+        while let Err(moved) = self.debt.0.tat.compare_exchange(tat, now + convert(tat), Ordering::AcqRel, Ordering::Acquire) {
+            tat = moved;
+        }
+        self.write(&Pace { most_debt: new.full().max(convert(tat)), version: old.version, ..new });
+        version.store(old.version + 2, Ordering::Release);
+    }
+
+    fn write(&self, pace: &Pace) {
+        let Setting { version: _, interval, burst, period, excess, most_debt } = &self.setting.0;
+        interval.store(pace.interval, Ordering::Relaxed);
+        burst.store(u64::from(pace.burst), Ordering::Relaxed);
+        period.store(pace.period, Ordering::Relaxed);
+        excess.store(pace.excess, Ordering::Relaxed);
+        most_debt.store(pace.most_debt, Ordering::Relaxed);
+    }
+
+    /// The setting, all numbers of one version.
+    fn pace(&self) -> Pace {
+        let setting = &self.setting.0;
+        loop {
+            let version = setting.version.load(Ordering::Acquire);
+            #[expect(clippy::cast_possible_truncation, reason = "it was stored from a u32")]
+            let pace = Pace {
+                interval: setting.interval.load(Ordering::Relaxed),
+                burst: setting.burst.load(Ordering::Relaxed) as u32,
+                period: setting.period.load(Ordering::Relaxed),
+                excess: setting.excess.load(Ordering::Relaxed),
+                most_debt: setting.most_debt.load(Ordering::Relaxed),
+                version,
+            };
+            fence(Ordering::Acquire);
+            if version & 1 == 0 && setting.version.load(Ordering::Relaxed) == version {
+                return pace;
+            }
+            // Sleep until the change is made rather than spin: who makes it may not be running.
+            drop(lock(&self.change));
+        }
+    }
+
+    /// The setting and a TAT that belongs to it.
+    fn look(&self) -> (Pace, u64) {
+        loop {
+            let pace = self.pace();
+            let tat = self.debt.0.tat.load(Ordering::Acquire);
+            if self.setting.0.version.load(Ordering::Relaxed) == pace.version {
+                return (pace, tat);
+            }
+        }
+    }
+}
+
+/// Asks governor. `None`: more than fits a bucket; `Err`: the tick in which it would conform.
+///
+/// The governor limiter is made for this one check, on the stack: so the quota may have changed since the last, and the time is the
+/// reading that the call has made already. All of it is inlined; what remains is the arithmetic and the compare-exchange.
+fn check(pace: &Pace, state: &State<'_>, now: u64, cost: NonZeroU32) -> Option<Result<(), u64>> {
+    type Limiter<'a> = governor::RateLimiter<NotKeyed, &'a State<'a>, Reading, NoOpMiddleware<Nanos>>;
+    let quota = governor::Quota::with_period(Duration::from_nanos(pace.interval))?.allow_burst(NonZeroU32::new(pace.burst)?);
+    let limiter: Limiter<'_> = governor::RateLimiter::new(quota, state, Reading::new(now));
+    Some(limiter.check_n(cost).ok()?.map_err(|not_until| not_until.earliest_possible().as_u64()))
+}
+
+/// Governor's clock: the start of time when the limiter is made, then the reading of the call.
+struct Reading {
+    next: Cell<u64>,
+    now: u64,
+}
+
+impl Reading {
+    const fn new(now: u64) -> Self {
+        Self { next: Cell::new(0), now }
+    }
+}
+
+impl Clock for Reading {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        Nanos::new(self.next.replace(self.now))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum End {
+    Granted { tat: u64 },
+    Refused,
+    SettingChanged,
+}
+
+/// Governor's state store: the only place that moves the TAT forward.
+struct State<'a> {
+    debt: &'a Debt,
+    version: &'a AtomicU64,
+    pace: &'a Pace,
+    now: u64,
+    end: Cell<End>,
+}
+
+impl StateStore for &State<'_> {
+    type Key = NotKeyed;
+
+    fn measure_and_replace<T, F, E>(&self, _key: &NotKeyed, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let mut seen = self.debt.tat.load(Ordering::Acquire);
+        loop {
+            if self.version.load(Ordering::Relaxed) != self.pace.version {
+                // The TAT may be in other ticks than ours. Governor wants an answer all the same: its answer to a bucket in
+                // hopeless debt, which `take` throws away.
+                self.end.set(End::SettingChanged);
+                return decide(Some(Nanos::new(END_OF_TIME * 3))).map(|(answer, _)| answer);
+            }
+            let tat = self.pace.sane(seen, self.now);
+            let decision = decide(Some(Nanos::new(tat)));
+            let next = match &decision {
+                Ok((_, next)) => next.as_u64(),
+                Err(_) if tat == seen => {
+                    self.end.set(End::Refused);
+                    return decision.map(|(answer, _)| answer);
+                }
+                Err(_) => tat, // the clock went back: set the TAT right, so that the time from now on counts
+            };
+            match self.debt.tat.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
+                Err(moved) => seen = moved,
+                Ok(_) => {
+                    self.end.set(if decision.is_ok() { End::Granted { tat: next } } else { End::Refused });
+                    return decision.map(|(answer, _)| answer);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What a limiter has to give: units, by one algorithm or the other, and the terms on which the queue gets them.
+
+use super::RateLimiterConfig;
+use super::gcra::{self, Gcra};
+use super::window::{self, Window};
+use crate::admission::wait_queue::{Supply, Take};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use std::num::NonZeroU32;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The timer wakes on whole milliseconds. Whoever waits in line is late by up to one, and is debited as if it had come in time;
+/// otherwise a smooth limiter of 300/s would let 250 waiters through. So waiters get the full rate, and come up to 1 ms closer to
+/// each other than the burst says. The sliding window gives no such credit: it is exact or nothing.
+const TIMER: Duration = Duration::from_millis(1);
+
+/// As long as `tokio` can sleep without losing count; a waiter that could never go asks again then, or when the setting changes.
+const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
+
+/// What a grant took, to hand it back.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Receipt {
+    Bucket(gcra::Receipt),
+    Window(window::Receipt),
+}
+
+#[derive(Debug)]
+enum Algorithm {
+    Bucket(Gcra),
+    Window(Window),
+}
+
+#[derive(Debug)]
+pub(super) struct Meter {
+    algorithm: Algorithm,
+    /// Somebody stands in line.
+    crowded: AtomicBool,
+}
+
+impl Meter {
+    pub(super) fn new(config: &RateLimiterConfig, epoch: Instant) -> Self {
+        let algorithm = if config.sliding {
+            Algorithm::Window(Window::new(config.units, config.period, epoch))
+        } else {
+            Algorithm::Bucket(Gcra::new(config.units, config.period, config.capacity(), epoch))
+        };
+        Self { algorithm, crowded: AtomicBool::new(false) }
+    }
+
+    /// Takes `cost` units, or tells how long until they will be there; `Duration::MAX` when never.
+    pub(super) fn take(&self, cost: NonZeroU32, now: Instant) -> Result<Receipt, Duration> {
+        match &self.algorithm {
+            Algorithm::Bucket(bucket) => bucket.take(cost, now).map(Receipt::Bucket),
+            Algorithm::Window(window) => window.take(cost, now).map(Receipt::Window),
+        }
+    }
+
+    /// The same for one who waited in line and may be late.
+    fn take_late(&self, cost: NonZeroU32, now: Instant) -> Result<Receipt, Duration> {
+        let in_time = match &self.algorithm {
+            Algorithm::Bucket(_) => now.checked_sub(TIMER),
+            Algorithm::Window(_) => None,
+        };
+        let Some(in_time) = in_time else { return self.take(cost, now) };
+        match self.take(cost, in_time) {
+            Ok(receipt) => Ok(receipt),
+            Err(early) if early <= TIMER => self.take(cost, in_time + early),
+            Err(Duration::MAX) => Err(Duration::MAX),
+            Err(early) => Err(early - TIMER),
+        }
+    }
+
+    pub(super) fn give_back(&self, receipt: Receipt, now: Instant) {
+        match (&self.algorithm, receipt) {
+            (Algorithm::Bucket(bucket), Receipt::Bucket(receipt)) => bucket.give_back(receipt, now),
+            (Algorithm::Window(window), Receipt::Window(receipt)) => window.give_back(receipt),
+            _ => {}
+        }
+    }
+
+    /// How long until `units` will have come free, if nobody else takes any; may be more than fits a burst.
+    pub(super) fn wait_for(&self, units: u64, now: Instant) -> Duration {
+        match &self.algorithm {
+            Algorithm::Bucket(bucket) => bucket.wait_for(units, now),
+            Algorithm::Window(window) => window.wait_for(units, now),
+        }
+    }
+
+    pub(super) fn available(&self, now: Instant) -> u32 {
+        match &self.algorithm {
+            Algorithm::Bucket(bucket) => bucket.available(now),
+            Algorithm::Window(window) => window.available(now),
+        }
+    }
+
+    /// The largest cost that can ever be granted.
+    pub(super) fn capacity(&self) -> u32 {
+        match &self.algorithm {
+            Algorithm::Bucket(bucket) => bucket.capacity(),
+            Algorithm::Window(window) => window.capacity(),
+        }
+    }
+
+    pub(super) fn set(&self, config: &RateLimiterConfig, now: Instant) {
+        match &self.algorithm {
+            Algorithm::Bucket(bucket) => bucket.set(config.units, config.period, config.capacity(), now),
+            Algorithm::Window(window) => window.set(config.units, config.period),
+        }
+    }
+}
+
+impl Supply for Meter {
+    type Grant = Option<Receipt>;
+
+    /// Only the first in line has a moment to wait for; the others wait for it.
+    fn slots(&self) -> usize {
+        1
+    }
+
+    fn take(&self, now: Instant, cost: u32) -> Take<Self::Grant> {
+        let Some(cost) = NonZeroU32::new(cost) else { return Take::Taken(None) };
+        let answer = if self.crowded.load(Ordering::Relaxed) { self.take_late(cost, now) } else { self.take(cost, now) };
+        match answer {
+            Ok(receipt) => Take::Taken(Some(receipt)),
+            Err(wait) => Take::At(now + wait.clamp(Duration::from_nanos(1), FAR)),
+        }
+    }
+
+    fn crowd(&self, standing: bool) {
+        self.crowded.store(standing, Ordering::Relaxed);
+    }
+}
