@@ -84,7 +84,7 @@ impl Measured {
     fn sample(&mut self) {
         let before = DISTURBED.load(Relaxed);
         let took = (self.row.batch)(self.calls);
-        if DISTURBED.load(Relaxed) != before && self.samples.len() >= 5 {
+        if DISTURBED.load(Relaxed) != before {
             return; // better none than this one
         }
         self.samples.push(took.as_nanos() as f64 / self.calls as f64);
@@ -193,7 +193,7 @@ fn report(rows: &[Measured], turns: usize, turns_several: usize) -> (String, boo
             Some(ours) if who != OURS => format!("{:.2}", nanos / ours),
             _ => String::new(),
         };
-        let _ = writeln!(out, "| {} | {who} | {nanos:.1} | {beside} |", if group == last { "" } else { group });
+        let _ = writeln!(out, "| {} | {who} | {} | {beside} |", if group == last { "" } else { group }, number(nanos));
         last = group;
     }
     (out, missed)
