@@ -60,6 +60,12 @@ pub(crate) trait Supply {
     /// Takes `cost` units for the waiter whose turn it is.
     fn take(&self, now: Instant, cost: u32) -> Take<Self::Grant>;
 
+    /// How long the watchman waits for a waiter that was called up and has not come. Zero: once around the executor, which costs no
+    /// time, but where the two are polled by different executors or threads (`LocalSet::run_until`, say) may pass over one that is well awake.
+    fn grace(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Somebody stands in line from now on (`true`), or nobody any more. Called before the slots are counted again.
     fn crowd(&self, _standing: bool) {}
 }

@@ -157,7 +157,11 @@ impl RateLimiterConfig {
         if period > gcra::LONGEST_FILL {
             faults.push(Fault::new("period", format!("{} is longer than 73 years; make it shorter", Seconds(self.period))));
         } else if period > 0 && period < u64::from(self.units) {
-            let problem = format!("{} in {} is more than one a nanosecond; for no limit, leave the rate limiter out", self.units, Seconds(self.period));
+            let problem = format!(
+                "{} in {} is more than one a nanosecond; for no limit, leave the rate limiter out",
+                self.units,
+                Seconds(self.period)
+            );
             faults.push(Fault::new("rate", problem));
         } else if self.sliding {
             check::at_most(&mut faults, "rate", u64::from(self.units), u64::from(window::MOST_UNITS));
@@ -418,7 +422,9 @@ impl Shared {
     fn refused(&self, refusal: Refusal, call: &Call<'_>, now: Instant) -> Rejected {
         match refusal {
             Refusal::NoRuntime => Rejected::new(RejectedKind::NoRuntime),
-            Refusal::Deadline if call.attempt.deadline.is_some_and(|deadline| deadline <= now) => Rejected::new(RejectedKind::DeadlineExceeded),
+            Refusal::Deadline if call.attempt.deadline.is_some_and(|deadline| deadline <= now) => {
+                Rejected::new(RejectedKind::DeadlineExceeded)
+            }
             Refusal::Full | Refusal::TooLong | Refusal::Deadline => {
                 limited(NonZeroU32::new(call.cost).map_or(Duration::ZERO, |cost| self.wait_for(cost, call.priority, now)))
             }

@@ -319,7 +319,7 @@ impl Line {
                         }
                     }
                 }
-                Role::Watching { since, .. } => {
+                Role::Watching { since, until } => {
                     let rank = waiter.rank;
                     let Some((&stamp, &silent)) = self.called.first_key_value() else {
                         waiter.role = Role::Asleep;
@@ -333,15 +333,19 @@ impl Line {
                             return Step::Pending(Some(due));
                         }
                         _ if since.is_some_and(|since| stamp <= since) => {
+                            if let Some(until) = until.filter(|until| *until > now) {
+                                return Step::Pending(Some(until)); // woken for another reason
+                            }
                             // It had its turn between two of ours and did not take it: parked somewhere, unpolled.
                             self.pass_over(stamp);
                             self.call(rank, wakes);
                         }
                         _ => {
-                            // Once more around the executor, so that whoever is awake goes first.
-                            self.set_role(index, Role::Watching { since: Some(self.stamp), until: None });
-                            wakes.again = true;
-                            return Step::Pending(None);
+                            // Once more around the executor, or around the clock, so that whoever is awake goes first.
+                            let until = time::after(now, supply.grace()).filter(|until| *until > now);
+                            self.set_role(index, Role::Watching { since: Some(self.stamp), until });
+                            wakes.again = until.is_none();
+                            return Step::Pending(until);
                         }
                     }
                 }
