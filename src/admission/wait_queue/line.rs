@@ -190,20 +190,24 @@ impl Line {
 
     /// Takes a waiter out of the line, its slot excepted.
     fn withdraw(&mut self, index: Index) {
-        let Some(waiter) = &self.waiters[index] else { return };
-        match waiter.role {
-            Role::Asleep => _ = self.asleep.remove(&waiter.rank),
-            Role::Watching { .. } => _ = self.watching.remove(&waiter.rank),
+        let Some(&Waiter { rank, level, cost, role, .. }) = self.waiters[index].as_ref() else { return };
+        match role {
+            Role::Asleep => _ = self.asleep.remove(&rank),
+            Role::Watching { .. } => self.relieve(rank),
             Role::Called { stamp, .. } => _ = self.called.remove(&stamp),
             Role::Passed => {}
             Role::Evicted => return,
         }
-        if !matches!(waiter.role, Role::Passed) {
-            self.costs[usize::from(waiter.level)] -= u64::from(waiter.cost);
+        if !matches!(role, Role::Passed) {
+            self.costs[usize::from(level)] -= u64::from(cost);
         }
-        self.displaceable.remove(&(waiter.level, waiter.rank.number, index));
-        if self.lookout == Some(index) {
-            self.lookout = None;
+        self.displaceable.remove(&(level, rank.number, index));
+    }
+
+    fn relieve(&mut self, watchman: Rank) {
+        self.watching.remove(&watchman);
+        if self.lookout == Some(watchman.index) {
+            self.lookout = self.watching.last().map(|rank| rank.index);
         }
     }
 
@@ -248,16 +252,19 @@ impl Line {
 
     fn call(&mut self, rank: Rank, wakes: &mut Wakes) {
         self.asleep.remove(&rank);
-        self.watching.remove(&rank);
-        if self.lookout == Some(rank.index) {
-            self.lookout = None;
-        }
+        self.relieve(rank);
         self.stamp += 1;
         self.called.insert(self.stamp, rank.index);
         if let Some(waiter) = &mut self.waiters[rank.index] {
             waiter.role = Role::Called { stamp: self.stamp, due: None };
             wakes.push(waiter.waker.take());
         }
+    }
+
+    fn stand_down(&mut self, watchman: Rank) {
+        self.relieve(watchman);
+        self.asleep.insert(watchman);
+        self.set_role(watchman.index, Role::Asleep);
     }
 
     fn post_watchman(&mut self, wakes: &mut Wakes) {
@@ -326,13 +333,17 @@ impl Line {
                 Role::Watching { since, until } => {
                     let rank = waiter.rank;
                     let Some((&stamp, &silent)) = self.called.first_key_value() else {
-                        waiter.role = Role::Asleep;
-                        self.watching.remove(&rank);
-                        self.asleep.insert(rank);
+                        self.stand_down(rank);
                         return Step::Pending(None);
                     };
                     match self.due(silent) {
                         Some(due) if due > now => {
+                            // One timer beside that of the first in line is enough.
+                            let other = self.watching.first().filter(|first| **first != rank).map(|first| first.index);
+                            if other.is_some_and(|other| !self.is_silent(other, Some(now))) {
+                                self.stand_down(rank);
+                                return Step::Pending(None);
+                            }
                             self.set_role(index, Role::Watching { since: None, until: Some(due) });
                             return Step::Watch(due);
                         }
