@@ -125,12 +125,6 @@ impl Supply for Meter {
         }
     }
 
-    /// A turn comes only now and then here: to lose one to an accident of scheduling could starve a large cost for ever. The
-    /// millisecond is not lost, see [`TIMER`].
-    fn grace(&self) -> Duration {
-        TIMER
-    }
-
     fn crowd(&self, standing: bool) {
         self.crowded.store(standing, Ordering::Relaxed);
     }
