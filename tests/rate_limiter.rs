@@ -435,6 +435,65 @@ async fn a_waiter_pushed_past_its_limit_is_refused_when_its_time_is_over() {
     assert!(after >= ms(100) && after <= ms(150), "{after:?}");
 }
 
+#[test]
+fn x08_waiters_dropped_at_random_lose_no_turn_and_no_wake_up() {
+    // Who gives up when, in units of 10 ms from 5 ms on; turns come every 10 ms.
+    let strategy = prop::collection::vec(prop::option::of(0..20_u64), 1..20);
+    let run = |patience: Vec<Option<u64>>| {
+        let mut line: std::collections::VecDeque<_> = patience.iter().copied().enumerate().collect();
+        let mut expected = vec![None; patience.len()];
+        for turn in 1_u64.. {
+            while line.front().is_some_and(|(_, gives_up)| gives_up.is_some_and(|at| at < turn)) {
+                line.pop_front();
+            }
+            let Some((index, _)) = line.pop_front() else { break };
+            expected[index] = Some(ms(turn * 10));
+        }
+        let found = paused(async {
+            let limiter = build(RateLimiter::per_second(100).smooth().max_wait(HOUR));
+            assert!(limiter.try_acquire(1).is_ok());
+            let start = Instant::now();
+            let mut tasks = JoinSet::new();
+            for (index, gives_up) in patience.into_iter().enumerate() {
+                let limiter = limiter.clone();
+                tasks.spawn(async move {
+                    let within = gives_up.map_or(HOUR, |at| ms(at * 10 + 5));
+                    let granted = tokio::time::timeout(within, limiter.acquire(&Call::now())).await;
+                    (index, granted.ok().map(|granted| granted.map(|()| start.elapsed()).expect("granted")))
+                });
+            }
+            let mut found = tasks.join_all().await;
+            assert_eq!(limiter.waiting(), 0);
+            found.sort_unstable();
+            found.into_iter().map(|(_, granted)| granted).collect::<Vec<_>>()
+        });
+        assert_eq!(found, expected);
+    };
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(1_000));
+    runner.run(&strategy, |patience| Ok(run(patience))).expect("holds");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_waiter_spins() {
+    let limiter = build(RateLimiter::per_second(10).smooth().max_wait(HOUR));
+    assert!(limiter.try_acquire(1).is_ok());
+    let calls = (0..100).map(|_| async {
+        let (call, polls) = (Call::now(), Cell::new(0));
+        let mut wait = pin!(limiter.acquire(&call));
+        poll_fn(|cx| {
+            polls.set(polls.get() + 1);
+            wait.as_mut().poll(cx)
+        })
+        .await
+        .expect("granted");
+        polls.get()
+    });
+    let local = LocalSet::new();
+    let polls = local.run_until(futures_util::future::join_all(calls)).await;
+    // All of them are one task here; each is polled only when its own waker was called.
+    assert!(polls.iter().all(|polls| *polls <= 8), "{polls:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn h88_the_queue_is_bounded() {
     let limiter = build(RateLimiter::per_second(1).max_wait(Duration::MAX).queue(10));
