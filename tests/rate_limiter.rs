@@ -16,7 +16,6 @@ assert_impl_all!(RateLimiter: Clone, Send, Sync, Unpin, std::fmt::Debug);
 assert_impl_all!(RateLimiterConfig: Clone, Send, Sync, PartialEq, std::fmt::Debug);
 assert_impl_all!(Reservation<'static>: Send, Sync);
 
-const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -287,7 +286,7 @@ async fn h21_a_waiter_alive_but_unpolled_does_not_hold_up_the_others() {
     assert!(limiter.try_acquire(1).is_ok());
     let call = Call::now();
     let mut parked = pin!(limiter.acquire(&call));
-    poll_fn(|cx| std::task::Poll::Ready(assert!(parked.as_mut().poll(cx).is_pending()))).await;
+    assert!(poll_fn(|cx| std::task::Poll::Ready(parked.as_mut().poll(cx))).await.is_pending());
     let start = Instant::now();
     let waits = tokio::join!(waited(&limiter, Call::now()), waited(&limiter, Call::now()));
     assert_eq!(waits, (Some(ms(100)), Some(ms(200))), "each at its moment");
@@ -470,7 +469,11 @@ fn x08_waiters_dropped_at_random_lose_no_turn_and_no_wake_up() {
         assert_eq!(found, expected);
     };
     let mut runner = TestRunner::new(ProptestConfig::with_cases(1_000));
-    runner.run(&strategy, |patience| Ok(run(patience))).expect("holds");
+    let outcome = runner.run(&strategy, |patience| {
+        run(patience);
+        Ok(())
+    });
+    outcome.expect("holds");
 }
 
 #[tokio::test(start_paused = true)]
@@ -492,6 +495,66 @@ async fn no_waiter_spins() {
     let polls = local.run_until(futures_util::future::join_all(calls)).await;
     // All of them are one task here; each is polled only when its own waker was called.
     assert!(polls.iter().all(|polls| *polls <= 8), "{polls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_comes_while_it_waits_ends_the_wait() {
+    let limiter = build(RateLimiter::per_second(10).smooth().max_wait(HOUR));
+    assert!(limiter.try_acquire(1).is_ok());
+    let start = Instant::now();
+    let call = Call::now().within(ms(150));
+    let normal = async { (limiter.acquire(&call).await.map_err(|refused| refused.kind()), start.elapsed()) };
+    let critical = async {
+        sleep(ms(100)).await;
+        limiter.try_acquire(1).expect_err("the waiter is before it");
+        waited(&limiter, Call::now().priority(Priority::Critical)).await
+    };
+    let ((granted, after), critical) = tokio::join!(normal, critical);
+    match granted {
+        Ok(()) => assert_eq!((after, critical), (ms(100), Some(ms(100)))),
+        Err(kind) => {
+            assert!(matches!(kind, RejectedKind::RateLimited | RejectedKind::DeadlineExceeded));
+            assert!(after <= ms(150) && critical == Some(Duration::ZERO), "{after:?}, {critical:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn units_handed_back_let_the_first_in_line_go_sooner() {
+    for config in [RateLimiter::per_second(10), RateLimiter::per_second(10).sliding_window()] {
+        let limiter = build(config.max_wait(HOUR));
+        let reserved = limiter.reserve(&Call::now().cost(10)).expect("room");
+        let give_back = async {
+            sleep(ms(50)).await;
+            drop(reserved);
+        };
+        let (wait, ()) = tokio::join!(waited(&limiter, Call::now().cost(5)), give_back);
+        assert_eq!(wait, Some(ms(50)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_will_not_wait_goes_behind_all_who_do() {
+    let limiter = build(RateLimiter::per_second(10).max_wait(HOUR));
+    assert!(limiter.try_acquire(5).is_ok());
+    let big = Call::now().cost(10).priority(Priority::Background);
+    let newcomer = async {
+        sleep(ms(100)).await;
+        let refused = limiter.try_acquire(1).expect_err("somebody stands in line");
+        assert_eq!(refused.retry_after(), Some(ms(500)), "when the big one has gone and one more has come");
+        assert!(limiter.reserve(&Call::now().priority(Priority::High)).is_err());
+        drop(limiter.reserve(&Call::now().priority(Priority::Critical)).expect("before everybody"));
+        assert_eq!(waited(&limiter, Call::now()).await, Some(Duration::ZERO), "who stands in line goes by priority");
+    };
+    let (wait, ()) = tokio::join!(waited(&limiter, big), newcomer);
+    assert_eq!(wait, Some(ms(600)));
+}
+
+#[test]
+fn the_wait_may_move_between_threads() {
+    fn assert_send(_: impl Send) {}
+    let limiter = build(RateLimiter::per_second(10));
+    assert_send(limiter.acquire(&Call::now()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -547,6 +610,12 @@ fn h29_h35_what_cannot_work_is_a_fault_with_field_value_and_fix() {
     assert_eq!(fields(RateLimiter::per_second(10).burst(3).sliding_window()), ["burst"]);
     assert_eq!(fields(RateLimiter::per_hour(u32::MAX).sliding_window()), ["rate"]);
     assert_eq!(fields(RateLimiter::per_second(10).max_wait(SECOND).queue(0)), ["queue"]);
+    assert_eq!(fields(RateLimiter::per_second(10).queue(usize::MAX)), ["queue"]);
+    let fault = RateLimiter::per(1, Duration::from_secs(60)).burst(u32::MAX).build().expect_err("8,000 years").to_string();
+    assert_eq!(
+        fault,
+        "rate limiter cannot be built, 1 problem:\n  burst: 4294967295 would take longer than 73 years to fill; choose a smaller burst or a higher rate"
+    );
     for config in [RateLimiter::per_hour(u32::MAX), RateLimiter::per(1, Duration::from_nanos(1)), RateLimiter::per_second(1_000_000_000)] {
         assert!(config.build().is_ok_and(|limiter| limiter.try_acquire(1).is_ok()));
     }
@@ -554,7 +623,7 @@ fn h29_h35_what_cannot_work_is_a_fault_with_field_value_and_fix() {
 
 #[tokio::test(start_paused = true)]
 async fn h28_forever_everywhere() {
-    let config = RateLimiter::per_second(2).max_wait(Duration::MAX).ageing(Duration::MAX).queue(usize::MAX);
+    let config = RateLimiter::per_second(2).max_wait(Duration::MAX).ageing(Duration::MAX).queue(1_000_000);
     for config in [config.clone(), config.sliding_window()] {
         let limiter = build(config);
         for _ in 0..100 {

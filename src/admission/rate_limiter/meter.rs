@@ -25,6 +25,7 @@ pub(super) enum Receipt {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one to a limiter, and the common path wants no pointer to follow")]
 enum Algorithm {
     Bucket(Gcra),
     Window(Window),
