@@ -23,7 +23,7 @@
 //! As many waiters are called up as there are slots. Each call-up wakes one waiter more, the *watchman*. Polled before those called up,
 //! it steps back once behind everybody who is awake; if somebody has still not come by then, it goes in its place and the next
 //! watchman is posted. One that was passed over and came after all was only slow (its executor polls it late), and is given 10 ms from
-//! then on, so that it is overtaken once at most. So in a healthy program the order is strict and a release costs two polls, and a parked waiter delays nobody. Where
+//! then on, so that it is overtaken once at most; where waiters are polled on many threads everybody is given 1 ms. So in a healthy program the order is strict and a release costs two polls, and a parked waiter delays nobody. Where
 //! watchmen are parked too, each further event (an arrival, a release, a departure) wakes one waiter more.
 //!
 //! What is waited for is a [`Supply`]: free permits, or a moment in time.
@@ -41,7 +41,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// One step down in priority counts as so much later an arrival, unless set otherwise: long against a call, short against a person's patience.
@@ -50,6 +50,9 @@ pub(crate) const AGEING: Duration = Duration::from_secs(2);
 /// How long a waiter that was called up may stay unpolled before others go in its place, where a turn of the executor is no proof:
 /// callers who cannot wait have no turns, and a slow one has shown before that it comes late.
 const PATIENCE: Duration = Duration::from_millis(10);
+
+/// The same in a runtime of many threads, for one that has not come late before: long against the wake of another worker.
+const GLANCE: Duration = Duration::from_millis(1);
 
 /// What the waiters wait for. Asked under the queue's lock: no user code, no waiting.
 pub(crate) trait Supply {
@@ -152,7 +155,8 @@ impl<S: Supply> WaitQueue<S> {
 
     fn at_the_door(&self, line: &mut Line, now: Instant, cost: u32) -> Take<S::Grant> {
         if !line.is_clear(self.supply.slots()) {
-            line.doubt(now);
+            // Not `now`, which may be the beginning of a call that has stood in another line since.
+            line.doubt(Instant::now());
         }
         if line.is_clear(self.supply.slots()) { self.supply.take(now, cost) } else { Take::NotNow }
     }
@@ -299,9 +303,11 @@ impl<S: Supply> Future for Waiting<'_, S> {
             if this.deadline.is_some_and(|deadline| deadline <= now) {
                 break Refusal::Deadline;
             }
-            let has_timer = this.timer.is_some() || Handle::try_current().is_ok();
+            let runtime = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+            let has_timer = this.timer.is_some() || runtime.is_ok();
             let courteous = has_timer && this.until.is_none_or(|until| now < until);
-            let (due, look) = match this.place.queue.poll(index, Here { now, courteous }, cx) {
+            let threads = !matches!(runtime, Ok(RuntimeFlavor::CurrentThread));
+            let (due, look) = match this.place.queue.poll(index, Here { now, courteous, threads }, cx) {
                 Step::Taken(grant) => {
                     this.place.index = None;
                     return Poll::Ready(Ok(grant));

@@ -1,6 +1,6 @@
 //! The line of people waiting, as a plain machine: no lock, no timer, no future. Time and supply come in as arguments.
 
-use super::{PATIENCE, Supply, Take};
+use super::{GLANCE, PATIENCE, Supply, Take};
 use crate::call::Priority;
 use crate::time;
 use std::array;
@@ -49,8 +49,10 @@ struct Waiter {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Here {
     pub(super) now: Instant,
-    /// Whether there is a timer, and time left, to give a slow one a little longer.
+    /// Whether there is a timer, and time left, to give another one a little longer.
     pub(super) courteous: bool,
+    /// Whether others are polled on other threads, so that a turn of this one proves nothing.
+    pub(super) threads: bool,
 }
 
 /// What a poll came to.
@@ -116,7 +118,7 @@ pub(super) struct Line {
     latest: u64,
     /// The watchman woken last.
     lookout: Option<Index>,
-    /// Since when somebody at the door has found this call unanswered.
+    /// Up to which stamp, and since when, somebody at the door has known that calls went unanswered.
     doubt: Option<(u64, Instant)>,
 }
 
@@ -358,8 +360,7 @@ impl Line {
                             return Step::Watch(due);
                         }
                         _ if since.is_some_and(|since| stamp <= since) => {
-                            let slow = self.waiters[silent].as_ref().is_some_and(|waiter| waiter.slow);
-                            if let Some(until) = until.filter(|&until| slow && here.courteous && now < until) {
+                            if let Some(until) = until.filter(|&until| here.courteous && now < until) {
                                 return Step::Watch(until);
                             }
                             // It had its turn between two of ours and did not take it: parked somewhere, unpolled.
@@ -367,8 +368,11 @@ impl Line {
                             self.call(rank, wakes);
                         }
                         _ => {
-                            // Once more around the executor, so that whoever is awake goes first.
-                            self.set_role(index, Role::Watching { since: Some(self.stamp), until: now.checked_add(PATIENCE) });
+                            // Once more around the executor, so that whoever is awake goes first; and longer where that proves little.
+                            let slow = self.waiters[silent].as_ref().is_some_and(|waiter| waiter.slow);
+                            let longer = if slow { Some(PATIENCE) } else { here.threads.then_some(GLANCE) };
+                            let until = longer.and_then(|longer| now.checked_add(longer));
+                            self.set_role(index, Role::Watching { since: Some(self.stamp), until });
                             wakes.again = true;
                             return Step::Pending(None);
                         }
@@ -400,22 +404,26 @@ impl Line {
         }
     }
 
-    /// Somebody at the door who cannot wait finds the way barred. Whoever has not answered its call since somebody found the same
-    /// [`PATIENCE`] ago is passed over.
+    /// Somebody at the door finds the way barred. Those whose call has gone unanswered since somebody found the same [`PATIENCE`] ago
+    /// are passed over: an arrival that cannot wait has no other way to tell.
     pub(super) fn doubt(&mut self, now: Instant) {
-        let Some((&stamp, &index)) = self.called.first_key_value() else { return };
-        if self.due(index).is_some_and(|due| due > now) {
-            return;
-        }
+        let Some(oldest) = self.silent_call(now) else { return };
         match self.doubt {
-            Some((doubted, since)) if doubted == stamp => {
+            Some((doubted, since)) if oldest <= doubted => {
                 if now.saturating_duration_since(since) >= PATIENCE {
-                    self.doubt = None;
-                    self.pass_over(stamp);
+                    while let Some(stamp) = self.silent_call(now).filter(|stamp| *stamp <= doubted) {
+                        self.pass_over(stamp);
+                    }
                 }
             }
-            _ => self.doubt = Some((stamp, now)),
+            _ => self.doubt = Some((self.stamp, now)),
         }
+    }
+
+    /// Who was called up first of those who could take and have not come.
+    fn silent_call(&self, now: Instant) -> Option<u64> {
+        let (&stamp, &index) = self.called.first_key_value()?;
+        self.due(index).is_none_or(|due| due <= now).then_some(stamp)
     }
 
     /// The supply changed its times: those who wait for a moment ask again.
