@@ -174,6 +174,16 @@ impl Pipeline {
         Request::new(self).within(wait)
     }
 
+    /// Says whether the operation of the next call may happen twice. See [`Request`].
+    pub const fn idempotent(&self, idempotent: bool) -> Request<'_> {
+        Request::new(self).idempotent(idempotent)
+    }
+
+    /// Runs the operation of the next call at most once. See [`Request`].
+    pub const fn once(&self) -> Request<'_> {
+        Request::new(self).once()
+    }
+
     /// Judges the next call by its whole result. See [`Request`].
     pub fn classify<T, E, C: Fn(&Result<T, E>) -> Verdict>(&self, judge: C) -> Request<'_, ByResult<C>> {
         Request::new(self).classify(judge)
@@ -263,6 +273,11 @@ impl Pipeline {
     #[must_use]
     pub fn monitor(&self) -> Option<&Monitor> {
         self.core.monitor.as_ref()
+    }
+
+    /// Whether a call that fails would be tried again.
+    pub(crate) fn retries(&self) -> bool {
+        self.core.retry.as_ref().is_some_and(|retry| retry.config().max_attempts() > 1)
     }
 
     pub(crate) fn core(&self) -> &Core {

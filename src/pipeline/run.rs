@@ -68,14 +68,14 @@ where
                         if let (Some(policy), Some(state)) = (&core.retry, &retry) {
                             policy.finish(*state, outcome.is_success());
                         }
-                        break (story.conclude(result, stopped, last_error.take(), now), now);
+                        break (story.conclude(&judge, result, stopped, last_error.take(), now), now);
                     }
                 }
             };
             match wake {
                 Some(_) if !has_runtime() => {
                     let rejected = Err(Error::Rejected(Rejected::new(RejectedKind::NoRuntime)));
-                    break (story.conclude(rejected, None, last_error.take(), story.now), story.now);
+                    break (story.conclude(&judge, rejected, None, last_error.take(), story.now), story.now);
                 }
                 Some(moment) => sleep_until(moment).await,
                 // No sleep between attempts must not mean no turn for anybody else on this thread.
@@ -349,7 +349,8 @@ impl<'c> Story<'c> {
         let (emitter, attempt) = (&self.core.emitter, self.number);
         // Sleeping towards a breaker that will still be open is a wait for nothing.
         let open = |wake| self.core.breaker.as_ref().is_some_and(|breaker| breaker.check_at(wake).is_err());
-        match retry.next_delay_unless(open, state, outcome, rejected, now, self.surroundings.deadline()) {
+        let seen = self.options.for_retry(outcome);
+        match retry.next_delay_unless(open, state, seen, rejected, now, self.surroundings.deadline()) {
             Ok(delay) => {
                 emitter.emit(|| Event::Retrying { attempt, delay, cause: outcome });
                 Ok(if delay.is_zero() { None } else { time::after(now, delay) })
@@ -364,6 +365,7 @@ impl<'c> Story<'c> {
     /// What the caller gets in the end.
     fn conclude<T, E: 'static>(
         &self,
+        judge: &impl Judge<T, E>,
         result: Result<T, Error<E>>,
         stopped: Option<StopReason>,
         last_error: Option<E>,
@@ -376,7 +378,7 @@ impl<'c> Story<'c> {
         match last_error {
             // A retry that our own gate refused is no news about the dependency; its last error is.
             Some(error) if stopped.is_some() && rejected.outcome() == Outcome::NotAttempted => Err(Error::Inner(error)),
-            last => Err(self.complete(rejected, last.and_then(|error| self.core.judges.text(&error)), now)),
+            last => Err(self.complete(rejected, last.and_then(|error| judge.text(&self.core.judges, &error)), now)),
         }
     }
 
