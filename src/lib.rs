@@ -3,6 +3,8 @@
 #![deny(missing_docs)]
 
 pub mod admission;
+#[cfg(any(feature = "http", feature = "tower"))]
+pub mod client;
 pub mod execution;
 pub mod observation;
 pub mod pipeline;

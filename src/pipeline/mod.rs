@@ -275,9 +275,10 @@ impl Pipeline {
         self.core.monitor.as_ref()
     }
 
-    /// Whether a call that fails would be tried again.
+    /// Whether a call made here and now could be tried again.
+    #[cfg(any(feature = "reqwest", feature = "tower"))]
     pub(crate) fn retries(&self) -> bool {
-        self.core.retry.as_ref().is_some_and(|retry| retry.config().max_attempts() > 1)
+        self.core.retry.as_ref().is_some_and(Retry::retries_here)
     }
 
     pub(crate) fn core(&self) -> &Core {

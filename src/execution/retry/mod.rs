@@ -148,6 +148,13 @@ impl Retry {
         RetryState { retries: 0, place: Place::default(), nested: nested && !self.shared.config.even_when_nested }
     }
 
+    /// Whether a call that begins here and now could be tried again.
+    #[cfg(any(feature = "reqwest", feature = "tower"))]
+    pub(crate) fn retries_here(&self) -> bool {
+        let config = &self.shared.config;
+        config.retries > 0 && (config.even_when_nested || !super::Nesting::current().retries)
+    }
+
     /// Whether, and after what wait, a failed attempt is tried again. Zero means at once, without a timer.
     ///
     /// `rejected` is the rejection that the attempt met, if that is how it ended. An `Ok` is a retry granted and paid for.
