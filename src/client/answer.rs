@@ -7,32 +7,17 @@ use crate::classify::{Judge, Judges};
 use crate::outcome::{Error, Rejected, RejectedKind, Verdict};
 use std::sync::Arc;
 
-/// An attempt that did not succeed.
+/// An attempt that did not succeed, and its verdict.
 pub(super) struct Failed<T, E> {
     result: Result<T, Error<E>>,
     verdict: Verdict,
-    /// Whether a judge that the pipeline has for the error comes before `verdict`.
-    ask_pipeline: bool,
-    /// Whether it may be tried again if the verdict is that it may pass.
-    repeatable: bool,
     /// How to quote it; `None` leaves that to the pipeline.
     text: Option<fn(&Result<T, Error<E>>) -> String>,
 }
 
 impl<T, E> Failed<T, E> {
     pub(super) fn new(result: Result<T, E>, verdict: Verdict) -> Self {
-        Self { result: result.map_err(Error::Inner), verdict, ask_pipeline: false, repeatable: true, text: None }
-    }
-
-    pub(super) const fn ask_pipeline(mut self, ask: bool) -> Self {
-        self.ask_pipeline = ask;
-        self
-    }
-
-    #[cfg(feature = "reqwest")]
-    pub(super) const fn repeatable(mut self, repeatable: bool) -> Self {
-        self.repeatable = repeatable;
-        self
+        Self { result: result.map_err(Error::Inner), verdict, text: None }
     }
 
     #[cfg(feature = "reqwest")]
@@ -41,10 +26,9 @@ impl<T, E> Failed<T, E> {
         self
     }
 
-    /// There was no second copy of the request.
+    /// There was no copy of the request to send.
     pub(super) fn no_copy() -> Self {
-        let rejected = Rejected::new(RejectedKind::NotRepeatable);
-        Self { result: Err(Error::Rejected(rejected)), verdict: Verdict::Ignored, ask_pipeline: false, repeatable: false, text: None }
+        Self { result: Err(Error::Rejected(Rejected::new(RejectedKind::NotRepeatable))), verdict: Verdict::Ignored, text: None }
     }
 }
 
@@ -57,22 +41,13 @@ pub(super) fn answer<T, E>(result: Result<T, Error<Failed<T, E>>>) -> Result<T, 
     }
 }
 
-/// The judge of what came through a door.
+/// The judge of what came through a door: it was judged at once, to know whether it is an answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ByDoor;
 
 impl<T, E: 'static> Judge<T, Failed<T, E>> for ByDoor {
-    fn judge(&self, known: &Judges, result: &Result<T, Failed<T, E>>) -> Verdict {
-        let Err(failed) = result else { return Verdict::Success };
-        let verdict = match &failed.result {
-            Err(Error::Inner(error)) if failed.ask_pipeline => known.judge_known(error).unwrap_or(failed.verdict),
-            _ => failed.verdict,
-        };
-        match verdict {
-            // To the breaker as bad as before; to retry the end.
-            Verdict::Transient { .. } if !failed.repeatable => Verdict::Permanent,
-            verdict => verdict,
-        }
+    fn judge(&self, _: &Judges, result: &Result<T, Failed<T, E>>) -> Verdict {
+        result.as_ref().err().map_or(Verdict::Success, |failed| failed.verdict)
     }
 
     fn text(&self, known: &Judges, failed: &Failed<T, E>) -> Option<Arc<str>> {

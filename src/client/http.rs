@@ -108,7 +108,8 @@ mod tests {
 
     #[test]
     fn hints_belong_to_transient_answers_only() {
-        let with = |status: u16, hint: &str| judge_response(&Response::builder().status(status).header(RETRY_AFTER, hint).body(()).unwrap());
+        let with =
+            |status: u16, hint: &str| judge_response(&Response::builder().status(status).header(RETRY_AFTER, hint).body(()).unwrap());
         let five = Verdict::retry_after(Duration::from_secs(5));
         assert_eq!((with(503, "5"), with(429, "5"), with(500, "5")), (five, five, five));
         assert_eq!((with(200, "5"), with(301, "5"), with(403, "5")), (Verdict::Success, Verdict::Success, Verdict::Permanent));

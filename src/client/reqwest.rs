@@ -206,13 +206,18 @@ impl<'a, J> Through<'a, J> {
             async move {
                 let Some(request) = request else { return Err(Failed::no_copy()) };
                 let result = client.execute(request).await.map_err(without_secrets);
-                let verdict = judge(&result);
-                match result {
-                    Ok(response) if verdict == Verdict::Success => Ok(response),
-                    result => {
-                        let repeatable = !only_unsent || result.as_ref().is_err_and(::reqwest::Error::is_connect);
-                        Err(Failed::new(result, verdict).ask_pipeline(by_default).repeatable(repeatable).quoted_by(quote))
+                let verdict = match &result {
+                    Err(error) if by_default => pipeline.judges().judge_known(error).unwrap_or_else(|| judge(&result)),
+                    _ => judge(&result),
+                };
+                let sent = !result.as_ref().is_err_and(::reqwest::Error::is_connect);
+                match (verdict, result) {
+                    (Verdict::Success, Ok(response)) => Ok(response),
+                    // To the breaker as bad as before; to the retry policy the end.
+                    (Verdict::Transient { .. }, result) if only_unsent && sent => {
+                        Err(Failed::new(result, Verdict::Permanent).quoted_by(quote))
                     }
+                    (verdict, result) => Err(Failed::new(result, verdict).quoted_by(quote)),
                 }
             }
         };

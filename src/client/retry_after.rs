@@ -95,8 +95,30 @@ mod tests {
     #[test]
     fn h73_hostile_values_are_no_hint_or_a_long_one() {
         let nonsense = [
-            "", "-1", "-0", "+1", "NaN", "inf", "-inf", "1e9", "0x10", "1_000", "1,000", ".", "1.", ".5", "1.2.3", "1.-2", "soon", "1 s", "٣",
-            "1970-01-01", "Thu, 01 Jan 1970", "Sun, 99 Nov 1994 08:49:40 GMT", "Sun, 06 Nov 1994 25:49:40 GMT", "Sun, 06 Nov 99999 08:49:40 GMT",
+            "",
+            "-1",
+            "-0",
+            "+1",
+            "NaN",
+            "inf",
+            "-inf",
+            "1e9",
+            "0x10",
+            "1_000",
+            "1,000",
+            ".",
+            "1.",
+            ".5",
+            "1.2.3",
+            "1.-2",
+            "soon",
+            "1 s",
+            "٣",
+            "1970-01-01",
+            "Thu, 01 Jan 1970",
+            "Sun, 99 Nov 1994 08:49:40 GMT",
+            "Sun, 06 Nov 1994 25:49:40 GMT",
+            "Sun, 06 Nov 99999 08:49:40 GMT",
         ];
         for value in nonsense {
             assert_eq!(hint(value), None, "{value:?}");

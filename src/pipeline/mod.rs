@@ -281,6 +281,12 @@ impl Pipeline {
         self.core.retry.as_ref().is_some_and(Retry::retries_here)
     }
 
+    /// Who judges its errors.
+    #[cfg(any(feature = "reqwest", feature = "tower"))]
+    pub(crate) fn judges(&self) -> &Judges {
+        &self.core.judges
+    }
+
     pub(crate) fn core(&self) -> &Core {
         &self.core
     }

@@ -13,56 +13,56 @@ use tokio::net::TcpListener;
 
 /// One request as it came in.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub method: Method,
-    pub path: String,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-    pub at: Instant,
+pub(crate) struct Seen {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) at: Instant,
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Reply {
+pub(crate) struct Reply {
     status: StatusCode,
     headers: Vec<(&'static str, String)>,
     body: String,
     after: Duration,
 }
 
-pub fn reply(status: u16) -> Reply {
+pub(crate) fn reply(status: u16) -> Reply {
     Reply { status: StatusCode::from_u16(status).unwrap(), ..Reply::default() }
 }
 
 impl Reply {
-    pub fn header(mut self, name: &'static str, value: impl ToString) -> Self {
+    pub(crate) fn header(mut self, name: &'static str, value: impl ToString) -> Self {
         self.headers.push((name, value.to_string()));
         self
     }
 
-    pub fn body(mut self, body: impl ToString) -> Self {
+    pub(crate) fn body(mut self, body: impl ToString) -> Self {
         self.body = body.to_string();
         self
     }
 
     /// Keeps the head back for so long.
-    pub fn after(mut self, wait: Duration) -> Self {
+    pub(crate) fn after(mut self, wait: Duration) -> Self {
         self.after = wait;
         self
     }
 }
 
-pub struct Server {
-    pub url: String,
+pub(crate) struct Server {
+    pub(crate) url: String,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Server {
     /// `script` is told which request it is, beginning with 1.
-    pub async fn start(script: impl Fn(usize, &Seen) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(script: impl Fn(usize, &Seen) -> Reply + Send + Sync + 'static) -> Self {
         Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), script)
     }
 
-    pub fn on(listener: TcpListener, script: impl Fn(usize, &Seen) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) fn on(listener: TcpListener, script: impl Fn(usize, &Seen) -> Reply + Send + Sync + 'static) -> Self {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let (log, script) = (Arc::clone(&seen), Arc::new(script));
@@ -96,23 +96,23 @@ impl Server {
         Self { url, seen }
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.seen.lock().unwrap().len()
     }
 }
 
 /// A server that answers every connection with these bytes, whatever it is asked, and hangs up.
-pub struct Liar {
-    pub url: String,
+pub(crate) struct Liar {
+    pub(crate) url: String,
     seen: Arc<Mutex<usize>>,
 }
 
 impl Liar {
-    pub async fn start(bytes: &'static [u8]) -> Self {
+    pub(crate) async fn start(bytes: &'static [u8]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen: Arc<Mutex<usize>> = Arc::default();
@@ -137,13 +137,13 @@ impl Liar {
         Self { url, seen }
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         *self.seen.lock().unwrap()
     }
 }
 
 /// An address where nobody listens.
-pub async fn nobody() -> String {
+pub(crate) async fn nobody() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     format!("http://{}", listener.local_addr().unwrap())
 }
