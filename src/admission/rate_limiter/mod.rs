@@ -37,6 +37,8 @@
 
 mod gcra;
 mod meter;
+#[cfg(test)]
+mod tests;
 mod waiter;
 mod window;
 
