@@ -32,11 +32,16 @@
 //! # Ok(()) }
 //! ```
 //!
+//! Rates are exact at any number of units in any period: nothing is rounded, over no length of time. Time is the monotonic clock, which
+//! stands still on Linux while the machine sleeps: nothing comes free meanwhile.
+//!
 //! With [`max_wait`](RateLimiterConfig::max_wait), callers stand in line: by [`Priority`], then first come, first served. Who waits
 //! holds a place, not units: dropped, everybody behind moves up.
 
 mod gcra;
 mod meter;
+#[cfg(test)]
+mod tests;
 mod waiter;
 mod window;
 
@@ -106,8 +111,10 @@ impl RateLimiterConfig {
 
     /// The longest a caller may wait for its turn. Whoever would have to wait longer is refused at once.
     ///
-    /// The timer counts in milliseconds, so a waiter may be up to one late; it is debited as if it had come in time, so that waiters
-    /// get the full rate at any rate. **Default**: zero, refuse at once. `Duration::MAX` waits for as long as the call's deadline allows.
+    /// The timer counts in milliseconds, so a waiter may be up to one late. It is debited as if it had come in time: waiters get the full
+    /// rate at any rate, and in return may come up to a millisecond closer to each other than the burst says. (A sliding window stays
+    /// exact, and its waiters lose that millisecond.)
+    /// **Default**: zero, refuse at once. `Duration::MAX` waits for as long as the call's deadline allows.
     pub const fn max_wait(mut self, wait: Duration) -> Self {
         self.max_wait = wait;
         self
@@ -310,7 +317,6 @@ impl RateLimiter {
     }
 
     /// What it runs with now.
-    #[must_use]
     pub fn config(&self) -> RateLimiterConfig {
         lock(&self.shared.config).clone()
     }
