@@ -60,6 +60,18 @@ pub(super) struct Ticket {
     pub(super) probe: u64,
 }
 
+/// Not now: come back after so many nanoseconds. A number, so that what callers get is made once, where they get it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refusal(u64);
+
+impl From<Refusal> for Rejected {
+    #[inline]
+    fn from(Refusal(wait): Refusal) -> Self {
+        let rejected = Self::new(RejectedKind::CircuitOpen);
+        if wait == NEVER { rejected } else { rejected.with_retry_after(Duration::from_nanos(wait)) }
+    }
+}
+
 /// A probe that is out.
 #[derive(Debug)]
 struct Probe {
@@ -189,10 +201,11 @@ impl Machine {
     }
 
     /// A permit, where the state does not say yes at once.
-    pub(super) fn enter(&self, now: Instant) -> Result<Ticket, Rejected> {
+    #[inline]
+    pub(super) fn enter(&self, now: Instant) -> Result<Ticket, Refusal> {
         let nanos = self.nanos(now);
         let entered = match self.look(nanos) {
-            Err(rejected) => Err(rejected),
+            Err(refusal) => Err(refusal),
             Ok(()) => self.enter_locked(now, nanos),
         };
         if entered.is_err() {
@@ -202,18 +215,19 @@ impl Machine {
         entered
     }
 
+    #[inline]
     pub(super) fn count_refusal(&self) {
         self.window.shard().refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn look_at(&self, now: Instant) -> Result<(), Rejected> {
+    pub(super) fn look_at(&self, now: Instant) -> Result<(), Refusal> {
         let nanos = self.nanos(now);
         self.look(nanos)?;
         if self.config.half_open_for.is_some() { self.look_at_round(nanos) } else { Ok(()) }
     }
 
     #[inline]
-    fn look(&self, nanos: u64) -> Result<(), Rejected> {
+    fn look(&self, nanos: u64) -> Result<(), Refusal> {
         let word = self.face.word.load(Ordering::Acquire);
         match word & KIND_MASK {
             OPEN | HALF_OPEN => {
@@ -223,31 +237,28 @@ impl Machine {
                 }
                 Err(self.refusal(until, nanos))
             }
-            ISOLATED => Err(Rejected::new(RejectedKind::CircuitOpen)),
+            ISOLATED => Err(Refusal(NEVER)),
             _ => Ok(()),
         }
     }
 
     /// A round may have run out of time although a place is free; then the circuit is as good as open.
     #[cold]
-    fn look_at_round(&self, nanos: u64) -> Result<(), Rejected> {
+    fn look_at_round(&self, nanos: u64) -> Result<(), Refusal> {
         match self.effective(&lock(&self.core), nanos) {
             (CircuitState::Open, wait) => Err(self.refusal(wait.map_or(NEVER, |wait| nanos.saturating_add(wait)), nanos)),
             _ => Ok(()),
         }
     }
 
-    fn refusal(&self, until: u64, nanos: u64) -> Rejected {
-        let rejected = Rejected::new(RejectedKind::CircuitOpen);
+    #[inline]
+    fn refusal(&self, until: u64, nanos: u64) -> Refusal {
         let wait = if until == NEVER { NEVER } else { until.saturating_sub(nanos) };
-        match wait.min(self.face.open_time.load(Ordering::Acquire)) {
-            NEVER => rejected,
-            wait => rejected.with_retry_after(Duration::from_nanos(wait)),
-        }
+        Refusal(wait.min(self.face.open_time.load(Ordering::Acquire)))
     }
 
     #[cold]
-    fn enter_locked(&self, now: Instant, nanos: u64) -> Result<Ticket, Rejected> {
+    fn enter_locked(&self, now: Instant, nanos: u64) -> Result<Ticket, Refusal> {
         let mut core = lock(&self.core);
         self.heal_clock(&mut core, nanos);
         self.end_long_round(&mut core, now, nanos);
@@ -261,7 +272,7 @@ impl Machine {
                 word = self.face.word.load(Ordering::Relaxed);
             }
             HALF_OPEN => {}
-            ISOLATED => return Err(Rejected::new(RejectedKind::CircuitOpen)),
+            ISOLATED => return Err(Refusal(NEVER)),
             _ => return Ok(Ticket { word, probe: 0 }),
         }
         core.round.out.retain(|probe| probe.lease_ends > nanos);
@@ -394,34 +405,6 @@ impl Machine {
             Weight::Good => (false, false),
             Weight::Bad { failure, slow } => (failure, slow),
         };
-        let counts = || self.window.counts(generation, nanos);
-        let counts = if self.counts_calls() {
-            let mut core = lock(&self.core);
-            if self.face.word.load(Ordering::Relaxed) != word {
-                drop(core);
-                return self.count_stale();
-            }
-            core.counted.as_mut().map_or_else(Counts::default, |counted| {
-                counted.push(failure, slow);
-                counted.counts()
-            })
-        } else {
-            if failure {
-                self.window.failure(generation, nanos);
-            } else {
-                self.window.success(generation, nanos);
-            }
-            if slow {
-                self.window.slow(generation, nanos);
-            }
-            if !failure && !slow && !self.config.trip_on_success {
-                Counts::default()
-            } else {
-                // Two threads that break a rule together write to different words: each must see the other's.
-                fence(Ordering::SeqCst);
-                counts()
-            }
-        };
         let streak = match self.config.consecutive {
             Some(_) if failure => self.streak.failure(generation),
             Some(_) => {
@@ -430,6 +413,8 @@ impl Machine {
             }
             None => 0,
         };
+        let counts = if self.counts_calls() { self.count(word, failure, slow) } else { self.count_in_time(word, nanos, weight, streak) };
+        let Some(counts) = counts else { return };
         let mut told = 0;
         while let Some(cause) = self.broken(counts, streak, failure, slow, told) {
             if word & KIND_MASK != METRICS_ONLY {
@@ -438,6 +423,42 @@ impl Machine {
             self.report(word, cause, counts, now);
             told |= bit(cause);
         }
+    }
+
+    /// Counts one outcome in a count window; `None` where it came too late.
+    fn count(&self, word: u64, failure: bool, slow: bool) -> Option<Counts> {
+        let mut core = lock(&self.core);
+        if self.face.word.load(Ordering::Relaxed) != word {
+            drop(core);
+            self.count_stale();
+            return None;
+        }
+        let counted = core.counted.as_mut()?;
+        counted.push(failure, slow);
+        Some(counted.counts())
+    }
+
+    /// Counts one outcome in a window of time; `None` where no rule can be broken by it.
+    fn count_in_time(&self, word: u64, nanos: u64, weight: Weight, streak: u32) -> Option<Counts> {
+        let generation = generation_of(word);
+        match weight {
+            Weight::Bad { failure: true, .. } => self.window.failure(generation, nanos),
+            _ => self.window.success(generation, nanos),
+        }
+        if let Weight::Bad { slow: true, .. } = weight {
+            self.window.slow(generation, nanos);
+        }
+        if weight == Weight::Good && !self.config.trip_on_success {
+            return None;
+        }
+        // Two threads that break a rule together write to different words: each must see the other's.
+        fence(Ordering::SeqCst);
+        // There are at least so many calls as count against the rule, so fewer of those need not be held against the successes.
+        let hopeless = |n: u64, limit: Option<f64>| limit.is_none_or(|limit| share(n, n.max(self.min_calls)) < limit);
+        let in_a_row = self.config.consecutive.is_some_and(|limit| streak >= limit);
+        self.window.counts_if(generation, nanos, |failures, slow| {
+            in_a_row || !hopeless(failures, self.config.failure_rate) || !hopeless(slow, self.config.slow.map(|(_, limit)| limit))
+        })
     }
 
     /// The first rule not yet `told` that is broken. Each is looked at when something that counts against it happened.

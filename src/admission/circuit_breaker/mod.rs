@@ -129,8 +129,10 @@ impl CircuitBreaker {
     }
 
     fn enter(&self, now: Instant) -> Result<CircuitPermit<'_>, Rejected> {
-        let ticket = self.machine.enter(now)?;
-        Ok(CircuitPermit { machine: &self.machine, ticket, started: Some(now), settled: false })
+        match self.machine.enter(now) {
+            Ok(ticket) => Ok(CircuitPermit { machine: &self.machine, ticket, started: Some(now), settled: false }),
+            Err(refusal) => Err(refusal.into()),
+        }
     }
 
     /// Whether a permit would be given at `now`. Changes nothing, and counts nothing.
@@ -139,7 +141,7 @@ impl CircuitBreaker {
     /// What [`try_acquire_at`](Self::try_acquire_at) would refuse with.
     #[inline]
     pub fn check_at(&self, now: Instant) -> Result<(), Rejected> {
-        if self.machine.pass().is_some() { Ok(()) } else { self.machine.look_at(now) }
+        if self.machine.pass().is_some() { Ok(()) } else { self.machine.look_at(now).map_err(Rejected::from) }
     }
 
     /// The pipeline's look: like [`check_at`](Self::check_at), but a refusal is one that a caller was given, so it counts.
