@@ -137,6 +137,8 @@ pub(super) struct Machine {
     close_after: u64,
     lease: u64,
     slower_than: Option<Duration>,
+    /// Whether a success in a closed circuit only has to be counted, in a window of time.
+    simple: bool,
     pub(super) config: CircuitBreakerConfig,
 }
 
@@ -171,6 +173,7 @@ impl Machine {
             close_after: config.enough_successes().into(),
             lease: nanos_or_never(config.lease()),
             slower_than: config.slow.map(|(slower_than, _)| slower_than),
+            simple: config.slow.is_none() && !config.trip_on_success && matches!(config.window, Window::Time(_)),
             config,
         }
     }
@@ -338,26 +341,29 @@ impl Machine {
 
     // ---- out ----
 
-    /// An outcome of a call that was let through. `now` is asked for where it is needed.
+    /// An outcome of a call that was let through. Without `now` the clock is read where it is needed.
     #[inline]
-    pub(super) fn settle(&self, ticket: Ticket, outcome: Outcome, started: Option<Instant>, now: impl FnOnce() -> Instant) {
-        if ticket.probe != 0 {
-            return self.settle_probe(ticket, outcome, started, Some(now()), true);
-        }
-        if outcome.is_success() && !self.times_calls() && !self.config.trip_on_success && !self.counts_calls() {
+    pub(super) fn settle(&self, ticket: Ticket, outcome: Outcome, started: Option<Instant>, now: Option<Instant>) {
+        if outcome.is_success() && self.simple && ticket.probe == 0 && ticket.word & KIND_MASK == CLOSED {
             // The common case, apart from the rest so that it stays small.
             if self.face.word.load(Ordering::Acquire) != ticket.word {
-                self.count_stale();
-            } else if ticket.word & KIND_MASK != DISABLED {
-                let generation = generation_of(ticket.word);
-                self.window.success(generation, self.nanos(now()));
-                if self.config.consecutive.is_some() {
-                    self.streak.success(generation);
-                }
+                return self.count_stale();
             }
-            return;
+            let generation = generation_of(ticket.word);
+            self.window.success(generation, self.nanos(now.unwrap_or_else(Instant::now)));
+            self.streak.success(generation);
+        } else {
+            self.settle_rest(ticket, outcome, started, now);
         }
-        self.settle_any(ticket, outcome, started, now, true);
+    }
+
+    #[inline(never)]
+    fn settle_rest(&self, ticket: Ticket, outcome: Outcome, started: Option<Instant>, now: Option<Instant>) {
+        if ticket.probe == 0 {
+            self.settle_any(ticket, outcome, started, || now.unwrap_or_else(Instant::now), true);
+        } else {
+            self.settle_probe(ticket, outcome, started, Some(now.unwrap_or_else(Instant::now)), true);
+        }
     }
 
     const fn counts_calls(&self) -> bool {
