@@ -13,13 +13,17 @@
 //! What the lock protects (`Core`) is touched when something rare happens: a decision, a probe, a count window, a manual command.
 //! No user code runs under it: transitions go to the outbox, and open times of the user's choice are asked for beforehand.
 
+mod control;
+mod round;
+
 use super::config::{CircuitBreakerConfig, Window};
-use super::events::{CircuitSnapshot, CircuitState, OpenFacts, Outbox, Transition, TransitionCause};
+use super::events::{CircuitState, OpenFacts, Outbox, Transition, TransitionCause};
 use super::window::{CountWindow, Counts, Streak, TimeWindow};
 use crate::outcome::{Outcome, Rejected, RejectedKind};
 use crate::sync::atomic::{AtomicU64, Ordering, fence};
-use crate::sync::{Mutex, MutexGuard, lock};
+use crate::sync::{Mutex, lock};
 use crate::time;
+use round::Round;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -35,9 +39,6 @@ const METRICS_ONLY: u64 = 5;
 const NEVER: u64 = u64::MAX;
 /// So far the clock may go back before the breaker was made and still be told apart.
 const BEFORE: u64 = 30 * 24 * 3600 * 1_000_000_000;
-/// Fewer refusals further in than this say nothing about the round (a lone probe is refused once, and the next one goes).
-const REFUSALS: u32 = 3;
-
 const fn state_of(word: u64) -> CircuitState {
     match word & KIND_MASK {
         OPEN => CircuitState::Open,
@@ -70,24 +71,6 @@ impl From<Refusal> for Rejected {
         let rejected = Self::new(RejectedKind::CircuitOpen);
         if wait == NEVER { rejected } else { rejected.with_retry_after(Duration::from_nanos(wait)) }
     }
-}
-
-/// A probe that is out.
-#[derive(Debug)]
-struct Probe {
-    ticket: u64,
-    lease_ends: u64,
-}
-
-/// One half-open round.
-#[derive(Debug, Default)]
-struct Round {
-    out: Vec<Probe>,
-    counts: Counts,
-    /// Places refused further in, one after the other.
-    refusals: u32,
-    /// When it has lasted too long, in nanoseconds.
-    ends: u64,
 }
 
 #[derive(Debug)]
@@ -245,98 +228,10 @@ impl Machine {
         }
     }
 
-    /// A round may have run out of time although a place is free; then the circuit is as good as open.
-    #[cold]
-    fn look_at_round(&self, nanos: u64) -> Result<(), Refusal> {
-        match self.effective(&lock(&self.core), nanos) {
-            (CircuitState::Open, wait) => Err(self.refusal(wait.map_or(NEVER, |wait| nanos.saturating_add(wait)), nanos)),
-            _ => Ok(()),
-        }
-    }
-
     #[inline]
     fn refusal(&self, until: u64, nanos: u64) -> Refusal {
         let wait = if until == NEVER { NEVER } else { until.saturating_sub(nanos) };
         Refusal(wait.min(self.face.open_time.load(Ordering::Acquire)))
-    }
-
-    #[cold]
-    fn enter_locked(&self, now: Instant, nanos: u64) -> Result<Ticket, Refusal> {
-        let mut core = lock(&self.core);
-        self.heal_clock(&mut core, nanos);
-        self.end_long_round(&mut core, now, nanos);
-        let until = self.face.until.load(Ordering::Relaxed);
-        let mut word = self.face.word.load(Ordering::Relaxed);
-        match word & KIND_MASK {
-            OPEN if nanos < until => return Err(self.refusal(until, nanos)),
-            OPEN => {
-                let refused_so_far = core.decided_on;
-                self.change(&mut core, HALF_OPEN, TransitionCause::OpenTimeOver, refused_so_far, now, None);
-                word = self.face.word.load(Ordering::Relaxed);
-            }
-            HALF_OPEN => {}
-            ISOLATED => return Err(Refusal(NEVER)),
-            _ => return Ok(Ticket { word, probe: 0 }),
-        }
-        core.round.out.retain(|probe| probe.lease_ends > nanos);
-        if self.places(&core.round) == 0 {
-            self.publish_places(&core);
-            return Err(self.refusal(self.face.until.load(Ordering::Relaxed), nanos));
-        }
-        let ticket = core.next_ticket;
-        core.next_ticket += 1;
-        core.round.out.push(Probe { ticket, lease_ends: nanos.saturating_add(self.lease) });
-        self.publish_places(&core);
-        Ok(Ticket { word, probe: ticket })
-    }
-
-    /// How many more probes this round may have.
-    fn places(&self, round: &Round) -> u64 {
-        u64::from(self.config.probes).saturating_sub(round.out.len() as u64).saturating_sub(round.counts.calls)
-    }
-
-    /// Tells the lock-free paths until when the round has no place.
-    fn publish_places(&self, core: &Core) {
-        let earliest = || core.round.out.iter().map(|probe| probe.lease_ends).min().unwrap_or(0).min(core.round.ends);
-        let until = if self.places(&core.round) > 0 { 0 } else { earliest() };
-        self.face.until.store(until, Ordering::Release);
-    }
-
-    /// A wait longer than any that was ever granted: the clock went back. The wait begins again, so nobody waits longer than twice.
-    fn heal_clock(&self, core: &mut Core, nanos: u64) {
-        let word = self.face.word.load(Ordering::Relaxed);
-        match word & KIND_MASK {
-            OPEN => {
-                let until = self.face.until.load(Ordering::Relaxed);
-                if until != NEVER && until.saturating_sub(nanos) > core.open_time {
-                    self.face.until.store(nanos.saturating_add(core.open_time), Ordering::Release);
-                }
-            }
-            HALF_OPEN => {
-                let latest = nanos.saturating_add(self.lease);
-                core.round.out.iter_mut().for_each(|probe| probe.lease_ends = probe.lease_ends.min(latest));
-                core.round.ends = core.round.ends.min(self.round_ends(nanos));
-                self.publish_places(core);
-            }
-            _ => {}
-        }
-    }
-
-    fn round_ends(&self, nanos: u64) -> u64 {
-        self.config.half_open_for.map_or(NEVER, |time| nanos.saturating_add(nanos_or_never(time)))
-    }
-
-    /// Opens again when a round ran out of time, as of the moment it did.
-    fn end_long_round(&self, core: &mut Core, now: Instant, nanos: u64) {
-        let half_open = self.face.word.load(Ordering::Relaxed) & KIND_MASK == HALF_OPEN;
-        if half_open && nanos >= core.round.ends {
-            let ended = core.round.ends;
-            let counts = core.round.counts;
-            self.change(core, OPEN, TransitionCause::HalfOpenTooLong, counts, now, None);
-            if core.open_time != NEVER {
-                self.face.until.store(ended.saturating_add(core.open_time), Ordering::Release);
-            }
-        }
     }
 
     // ---- out ----
@@ -500,85 +395,6 @@ impl Machine {
         }
     }
 
-    /// The outcome of a probe. Without `now` (a permit dropped where nobody needs the time) it only gives its place back.
-    pub(super) fn settle_probe(
-        &self,
-        ticket: Ticket,
-        outcome: Outcome,
-        started: Option<Instant>,
-        now: Option<Instant>,
-        may_call_user: bool,
-    ) {
-        self.settle_probe_locked(ticket, outcome, started, now, may_call_user);
-        self.outbox.flush();
-    }
-
-    fn settle_probe_locked(&self, ticket: Ticket, outcome: Outcome, started: Option<Instant>, now: Option<Instant>, may_call_user: bool) {
-        let weight = now.and_then(|now| self.weigh(outcome, started, now));
-        let mut core = lock(&self.core);
-        if let Some(now) = now {
-            let nanos = self.nanos(now);
-            self.end_long_round(&mut core, now, nanos);
-        }
-        let mut chosen = None;
-        if matches!(weight, Some(Weight::Bad { .. })) && self.config.open_for_fn.is_some() && self.decides(&core, ticket) {
-            let facts = add(core.round.counts, Weight::Bad { failure: true, slow: false });
-            let failed_rounds = core.failed_rounds.saturating_add(1);
-            drop(core);
-            chosen = self.choose_open_time(facts, failed_rounds, may_call_user);
-            core = lock(&self.core);
-        }
-        let place = core.round.out.iter().position(|probe| probe.ticket == ticket.probe);
-        let (Some(place), true) = (place, self.face.word.load(Ordering::Relaxed) == ticket.word) else {
-            drop(core);
-            return if weight.is_some() {
-                self.count_stale()
-            };
-        };
-        let lease_ends = core.round.out.swap_remove(place).lease_ends;
-        match (weight, now) {
-            (Some(_), Some(now)) if self.nanos(now) >= lease_ends => {
-                self.count_stale();
-            }
-            (Some(weight), Some(now)) => {
-                core.round.refusals = 0;
-                core.round.counts = add(core.round.counts, weight);
-                self.decide(&mut core, now, chosen);
-            }
-            (_, Some(now)) if outcome == Outcome::NotAttempted => {
-                core.round.refusals += 1;
-                if core.round.refusals >= self.config.probes.max(REFUSALS) {
-                    let counts = core.round.counts;
-                    self.change(&mut core, OPEN, TransitionCause::Inconclusive, counts, now, None);
-                }
-            }
-            _ => {}
-        }
-        if self.face.word.load(Ordering::Relaxed) == ticket.word {
-            self.publish_places(&core);
-        }
-    }
-
-    /// Whether one more failed probe would open the circuit.
-    fn decides(&self, core: &Core, ticket: Ticket) -> bool {
-        self.face.word.load(Ordering::Relaxed) == ticket.word && self.lost(bad(core.round.counts) + 1)
-    }
-
-    /// Whether so many failed probes leave too few for the circuit to close.
-    fn lost(&self, bad: u64) -> bool {
-        bad > u64::from(self.config.probes).saturating_sub(self.close_after)
-    }
-
-    fn decide(&self, core: &mut Core, now: Instant, chosen: Option<Duration>) {
-        let counts = core.round.counts;
-        if self.lost(bad(counts)) {
-            core.failed_rounds = core.failed_rounds.saturating_add(1);
-            self.change(core, OPEN, TransitionCause::ProbesFailed, counts, now, chosen);
-        } else if counts.calls - bad(counts) >= self.close_after {
-            self.change(core, CLOSED, TransitionCause::ProbesSucceeded, counts, now, None);
-        }
-    }
-
     // ---- transitions ----
 
     /// Asks the user's function, if there is one and this is a place for user code. Called without any lock.
@@ -654,134 +470,6 @@ impl Machine {
         self.outbox.push(Transition { from, to, generation, cause, at, calls, failures, slow_calls: slow, open_for });
     }
 
-    // ---- by hand ----
-
-    /// Goes to a state by hand. Where it is that already, nothing happens, unless `anew` begins it again.
-    fn command(&self, kind: u64, anew: bool, chosen: Option<Duration>) {
-        let now = Instant::now();
-        let mut core = lock(&self.core);
-        let word = self.face.word.load(Ordering::Relaxed);
-        let nanos = self.nanos(now);
-        let over = kind == OPEN && nanos >= self.face.until.load(Ordering::Relaxed);
-        if anew || over || word & KIND_MASK != kind {
-            let counts = self.counts(&core, word, nanos);
-            self.change(&mut core, kind, TransitionCause::Manual, counts, now, chosen);
-        }
-        drop(core);
-        self.outbox.flush();
-    }
-
-    pub(super) fn force_open(&self) {
-        self.command(OPEN, false, None);
-    }
-
-    pub(super) fn open_for(&self, time: Duration) {
-        self.command(OPEN, true, Some(time));
-    }
-
-    pub(super) fn force_close(&self) {
-        self.command(CLOSED, false, None);
-    }
-
-    pub(super) fn reset(&self) {
-        self.command(CLOSED, true, None);
-    }
-
-    pub(super) fn isolate(&self) {
-        self.command(ISOLATED, false, None);
-    }
-
-    pub(super) fn disable(&self) {
-        self.command(DISABLED, false, None);
-    }
-
-    pub(super) fn metrics_only(&self) {
-        self.command(METRICS_ONLY, false, None);
-    }
-
-    pub(super) fn half_open(&self) -> bool {
-        let now = Instant::now();
-        let mut core = lock(&self.core);
-        let possible = matches!(self.face.word.load(Ordering::Relaxed) & KIND_MASK, OPEN | HALF_OPEN);
-        if possible {
-            let counts = core.decided_on;
-            self.change(&mut core, HALF_OPEN, TransitionCause::Manual, counts, now, None);
-        }
-        drop(core);
-        self.outbox.flush();
-        possible
-    }
-
-    // ---- to read ----
-
-    fn counts(&self, core: &Core, word: u64, nanos: u64) -> Counts {
-        match (word & KIND_MASK, &core.counted) {
-            (CLOSED | METRICS_ONLY, Some(counted)) => counted.counts(),
-            (CLOSED | METRICS_ONLY, None) => self.window.counts(generation_of(word), nanos),
-            (HALF_OPEN, _) => core.round.counts,
-            (OPEN | ISOLATED, _) => core.decided_on,
-            _ => Counts::default(),
-        }
-    }
-
-    /// The state as a call at `nanos` would find it, and when it may go.
-    fn effective(&self, core: &Core, nanos: u64) -> (CircuitState, Option<u64>) {
-        let word = self.face.word.load(Ordering::Relaxed);
-        let mut until = self.face.until.load(Ordering::Relaxed);
-        if word & KIND_MASK == HALF_OPEN {
-            if nanos < core.round.ends {
-                return (CircuitState::HalfOpen, (until != NEVER).then(|| until.saturating_sub(nanos)));
-            }
-            until = core.round.ends.saturating_add(core.open_time);
-        } else if word & KIND_MASK != OPEN {
-            return (state_of(word), None);
-        }
-        let wait = (until != NEVER).then(|| until.saturating_sub(nanos).min(core.open_time));
-        (if wait == Some(0) { CircuitState::HalfOpen } else { CircuitState::Open }, wait)
-    }
-
-    fn core(&self) -> MutexGuard<'_, Core> {
-        lock(&self.core)
-    }
-
-    pub(super) fn state(&self) -> CircuitState {
-        let word = self.face.word.load(Ordering::Acquire);
-        if matches!(word & KIND_MASK, OPEN | HALF_OPEN) {
-            let nanos = self.nanos(Instant::now());
-            return self.effective(&self.core(), nanos).0;
-        }
-        state_of(word)
-    }
-
-    pub(super) fn next_probe_in(&self) -> Option<Duration> {
-        let nanos = self.nanos(Instant::now());
-        self.effective(&self.core(), nanos).1.map(Duration::from_nanos)
-    }
-
-    pub(super) fn snapshot(&self) -> CircuitSnapshot {
-        let nanos = self.nanos(Instant::now());
-        let core = self.core();
-        let word = self.face.word.load(Ordering::Relaxed);
-        let (state, wait) = self.effective(&core, nanos);
-        let counts = self.counts(&core, word, nanos);
-        let rate = |n| (counts.calls > 0).then(|| share(n, counts.calls));
-        CircuitSnapshot {
-            state,
-            generation: generation_of(word),
-            calls: counts.calls,
-            failures: counts.failures,
-            slow_calls: counts.slow,
-            failure_rate: rate(counts.failures),
-            slow_call_rate: rate(counts.slow),
-            consecutive_failures: self.streak.get(generation_of(word)),
-            not_permitted: self.window.refused(),
-            probes_in_flight: core.round.out.iter().filter(|probe| probe.lease_ends > nanos).count() as u32,
-            next_probe_in: wait.map(Duration::from_nanos),
-            stale: self.stale.load(Ordering::Relaxed),
-            listener_panics: self.outbox.panics.load(Ordering::Relaxed),
-        }
-    }
-
     /// For the permit's `Drop`: says nothing unless abandoned calls count, and calls no user function.
     pub(super) fn abandon(&self, ticket: Ticket, started: Option<Instant>) {
         let timed = self.config.abandoned_after.is_some();
@@ -805,20 +493,6 @@ const fn bit(cause: TransitionCause) -> u8 {
         TransitionCause::ConsecutiveFailures => 2,
         _ => 4,
     }
-}
-
-/// A probe counts once, however bad it was: the round keeps bad probes as failures.
-const fn bad(counts: Counts) -> u64 {
-    counts.failures
-}
-
-fn add(mut counts: Counts, weight: Weight) -> Counts {
-    counts.calls += 1;
-    if let Weight::Bad { slow, .. } = weight {
-        counts.failures += 1;
-        counts.slow += u64::from(slow);
-    }
-    counts
 }
 
 fn nanos_or_never(time: Duration) -> u64 {

@@ -95,7 +95,6 @@ impl CircuitBreaker {
     }
 
     /// What it runs with.
-    #[must_use]
     pub fn config(&self) -> CircuitBreakerConfig {
         self.machine.config.clone()
     }
