@@ -703,6 +703,19 @@ async fn b50_half_open_does_not_last_longer_than_allowed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn b50_at_the_very_end_of_the_round_the_next_caller_is_refused() {
+    let breaker = live(j().half_open_for(secs(1)));
+    play(&breaker, "FFFFF");
+    advance(secs(5)).await;
+    let late = permit(&breaker);
+    advance(secs(1)).await;
+    assert!(breaker.check_at(Instant::now()).is_err());
+    assert_eq!(refused(&breaker).retry_after(), Some(secs(5)));
+    late.settle(S);
+    assert_eq!((breaker.state(), breaker.snapshot().stale), (Open, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn b50_long_after_a_round_ran_out_the_next_probe_goes_at_once() {
     let breaker = live(j().half_open_for(secs(1)));
     play(&breaker, "FFFFF");
