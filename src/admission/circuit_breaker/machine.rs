@@ -21,7 +21,7 @@ use super::events::{CircuitState, OpenFacts, Outbox, Transition, TransitionCause
 use super::window::{CountWindow, Counts, Streak, TimeWindow};
 use crate::outcome::{Outcome, Rejected, RejectedKind};
 use crate::sync::atomic::{AtomicU64, Ordering, fence};
-use crate::sync::{Mutex, lock};
+use crate::sync::{Mutex, Padded, lock};
 use crate::time;
 use round::Round;
 use std::time::Duration;
@@ -111,10 +111,10 @@ struct Face {
 pub(super) struct Machine {
     face: Face,
     window: TimeWindow,
-    streak: Streak,
+    streak: Padded<Streak>,
     core: Mutex<Core>,
     pub(super) outbox: Outbox,
-    stale: AtomicU64,
+    stale: Padded<AtomicU64>,
     epoch: Instant,
     min_calls: u64,
     close_after: u64,
@@ -147,10 +147,10 @@ impl Machine {
                 open_time: AtomicU64::new(NEVER),
             },
             window,
-            streak: Streak::default(),
+            streak: Padded::default(),
             core: Mutex::new(core),
             outbox: Outbox::default(),
-            stale: AtomicU64::new(0),
+            stale: Padded::default(),
             epoch: now.checked_sub(before).unwrap_or(now),
             min_calls: config.enough_calls(),
             close_after: config.enough_successes().into(),
@@ -246,7 +246,7 @@ impl Machine {
             }
             let generation = generation_of(ticket.word);
             self.window.success(generation, self.nanos(now.unwrap_or_else(Instant::now)));
-            self.streak.success(generation);
+            self.streak.0.success(generation);
         } else {
             self.settle_rest(ticket, outcome, started, now);
         }
@@ -282,7 +282,7 @@ impl Machine {
 
     #[cold]
     fn count_stale(&self) {
-        self.stale.fetch_add(1, Ordering::Relaxed);
+        self.stale.0.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How an outcome counts; `None` says nothing.
@@ -307,9 +307,9 @@ impl Machine {
             Weight::Bad { failure, slow } => (failure, slow),
         };
         let streak = match self.config.consecutive {
-            Some(_) if failure => self.streak.failure(generation),
+            Some(_) if failure => self.streak.0.failure(generation),
             Some(_) => {
-                self.streak.success(generation);
+                self.streak.0.success(generation);
                 0
             }
             None => 0,
@@ -451,7 +451,7 @@ impl Machine {
                 core.reported = 0;
                 core.decided_on = Counts::default();
                 self.window.wipe();
-                self.streak.start(generation);
+                self.streak.0.start(generation);
                 if let Some(counted) = &mut core.counted {
                     counted.wipe();
                 }

@@ -166,14 +166,15 @@ pub(super) struct Shard {
 pub(super) struct TimeWindow {
     dial: Dial,
     shards: Box<[Padded<Shard>]>,
-    failures: Ring,
-    slow: Ring,
+    /// Apart from what every call reads, as are the slow calls: a failure must not cost other threads their view of the dial.
+    failures: Padded<Ring>,
+    slow: Padded<Ring>,
 }
 
 impl TimeWindow {
     pub(super) fn new(window: u64, shards: usize) -> Self {
         let shards = (0..shards.max(1).next_power_of_two()).map(|_| Padded::default()).collect();
-        Self { dial: Dial::new(window), shards, failures: Ring::default(), slow: Ring::default() }
+        Self { dial: Dial::new(window), shards, failures: Padded::default(), slow: Padded::default() }
     }
 
     pub(super) const fn dial(&self) -> &Dial {
@@ -193,11 +194,11 @@ impl TimeWindow {
     }
 
     pub(super) fn failure(&self, generation: u64, nanos: u64) {
-        self.failures.add(&self.dial, generation, self.dial.position(nanos));
+        self.failures.0.add(&self.dial, generation, self.dial.position(nanos));
     }
 
     pub(super) fn slow(&self, generation: u64, nanos: u64) {
-        self.slow.add(&self.dial, generation, self.dial.position(nanos));
+        self.slow.0.add(&self.dial, generation, self.dial.position(nanos));
     }
 
     pub(super) fn counts(&self, generation: u64, nanos: u64) -> Counts {
@@ -207,8 +208,8 @@ impl TimeWindow {
     /// The same where it is `worth` it by the failures and the slow calls alone: adding up the successes visits every shard.
     pub(super) fn counts_if(&self, generation: u64, nanos: u64, worth: impl FnOnce(u64, u64) -> bool) -> Option<Counts> {
         let now = self.dial.position(nanos);
-        let failures = self.failures.sum(&self.dial, generation, now);
-        let slow = self.slow.sum(&self.dial, generation, now);
+        let failures = self.failures.0.sum(&self.dial, generation, now);
+        let slow = self.slow.0.sum(&self.dial, generation, now);
         worth(failures, slow).then(|| {
             let successes: u64 = self.shards.iter().map(|shard| shard.0.successes.sum(&self.dial, generation, now)).sum();
             Counts { calls: successes + failures, failures, slow }
@@ -225,8 +226,8 @@ impl TimeWindow {
 
     pub(super) fn wipe(&self) {
         self.shards.iter().for_each(|shard| shard.0.successes.wipe());
-        self.failures.wipe();
-        self.slow.wipe();
+        self.failures.0.wipe();
+        self.slow.0.wipe();
     }
 }
 

@@ -128,11 +128,11 @@ impl Machine {
             slow_calls: counts.slow,
             failure_rate: rate(counts.failures),
             slow_call_rate: rate(counts.slow),
-            consecutive_failures: self.streak.get(generation_of(word)),
+            consecutive_failures: self.streak.0.get(generation_of(word)),
             not_permitted: self.window.refused(),
             probes_in_flight: core.round.out.iter().filter(|probe| probe.lease_ends > nanos).count() as u32,
             next_probe_in: wait.map(Duration::from_nanos),
-            stale: self.stale.load(Ordering::Relaxed),
+            stale: self.stale.0.load(Ordering::Relaxed),
             listener_panics: self.outbox.panics.load(Ordering::Relaxed),
         }
     }
