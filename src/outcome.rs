@@ -238,6 +238,11 @@ impl Rejected {
         if self.kind.was_running() { Outcome::TimedOut } else { Outcome::NotAttempted }
     }
 
+    /// Whether a gate refused, so that the dependency has not seen the attempt.
+    pub(crate) const fn is_refusal(&self) -> bool {
+        !self.kind.was_running() && !matches!(self.kind, RejectedKind::NoRuntime)
+    }
+
     /// Fills in the circumstances that only the pipeline knows. An inner pipeline's rejection keeps its own.
     pub(crate) fn in_call(mut self, pipeline: &Arc<str>, attempts: u32, elapsed: Duration) -> Self {
         if self.pipeline.is_none() {

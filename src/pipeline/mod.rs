@@ -23,6 +23,7 @@ mod preset;
 mod request;
 mod run;
 mod stats;
+mod story;
 mod typed;
 
 pub use builder::{PipelineBuilder, PolicyOf};
