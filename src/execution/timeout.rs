@@ -35,6 +35,7 @@ impl<F: Future> Until<F> {
     }
 
     /// Polls the operation in its surroundings; `limit` is asked for only if it does not finish.
+    #[inline]
     pub(crate) fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -43,13 +44,14 @@ impl<F: Future> Until<F> {
     ) -> Poll<Ended<F::Output>> {
         let this = self.project();
         let at_once = !std::mem::replace(this.polled, true);
-        match surroundings.run(|| this.operation.poll(cx)) {
+        match surroundings.poll(|| this.operation.poll(cx)) {
             Poll::Ready(output) => Poll::Ready(Ended::Finished { output, at_once }),
             Poll::Pending => time_out(this.timer, cx, limit),
         }
     }
 }
 
+#[cold]
 fn time_out<T>(mut timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>, limit: impl FnOnce() -> Option<Instant>) -> Poll<Ended<T>> {
     if timer.is_none() {
         let Some(limit) = limit() else { return Poll::Pending };

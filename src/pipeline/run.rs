@@ -24,7 +24,6 @@ use crate::outcome::{Error, Outcome, Rejected};
 use crate::substitution::{Substitute, Substituted};
 use pin_project::pin_project;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::time::{Sleep, sleep_until};
 
@@ -74,7 +73,7 @@ enum Stage<'c, Fut, Later> {
     Running(#[pin] Until<Fut>),
     Pausing(#[pin] Sleep),
     /// With the text of the error that the fallback was made of.
-    Answering(Pin<Box<Until<Later>>>, Option<Arc<str>>),
+    Answering(Pin<Box<Until<Later>>>, Option<String>),
 }
 
 impl<T, E, X, F, Fut, J, L, S, Later> Future for Run<'_, E, F, Fut, J, L, S, Later>

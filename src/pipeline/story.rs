@@ -8,7 +8,6 @@ use crate::observation::{CallEnd, Event, call_span};
 use crate::outcome::{Error, Outcome, Rejected, RejectedKind, Verdict};
 use crate::time;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -138,14 +137,14 @@ impl<'c> Story<'c> {
             }
         }
         if let (Some(limiter), true) = (&core.limiter, self.passed < Gates::RateLimit) {
-            match limiter.enter(&self.call()) {
+            match limiter.enter(self.options.cost, self.options.priority, self.began, || self.call()) {
                 Entry::Granted(reservation) => self.held.reservation = Some(reservation),
                 Entry::Refused(rejected) => return self.refused(rejected),
                 Entry::Wait(waiter) => return Admission::Wait(Waiting::RateLimit(Box::pin(waiter))),
             }
         }
         if let (Some(bulkhead), true) = (&core.bulkhead, self.passed < Gates::Bulkhead) {
-            match bulkhead.enter(&self.call()) {
+            match bulkhead.enter(|| self.call()) {
                 Entry::Granted(place) => self.held.place = Some(place),
                 Entry::Refused(rejected) => return self.refused(rejected),
                 Entry::Wait(waiter) => return Admission::Wait(Waiting::Bulkhead(Box::pin(waiter))),
@@ -172,13 +171,13 @@ impl<'c> Story<'c> {
     /// All gates passed: what was reserved is used, and the operation begins.
     #[inline]
     pub(super) fn start<Fut>(&mut self, operation: impl Fn(Attempt) -> Fut) -> Fut {
-        if let Some(reservation) = self.held.reservation.take() {
-            reservation.keep();
+        if let Some(reservation) = &mut self.held.reservation {
+            reservation.used();
         }
         self.attempts = self.attempts.saturating_add(1);
         let attempt = self.attempt();
         // The closure is the caller's code as much as its future is.
-        self.surroundings.run(|| operation(attempt))
+        self.surroundings.guard(|| operation(attempt))
     }
 
     // -------------------------------------------------------------- while it runs, and after
@@ -305,8 +304,8 @@ impl<'c> Story<'c> {
     }
 
     /// The rejection, with all that is known of the call.
-    fn complete<E>(&self, rejected: Rejected, last_error: Option<Arc<str>>) -> Error<E> {
-        let rejected = rejected.in_call(&self.core.name, self.attempts, self.elapsed()).with_last_error(last_error);
+    fn complete<E>(&self, rejected: Rejected, last_error: Option<String>) -> Error<E> {
+        let rejected = rejected.in_call(&self.core.origin, self.attempts, self.elapsed(), last_error);
         self.core.emitter.emit(|| Event::Rejected { kind: rejected.kind(), retry_after: rejected.retry_after() });
         Error::Rejected(rejected)
     }
@@ -332,7 +331,7 @@ impl<'c> Story<'c> {
 
     /// What a fallback's future came to. One that did not finish in time leaves the call out of time.
     #[cold]
-    pub(super) fn late_answer<T, E>(&mut self, ended: Ended<Result<T, Error<E>>>, text: Option<Arc<str>>) -> Result<T, Error<E>> {
+    pub(super) fn late_answer<T, E>(&mut self, ended: Ended<Result<T, Error<E>>>, text: Option<String>) -> Result<T, Error<E>> {
         let kind = match ended {
             Ended::Finished { output, .. } => return output,
             Ended::TimedOut => RejectedKind::DeadlineExceeded,
