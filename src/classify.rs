@@ -36,7 +36,7 @@ pub trait Judge<T, E> {
     fn judge(&self, known: &Judges, result: &Result<T, E>) -> Verdict;
 
     /// How a rejection that takes the place of `error` quotes it; `None` leaves it unsaid.
-    fn text(&self, known: &Judges, error: &E) -> Option<Arc<str>>
+    fn text(&self, known: &Judges, error: &E) -> Option<String>
     where
         E: 'static,
     {
@@ -104,9 +104,9 @@ impl Judges {
     }
 
     /// The text of an error whose type is known here, or to everybody.
-    pub(crate) fn text<E: 'static>(&self, error: &E) -> Option<Arc<str>> {
+    pub(crate) fn text<E: 'static>(&self, error: &E) -> Option<String> {
         if let Some(known) = self.known::<E>() {
-            return Some((known.text)(error).into());
+            return Some((known.text)(error));
         }
         let any: &dyn Any = error;
         let display: &dyn fmt::Display = if let Some(e) = any.downcast_ref::<String>() {
@@ -120,7 +120,7 @@ impl Judges {
         } else {
             return None;
         };
-        Some(display.to_string().into())
+        Some(display.to_string())
     }
 }
 

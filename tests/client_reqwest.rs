@@ -473,3 +473,10 @@ async fn four_thousand_nines_do_not_take_long() {
     assert_eq!((response.status().as_u16(), server.count()), (503, 1));
     assert!(started.elapsed() < LONG);
 }
+
+#[tokio::test]
+async fn a_retry_goes_over_the_connection_there_is() {
+    let server = Server::start(|n, _| if n < 4 { reply(503).body("busy") } else { reply(200).body("done") }).await;
+    let response = client().get(&server.url).send_through(&retrying(5).build().unwrap()).await.unwrap();
+    assert_eq!((response.status(), server.count(), server.connections()), (StatusCode::OK, 4, 1));
+}

@@ -5,14 +5,16 @@
 
 use crate::classify::{Judge, Judges};
 use crate::outcome::{Error, Rejected, RejectedKind, Verdict};
-use std::sync::Arc;
+
+/// How a door quotes what an attempt came to.
+pub(super) type Quote<T, E> = fn(&Result<T, Error<E>>) -> String;
 
 /// An attempt that did not succeed, and its verdict.
 pub(super) struct Failed<T, E> {
     result: Result<T, Error<E>>,
     verdict: Verdict,
     /// How to quote it; `None` leaves that to the pipeline.
-    text: Option<fn(&Result<T, Error<E>>) -> String>,
+    text: Option<Quote<T, E>>,
 }
 
 impl<T, E> Failed<T, E> {
@@ -21,7 +23,7 @@ impl<T, E> Failed<T, E> {
     }
 
     #[cfg(feature = "reqwest")]
-    pub(super) fn quoted_by(mut self, text: fn(&Result<T, Error<E>>) -> String) -> Self {
+    pub(super) fn quoted_by(mut self, text: Quote<T, E>) -> Self {
         self.text = Some(text);
         self
     }
@@ -50,9 +52,9 @@ impl<T, E: 'static> Judge<T, Failed<T, E>> for ByDoor {
         result.as_ref().err().map_or(Verdict::Success, |failed| failed.verdict)
     }
 
-    fn text(&self, known: &Judges, failed: &Failed<T, E>) -> Option<Arc<str>> {
+    fn text(&self, known: &Judges, failed: &Failed<T, E>) -> Option<String> {
         match (failed.text, &failed.result) {
-            (Some(text), result) => Some(text(result).into()),
+            (Some(text), result) => Some(text(result)),
             (None, Err(Error::Inner(error))) => known.text(error),
             (None, _) => None,
         }

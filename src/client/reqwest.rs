@@ -59,7 +59,7 @@
 use super::answer::{ByDoor, Failed, answer};
 use super::http::judge_parts;
 use crate::call::Priority;
-use crate::outcome::{Error, Rejected, RejectedKind, Verdict};
+use crate::outcome::{Error, RejectedKind, Verdict};
 use crate::pipeline::{Pipeline, Request as CallOptions};
 use crate::sync::{Mutex, lock};
 use ::reqwest::{Request, RequestBuilder, Response};
@@ -80,7 +80,7 @@ pub trait SendThrough {
 
 impl SendThrough for RequestBuilder {
     fn send_through(self, pipeline: &Pipeline) -> Through<'_> {
-        Through { builder: self, pipeline, options: pipeline.cost(1), repeat: Repeat::ByMethod, judge: judge, by_default: true }
+        Through { builder: self, pipeline, options: pipeline.cost(1), repeat: Repeat::ByMethod, judge, by_default: true }
     }
 }
 
@@ -197,7 +197,7 @@ impl<'a, J> Through<'a, J> {
         // Copies are made only where they may be needed, and whether they can be is known before anything is sent.
         let copies = !matches!(repeat, Repeat::Never) && pipeline.retries();
         if copies && request.try_clone().is_none() {
-            return Err(Error::Rejected(Rejected::new(RejectedKind::NotRepeatable).in_call(&pipeline.name().into(), 0, Duration::ZERO)));
+            return Err(Error::Rejected(pipeline.rejection(RejectedKind::NotRepeatable)));
         }
         let request = Mutex::new(Some(request));
         let attempt = || {
@@ -296,7 +296,7 @@ fn without_secrets(mut error: ::reqwest::Error) -> ::reqwest::Error {
     error
 }
 
-/// `status 503`, or `error sending request: Connection refused (os error 111)`, for [`Rejected::last_error`].
+/// `status 503`, or `error sending request: Connection refused (os error 111)`, for [`Rejected::last_error`](crate::Rejected::last_error).
 fn quote(result: &Result<Response, Error<::reqwest::Error>>) -> String {
     match result {
         Ok(response) => format!("status {}", response.status().as_u16()),

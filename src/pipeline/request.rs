@@ -45,6 +45,7 @@ impl Options<'_> {
         }
     }
 
+    #[inline]
     pub(crate) fn deadline_at(&self, started: Instant) -> Option<Instant> {
         time::earlier(self.deadline, self.within.and_then(|wait| time::after(started, wait)))
     }

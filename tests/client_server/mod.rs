@@ -6,6 +6,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -54,6 +55,7 @@ impl Reply {
 pub(crate) struct Server {
     pub(crate) url: String,
     seen: Arc<Mutex<Vec<Seen>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -65,9 +67,11 @@ impl Server {
     pub(crate) fn on(listener: TcpListener, script: impl Fn(usize, &Seen) -> Reply + Send + Sync + 'static) -> Self {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
-        let (log, script) = (Arc::clone(&seen), Arc::new(script));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (log, script, count) = (Arc::clone(&seen), Arc::new(script), Arc::clone(&connections));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
                 let (log, script) = (Arc::clone(&log), Arc::clone(&script));
                 let service = hyper::service::service_fn(move |request: Request<Incoming>| {
                     let (log, script) = (Arc::clone(&log), Arc::clone(&script));
@@ -93,7 +97,11 @@ impl Server {
                 tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(hyper_util::rt::TokioIo::new(stream), service));
             }
         });
-        Self { url, seen }
+        Self { url, seen, connections }
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
