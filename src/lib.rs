@@ -19,6 +19,10 @@ mod time;
 
 pub use admission::*;
 pub use call::{Attempt, Call, Priority};
+#[cfg(feature = "reqwest")]
+pub use client::reqwest::SendThrough;
+#[cfg(feature = "tower")]
+pub use client::tower::PipelineLayer;
 pub use execution::*;
 pub use fault::{ConfigError, Fault};
 pub use observation::*;

@@ -1,5 +1,6 @@
 //! `reqwest` through a pipeline, against a real server that remembers what it saw. Real sockets, so real time: pauses of milliseconds,
 //! and only lower bounds are asserted on them (and upper ones so wide that only a hang breaks them).
+#![cfg_attr(feature = "reqwest", expect(clippy::unwrap_used, reason = "a test may panic"))]
 #![cfg(feature = "reqwest")]
 
 mod client_server;
@@ -216,17 +217,15 @@ async fn a_post_that_is_idempotent_by_the_callers_word_is() {
 
 #[tokio::test]
 async fn a_post_is_sent_as_soon_as_there_is_somebody_to_send_it_to() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let (url, socket) = nobody();
     let retry = Retry::constant(400, 10 * MS).jitter(Jitter::None).without_budget();
     let pipeline = Pipeline::builder("api").retry(retry).total_timeout(LONG).build().unwrap();
-    let call = client().post(format!("http://{address}/orders")).body("order").send_through(&pipeline);
+    let call = client().post(url).body("order").send_through(&pipeline);
     let serve = async {
         while pipeline.stats().retry.unwrap().retries() < 3 {
             tokio::time::sleep(5 * MS).await;
         }
-        Server::on(tokio::net::TcpListener::bind(address).await.unwrap(), |_, _| reply(201))
+        Server::on(socket.listen(16).unwrap(), |_, _| reply(201))
     };
     let (response, server) = tokio::join!(call, serve);
     assert_eq!(response.unwrap().status(), StatusCode::CREATED);
@@ -236,7 +235,7 @@ async fn a_post_is_sent_as_soon_as_there_is_somebody_to_send_it_to() {
 #[tokio::test]
 async fn h77_a_post_that_timed_out_is_not_sent_again_and_a_get_is() {
     let server = Server::start(|_, _| reply(200).after(LONG)).await;
-    let pipeline = retrying(2).attempt_timeout(100 * MS).build().unwrap();
+    let pipeline = retrying(2).attempt_timeout(300 * MS).build().unwrap();
     let error = client().post(&server.url).send_through(&pipeline).await.unwrap_err();
     assert_eq!((error.kind(), error.attempts(), server.count()), (Some(RejectedKind::Timeout), Some(1), 1));
     let error = client().get(&server.url).send_through(&pipeline).await.unwrap_err();
@@ -249,10 +248,10 @@ async fn h77_a_post_that_timed_out_is_not_sent_again_and_a_get_is() {
 async fn h77_the_clients_own_timeout_is_no_licence_either() {
     let server = Server::start(|_, _| reply(200).after(LONG)).await;
     let (client, pipeline) = (client(), retrying(2).build().unwrap());
-    let error = client.post(&server.url).timeout(100 * MS).send_through(&pipeline).await.unwrap_err();
+    let error = client.post(&server.url).timeout(300 * MS).send_through(&pipeline).await.unwrap_err();
     assert!(error.inner().is_some_and(reqwest::Error::is_timeout));
     assert_eq!(server.count(), 1);
-    let error = client.get(&server.url).timeout(100 * MS).send_through(&pipeline).await.unwrap_err();
+    let error = client.get(&server.url).timeout(300 * MS).send_through(&pipeline).await.unwrap_err();
     assert!(error.inner().is_some_and(reqwest::Error::is_timeout));
     assert_eq!(server.count(), 4);
 }
@@ -375,7 +374,7 @@ async fn options_of_the_call_reach_the_pipeline() {
 #[tokio::test]
 async fn a_rejection_quotes_the_last_answer() {
     let server = Server::start(|n, _| if n == 1 { reply(503) } else { reply(200).after(LONG) }).await;
-    let pipeline = retrying(1).attempt_timeout(100 * MS).build().unwrap();
+    let pipeline = retrying(1).attempt_timeout(300 * MS).build().unwrap();
     let error = client().get(&server.url).send_through(&pipeline).await.unwrap_err();
     assert_eq!(error.rejected().unwrap().last_error(), Some("status 503"));
 }
@@ -395,7 +394,7 @@ async fn a_request_that_cannot_be_built_is_nobodys_failure() {
 
 #[tokio::test]
 async fn the_pipelines_own_judge_of_errors_comes_first() {
-    let url = nobody().await;
+    let (url, _socket) = nobody();
     let pipeline = retrying(3).monitor(Monitor::new()).classify(|_: &reqwest::Error| Verdict::permanent()).build().unwrap();
     assert!(client().get(&url).send_through(&pipeline).await.unwrap_err().inner().unwrap().is_connect());
     assert_eq!(counted(&pipeline).attempts(), 1);
@@ -412,7 +411,7 @@ async fn h86_no_secret_of_a_request_is_told() {
             self.0.lock().unwrap().push_str(&format!("{event:?}"));
         }
     }
-    let (log, refused) = (Log::default(), nobody().await);
+    let (log, (refused, _socket)) = (Log::default(), nobody());
     let url = format!("{}/path?token=hunter2#hunter2", refused.replace("http://", "http://hunter2:hunter2@"));
     let pipeline = retrying(1).observer(log.clone()).monitor(Monitor::new()).spans().build().unwrap();
     let request = client().post(&url).header("authorization", "hunter2").header("cookie", "hunter2").body("hunter2");

@@ -1,4 +1,5 @@
 //! A pipeline as a tower layer: readiness, retries, judging, and what may not be sent twice.
+#![cfg_attr(feature = "tower", expect(clippy::unwrap_used, reason = "a test may panic"))]
 #![cfg(feature = "tower")]
 
 use std::cell::Cell;

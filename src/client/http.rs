@@ -1,4 +1,4 @@
-//! Judging functions for every client that speaks the types of the [`http`](::http) crate.
+//! Judging functions for every client that speaks the types of the [`http`] crate.
 //!
 //! | answer | verdict | because |
 //! |---|---|---|
@@ -89,6 +89,7 @@ pub fn clone_idempotent<B: Clone>(request: &Request<B>) -> Option<Request<B>> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
     use ::http::header::RETRY_AFTER;

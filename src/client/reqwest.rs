@@ -1,4 +1,4 @@
-//! [`reqwest`](::reqwest) through a pipeline: `client.get(url).send_through(&API).await`.
+//! [`reqwest`] through a pipeline: `client.get(url).send_through(&API).await`.
 //!
 //! ```no_run
 //! use std::sync::LazyLock;
