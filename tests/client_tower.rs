@@ -11,7 +11,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use steadfast::client::tower::{PipelineLayer, PipelineService};
 use steadfast::{
-    CircuitBreaker, CircuitState, Error, Jitter, Monitor, Pipeline, PipelineBuilder, RateLimiter, RejectedKind, Retry, Verdict,
+    Bulkhead, CircuitBreaker, CircuitState, Error, Jitter, Monitor, Pipeline, PipelineBuilder, Priority, RateLimiter, RejectedKind, Retry,
+    Verdict,
 };
 use tokio::time::{Instant, sleep};
 use tokio_test::task::spawn;
@@ -247,6 +248,31 @@ async fn clones_share_the_pipeline() {
     assert!(a.clone().oneshot(()).await.unwrap_err().is_rate_limited());
     assert!(b.oneshot(()).await.unwrap_err().is_rate_limited());
     assert_eq!(format!("{:?}", a.pipeline()), "Pipeline(shared: rate limit > operation)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn layers_of_one_pipeline_may_weigh_differently() {
+    let bulkhead = Bulkhead::new(1).queue(10).max_wait(HOUR);
+    let pipeline = Pipeline::builder("shared").bulkhead(bulkhead).rate_limit(RateLimiter::per_hour(8)).build().unwrap();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let service = |priority| {
+        let order = Arc::clone(&order);
+        PipelineLayer::new(pipeline.clone()).priority(priority).cost(2).layer(service_fn(move |(): ()| {
+            order.lock().unwrap().push(priority);
+            async { Ok::<_, String>(sleep(MS).await) }
+        }))
+    };
+    let waiting = [Priority::Low, Priority::Background, Priority::Critical, Priority::Normal];
+    let calls: Vec<_> = waiting.map(|priority| tokio::spawn(service(priority).oneshot(()))).into_iter().collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap(), Ok(()));
+    }
+    assert_eq!(
+        *order.lock().unwrap(),
+        [Priority::Low, Priority::Critical, Priority::Normal, Priority::Background],
+        "the first found it empty"
+    );
+    assert!(service(Priority::Critical).oneshot(()).await.unwrap_err().is_rate_limited(), "four calls of cost 2 were the quota");
 }
 
 // ------------------------------------------------------------------ requests

@@ -35,6 +35,9 @@
 //!
 //! # What is inside, and what is not
 //!
+//! A response that is to be retried is kept until the next attempt has one: should our own gate refuse that attempt, it is the answer.
+//! A small body is read by then, and its connection free again; a large one keeps its connection for the pause.
+//!
 //! A call ends when the head of the response is there. Reading its body is **outside** the pipeline: no attempt timeout, and no retry
 //! when it breaks off. Where the body matters as much, make it part of the operation, and let [`judge_error`] judge:
 //!
@@ -196,7 +199,7 @@ impl<'a, J> Through<'a, J> {
         };
         // Copies are made only where they may be needed, and whether they can be is known before anything is sent.
         let copies = !matches!(repeat, Repeat::Never) && pipeline.retries();
-        if copies && request.try_clone().is_none() {
+        if copies && request.body().is_some_and(|body| body.as_bytes().is_none()) {
             return Err(Error::Rejected(pipeline.rejection(RejectedKind::NotRepeatable)));
         }
         let request = Mutex::new(Some(request));

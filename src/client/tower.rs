@@ -63,6 +63,7 @@ let response = client.oneshot(Request::post("http://api.internal/ping").body(Str
 //! around it small. [`ResponseFuture`] is `Send`, and asks the same of service and request; [`local`](PipelineLayer::local) asks nothing.
 
 use super::answer::{ByDoor, Failed, answer};
+use crate::call::Priority;
 use crate::classify::{ByErrorType, ByResult, Judge};
 use crate::outcome::{Error, Verdict};
 use crate::pipeline::Pipeline;
@@ -81,6 +82,8 @@ use tower_service::Service;
 #[derive(Clone)]
 pub struct PipelineLayer<J = ByErrorType, C = ByClone, M = Spawnable> {
     pipeline: Pipeline,
+    priority: Priority,
+    cost: u32,
     judge: J,
     copy: C,
     mode: PhantomData<M>,
@@ -140,7 +143,7 @@ impl PipelineLayer {
     /// A layer of this pipeline: errors are judged by their type, requests are cloned.
     #[must_use]
     pub const fn new(pipeline: Pipeline) -> Self {
-        Self { pipeline, judge: ByErrorType, copy: ByClone, mode: PhantomData }
+        Self { pipeline, priority: Priority::Normal, cost: 1, judge: ByErrorType, copy: ByClone, mode: PhantomData }
     }
 }
 
@@ -149,36 +152,56 @@ impl<J, C, M> PipelineLayer<J, C, M> {
     /// are what the pipeline says of their type.
     #[must_use]
     pub fn classify<T, E, K: Fn(&Result<T, E>) -> Verdict>(self, judge: K) -> PipelineLayer<ByResult<K>, C, M> {
-        PipelineLayer { pipeline: self.pipeline, judge: ByResult(judge), copy: self.copy, mode: PhantomData }
+        self.with(|_, copy| (ByResult(judge), copy))
     }
 
     /// Makes the request of each attempt with a function, for requests without `Clone`, and to tell those that may not happen twice: one
     /// for which it gives `None` is sent at most once, whatever becomes of it. **Default**: `Clone`.
     #[must_use]
     pub fn clone_request_with<R, F: Fn(&R) -> Option<R>>(self, copy: F) -> PipelineLayer<J, ByFunction<F>, M> {
-        PipelineLayer { pipeline: self.pipeline, judge: self.judge, copy: ByFunction(copy), mode: PhantomData }
+        self.with(|judge, _| (judge, ByFunction(copy)))
     }
 
     /// Sends every request at most once, whatever the pipeline's retry policy says, and so asks no `Clone` of it. For the way in, say:
     /// around the routes of a server. **Default**: as the retry policy says.
     #[must_use]
     pub fn once(self) -> PipelineLayer<J, Never, M> {
-        PipelineLayer { pipeline: self.pipeline, judge: self.judge, copy: Never, mode: PhantomData }
+        self.with(|judge, _| (judge, Never))
     }
 
     /// For services and requests that stay on one thread: no `Send` is asked of them, and the future has none. **Default**: `Send`.
     #[must_use]
     pub fn local(self) -> PipelineLayer<J, C, Unspawnable> {
-        PipelineLayer { pipeline: self.pipeline, judge: self.judge, copy: self.copy, mode: PhantomData }
+        self.with(|judge, copy| (judge, copy))
+    }
+
+    /// How much the calls of this layer matter where others of the pipeline wait beside them: one pipeline may have several layers.
+    /// **Default**: [`Priority::Normal`].
+    #[must_use]
+    pub const fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// How many units of the rate limit each attempt takes. **Default**: 1; 0 takes none.
+    #[must_use]
+    pub const fn cost(mut self, cost: u32) -> Self {
+        self.cost = cost;
+        self
+    }
+
+    fn with<K, D, N>(self, change: impl FnOnce(J, C) -> (K, D)) -> PipelineLayer<K, D, N> {
+        let Self { pipeline, priority, cost, judge, copy, .. } = self;
+        let (judge, copy) = change(judge, copy);
+        PipelineLayer { pipeline, priority, cost, judge, copy, mode: PhantomData }
     }
 }
 
-impl<S, J: Clone, C: Clone, M> Layer<S> for PipelineLayer<J, C, M> {
+impl<S, J: Clone, C: Clone, M: Clone> Layer<S> for PipelineLayer<J, C, M> {
     type Service = PipelineService<S, J, C, M>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let Self { pipeline, judge, copy, mode } = self;
-        PipelineService { inner, pipeline: pipeline.clone(), judge: judge.clone(), copy: copy.clone(), mode: *mode }
+        PipelineService { inner, layer: self.clone() }
     }
 }
 
@@ -189,18 +212,16 @@ impl<J, C, M> fmt::Debug for PipelineLayer<J, C, M> {
 }
 
 /// A service inside a pipeline; made by [`PipelineLayer`].
+#[derive(Clone)]
 pub struct PipelineService<S, J = ByErrorType, C = ByClone, M = Spawnable> {
     inner: S,
-    pipeline: Pipeline,
-    judge: J,
-    copy: C,
-    mode: PhantomData<M>,
+    layer: PipelineLayer<J, C, M>,
 }
 
 impl<S, J, C, M> PipelineService<S, J, C, M> {
     /// The pipeline around it.
     pub const fn pipeline(&self) -> &Pipeline {
-        &self.pipeline
+        &self.layer.pipeline
     }
 
     /// The service inside. Calls are made on clones of it.
@@ -219,16 +240,9 @@ impl<S, J, C, M> PipelineService<S, J, C, M> {
     }
 }
 
-impl<S: Clone, J: Clone, C: Clone, M> Clone for PipelineService<S, J, C, M> {
-    fn clone(&self) -> Self {
-        let Self { inner, pipeline, judge, copy, mode } = self;
-        Self { inner: inner.clone(), pipeline: pipeline.clone(), judge: judge.clone(), copy: copy.clone(), mode: *mode }
-    }
-}
-
 impl<S: fmt::Debug, J, C, M> fmt::Debug for PipelineService<S, J, C, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PipelineService").field("pipeline", &self.pipeline).field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("PipelineService").field("pipeline", self.pipeline()).field("inner", &self.inner).finish_non_exhaustive()
     }
 }
 
@@ -296,7 +310,7 @@ where
     J: Judge<S::Response, S::Error>,
     C: CloneRequest<R>,
 {
-    let PipelineService { inner: service, pipeline, judge, copy, .. } = through;
+    let PipelineService { inner: service, layer: PipelineLayer { pipeline, priority, cost, judge, copy, .. } } = through;
     let retries = pipeline.retries();
     let spare = if retries { copy.clone_request(&request) } else { None };
     let copies = spare.is_some();
@@ -324,7 +338,7 @@ where
             }
         }
     };
-    let options = pipeline.cost(1).judged_by(ByDoor);
+    let options = pipeline.priority(priority).cost(cost).judged_by(ByDoor);
     let options = if retries && !copies { options.once() } else { options };
     answer(options.call(attempt).await)
 }
