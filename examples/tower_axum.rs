@@ -75,7 +75,7 @@ async fn quote(State(prices): State<Prices>) -> Result<String, (StatusCode, Stri
 /// What a caller hears when the inbound pipeline refuses.
 async fn refused(error: Error<Infallible>) -> (StatusCode, HeaderMap, String) {
     let status = match error.kind() {
-        Some(RejectedKind::BulkheadFull | RejectedKind::RateLimited) => StatusCode::TOO_MANY_REQUESTS,
+        Some(RejectedKind::RateLimited) => StatusCode::TOO_MANY_REQUESTS,
         Some(RejectedKind::DeadlineExceeded | RejectedKind::Timeout) => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
