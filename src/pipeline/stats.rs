@@ -76,7 +76,7 @@ impl fmt::Display for PipelineStats {
             // What the breaker or the judge forbade is no news of the retry.
             let limits = [StopReason::Attempts, StopReason::Budget, StopReason::Deadline, StopReason::HintTooLong, StopReason::Nested];
             let limits = counts(limits.map(|reason| (reason.as_str(), retry.stopped(reason))));
-            for (name, counts) in [("made after", causes), ("not made for", limits)] {
+            for (name, counts) in [("made after", causes), ("stopped by", limits)] {
                 if !counts.is_empty() {
                     writeln!(f, "  {name:<15}{counts}")?;
                 }
