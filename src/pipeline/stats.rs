@@ -66,7 +66,7 @@ impl fmt::Display for PipelineStats {
         }
         if let Some(retry) = &self.retry {
             let (saved, lost) = (retry.succeeded_with_retry(), retry.failed_with_retry());
-            writeln!(f, "retry            {} retries: {saved} calls saved, {lost} not", retry.retries())?;
+            writeln!(f, "retry            {} made; calls saved {saved}, lost {lost}", retry.retries())?;
             let causes = counts([
                 ("transient", retry.transient_retries),
                 ("hinted", retry.hinted_retries),
@@ -76,7 +76,7 @@ impl fmt::Display for PipelineStats {
             // What the breaker or the judge forbade is no news of the retry.
             let limits = [StopReason::Attempts, StopReason::Budget, StopReason::Deadline, StopReason::HintTooLong, StopReason::Nested];
             let limits = counts(limits.map(|reason| (reason.as_str(), retry.stopped(reason))));
-            for (name, counts) in [("made after", causes), ("stopped by", limits)] {
+            for (name, counts) in [("because of", causes), ("stopped by", limits)] {
                 if !counts.is_empty() {
                     writeln!(f, "  {name:<15}{counts}")?;
                 }
@@ -118,8 +118,8 @@ mod tests {
             rate_limit: None,
         };
         let expected = "api\n\
-                        retry            39 retries: 19 calls saved, 0 not\n  \
-                        made after     7 hinted, 32 timed out\n\
+                        retry            39 made; calls saved 19, lost 0\n  \
+                        because of     7 hinted, 32 timed out\n\
                         bulkhead         16 of 20 free, 0 waiting\n";
         assert_eq!(stats.to_string(), expected);
     }
