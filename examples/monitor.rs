@@ -8,7 +8,7 @@ use tokio::time::sleep;
 /// Answers in 1 to 100 ms; every 50th time not at all.
 async fn query(number: u64) -> Result<u64, String> {
     sleep(Duration::from_millis(1 + number % 100)).await;
-    if number % 50 == 0 { Err("deadlock".to_owned()) } else { Ok(number) }
+    if number.is_multiple_of(50) { Err("deadlock".to_owned()) } else { Ok(number) }
 }
 
 #[tokio::main(flavor = "current_thread", start_paused = true)]

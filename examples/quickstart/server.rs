@@ -102,7 +102,7 @@ async fn answer(phase: Phase, number: u64) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from("hello"));
     match phase {
         Phase::Healthy => sleep(Duration::from_millis(5 + number % 20)).await,
-        Phase::Slow if number % 3 == 0 => sleep(Duration::from_secs(30)).await,
+        Phase::Slow if number.is_multiple_of(3) => sleep(Duration::from_secs(30)).await,
         Phase::Slow => sleep(Duration::from_millis(50 + number % 100)).await,
         Phase::Storm | Phase::Down => {
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
