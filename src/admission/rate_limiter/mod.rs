@@ -265,7 +265,7 @@ impl RateLimiter {
     /// # Cancel safety
     /// Dropped while it waits, it has taken nothing, and everybody behind it moves up.
     pub async fn acquire(&self, call: &Call<'_>) -> Result<(), Rejected> {
-        let reservation = match self.enter_at(call, Instant::now()) {
+        let reservation = match self.enter(call.cost, call.priority, Instant::now(), || *call) {
             Entry::Granted(reservation) => reservation,
             Entry::Refused(rejected) => return Err(rejected),
             Entry::Wait(waiter) => waiter.await?,
@@ -283,18 +283,20 @@ impl RateLimiter {
         Ok(Reservation { shared: &self.shared, receipt })
     }
 
-    /// The door of a pipeline, at the moment its attempt began.
+    /// The door of a pipeline. Most calls need no more than cost, priority and time; the whole `call` is asked for to wait.
     #[inline]
-    pub(crate) fn enter<'a>(&'a self, call: &Call<'_>) -> Entry<Reservation<'a>, RateLimiterWaiter<'a>> {
-        self.enter_at(call, call.attempt.started)
-    }
-
-    fn enter_at<'a>(&'a self, call: &Call<'_>, now: Instant) -> Entry<Reservation<'a>, RateLimiterWaiter<'a>> {
+    pub(crate) fn enter<'a, 'k>(
+        &'a self,
+        cost: u32,
+        priority: Priority,
+        now: Instant,
+        call: impl FnOnce() -> Call<'k>,
+    ) -> Entry<Reservation<'a>, RateLimiterWaiter<'a>> {
         let shared = &*self.shared;
-        let Some(cost) = NonZeroU32::new(call.cost) else { return Entry::Granted(Reservation { shared, receipt: None }) };
-        match shared.take(cost, call.priority, now) {
+        let Some(cost) = NonZeroU32::new(cost) else { return Entry::Granted(Reservation { shared, receipt: None }) };
+        match shared.take(cost, priority, now) {
             Ok(receipt) => Entry::Granted(Reservation { shared, receipt: Some(receipt) }),
-            Err(wait) => shared.stand_in_line(call, wait, now),
+            Err(wait) => shared.stand_in_line(&call(), wait, now),
         }
     }
 
@@ -454,6 +456,12 @@ impl Reservation<'_> {
     /// The call is made: the units are used.
     #[inline]
     pub fn keep(mut self) {
+        self.used();
+    }
+
+    /// The same, in place.
+    #[inline]
+    pub(crate) fn used(&mut self) {
         self.receipt = None;
     }
 }

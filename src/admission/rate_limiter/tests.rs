@@ -3,6 +3,10 @@
 use super::*;
 use tokio::time::advance;
 
+fn enter<'a>(limiter: &'a RateLimiter, call: &Call<'_>) -> Entry<Reservation<'a>, RateLimiterWaiter<'a>> {
+    limiter.enter(call.cost, call.priority, call.attempt.started, || *call)
+}
+
 fn smooth() -> RateLimiter {
     RateLimiter::per_second(10).smooth().max_wait(Duration::from_secs(10)).build().expect("valid")
 }
@@ -11,13 +15,13 @@ fn smooth() -> RateLimiter {
 async fn the_door_grants_and_refuses_at_once() {
     let limiter = RateLimiter::per_second(1).build().expect("valid");
     let call = Call::now();
-    let Entry::Granted(unused) = limiter.enter(&call) else { panic!("full") };
-    assert!(matches!(limiter.enter(&call), Entry::Refused(rejected) if rejected.retry_after() == Some(Duration::from_secs(1))));
+    let Entry::Granted(unused) = enter(&limiter, &call) else { panic!("full") };
+    assert!(matches!(enter(&limiter, &call), Entry::Refused(rejected) if rejected.retry_after() == Some(Duration::from_secs(1))));
     drop(unused);
-    let Entry::Granted(used) = limiter.enter(&call) else { panic!("handed back") };
+    let Entry::Granted(used) = enter(&limiter, &call) else { panic!("handed back") };
     used.keep();
-    assert!(matches!(limiter.enter(&call), Entry::Refused(_)));
-    assert!(matches!(limiter.enter(&call.cost(0)), Entry::Granted(_)));
+    assert!(matches!(enter(&limiter, &call), Entry::Refused(_)));
+    assert!(matches!(enter(&limiter, &call.cost(0)), Entry::Granted(_)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -25,7 +29,7 @@ async fn a_grant_that_was_waited_for_can_be_handed_back_too() {
     let limiter = smooth();
     limiter.try_acquire(1).expect("full");
     let call = Call::now();
-    let Entry::Wait(waiter) = limiter.enter(&call) else { panic!("empty") };
+    let Entry::Wait(waiter) = enter(&limiter, &call) else { panic!("empty") };
     assert_eq!(limiter.waiting(), 1);
     drop(waiter.await.expect("granted"));
     assert_eq!((limiter.available(), call.attempt.started.elapsed()), (1, Duration::from_millis(100)));
@@ -41,10 +45,10 @@ async fn critical_stands_before_those_who_have_waited_for_an_hour() {
     let limiter = RateLimiter::per_hour(1).max_wait(Duration::MAX).build().expect("valid");
     limiter.try_acquire(1).expect("full");
     let old = Call::now();
-    let Entry::Wait(old) = limiter.enter(&old) else { panic!("empty") };
+    let Entry::Wait(old) = enter(&limiter, &old) else { panic!("empty") };
     advance(Duration::from_secs(3_000)).await;
     let critical = Call::now().priority(Priority::Critical);
-    let Entry::Wait(critical) = limiter.enter(&critical) else { panic!("empty") };
+    let Entry::Wait(critical) = enter(&limiter, &critical) else { panic!("empty") };
     let start = Instant::now();
     let (old, critical) = (took(old, start), took(critical, start));
     assert_eq!(tokio::join!(old, critical), (4_200, 600));
