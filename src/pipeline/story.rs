@@ -130,12 +130,11 @@ impl<'c> Story<'c> {
     #[inline]
     pub(super) fn ask_gates(&mut self, mut reservation: Option<Reservation<'c>>) -> Admission<'c> {
         let core = self.core;
-        if self.passed == Gates::None {
-            if let Some(breaker) = &core.breaker {
-                if let Err(rejected) = breaker.refuse_at(self.began) {
-                    return Admission::Refused(rejected);
-                }
-            }
+        if self.passed == Gates::None
+            && let Some(breaker) = &core.breaker
+            && let Err(rejected) = breaker.refuse_at(self.began)
+        {
+            return Admission::Refused(rejected);
         }
         if let (Some(limiter), true) = (&core.limiter, self.passed < Gates::RateLimit) {
             // Two branches that each keep what they have: one value for both would be copied, which costs more than the check.
