@@ -270,6 +270,15 @@ async fn a_connection_cut_before_the_answer_is_retried_for_a_get_only() {
     }
 }
 
+#[tokio::test]
+async fn h77_a_post_that_is_redirected_is_one_post() {
+    let (url, _socket) = nobody();
+    let server = Server::start(move |_, _| reply(303).header("location", &url)).await;
+    let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let response = client.post(&server.url).send_through(&retrying(3).build().unwrap()).await.unwrap();
+    assert_eq!((response.status(), server.count()), (StatusCode::SEE_OTHER, 1), "as the documentation advises: see the module");
+}
+
 // ------------------------------------------------------------------ bodies
 
 #[tokio::test]

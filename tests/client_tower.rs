@@ -259,7 +259,10 @@ async fn layers_of_one_pipeline_may_weigh_differently() {
         let order = Arc::clone(&order);
         PipelineLayer::new(pipeline.clone()).priority(priority).cost(2).layer(service_fn(move |(): ()| {
             order.lock().unwrap().push(priority);
-            async { Ok::<_, String>(sleep(MS).await) }
+            async {
+                sleep(MS).await;
+                Ok::<_, String>(())
+            }
         }))
     };
     let waiting = [Priority::Low, Priority::Background, Priority::Critical, Priority::Normal];

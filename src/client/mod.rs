@@ -12,6 +12,17 @@
     doc = "| `http` | [`judge`](http::judge) and its parts | every client that speaks the types of the `http` crate |"
 )]
 //!
+//! They do what every guarded HTTP call needs and nobody wants to write twice: a fresh copy of the request for each attempt, a verdict for
+//! each answer, no second POST, and the last response for the caller. For a client without a door, wrap the call itself:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn query(_: &str) -> Result<u32, std::io::Error> { Ok(42) }
+//! let database = steadfast::Pipeline::database("orders").build()?;
+//! let open = database.call(|| query("select count(*) from orders where open")).await?;
+//! # assert_eq!(open, 42); Ok(()) }
+//! ```
+//!
 //! Types of other crates appear in the public API here, and nowhere else.
 
 #[cfg(any(feature = "reqwest", feature = "tower"))]

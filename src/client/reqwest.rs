@@ -51,6 +51,8 @@
 //! # let _ = report; Ok(()) }
 //! ```
 //!
+//! The feature brings `reqwest` without TLS and without its other features: your own dependency on it turns on what you need.
+//!
 //! `reqwest` repeats by itself what HTTP/2 servers refused unseen, at most twice and at once. That does no harm;
 //! `ClientBuilder::retry(reqwest::retry::never())` leaves all retries to the pipeline.
 //!
