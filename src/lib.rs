@@ -12,6 +12,10 @@ mod call;
 pub mod classify;
 pub mod fault;
 pub mod outcome;
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+#[path = "macro_support.rs"]
+pub mod __private;
 mod sync;
 mod time;
 
@@ -25,3 +29,5 @@ pub use pipeline::{
     Explanation, Gauge, Nested, Pipeline, PipelineBuilder, PipelineStats, PolicyOf, Request, TypedBuilder, TypedPipeline, Warning,
 };
 pub use substitution::*;
+#[cfg(feature = "macros")]
+pub use steadfast_macros::resilient;

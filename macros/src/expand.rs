@@ -1,0 +1,820 @@
+//! What the attribute makes of the function.
+//!
+//! ```text
+//! async fn f(url: String, log: &mut Vec<u8>) -> Result<T, E> {
+//!     static SITE: Site = Site::new("module::f");                      // one pipeline, made at the first call
+//!     let result = match SITE.pipeline(|name| Pipeline::builder(name).retry(..)) {
+//!         Err(misconfigured) => ..,
+//!         Ok(pipeline) => {
+//!             let key = key(&url);                                     // options: the arguments are all still here
+//!             let (url_, log_) = (&url, &Lend::new(log));              // what each attempt takes its own from
+//!             let operation = move || async move {
+//!                 let url = clone_arg(url_);
+//!                 let mut lent = log_.take(); let log = &mut **lent;
+//!                 if false { let never: Result<T, E> = loop {}; return never }    // so that mistakes are found where they are
+//!                 /* the body */
+//!             };
+//!             call(request(pipeline).key(key.as_str()), operation).await
+//!         }
+//!     };
+//!     finish(result, flatten)
+//! }
+//! ```
+//!
+//! Names of ours are hygienic (`mixed_site`), paths are absolute, so nothing of the function's own is in the way.
+
+use crate::function::{Argument, Function, Shape, Travel, simple_name, ungroup};
+use crate::options::{Backoff, Given, JitterKind, Options, Preset, Trip, string};
+use crate::value::{Number, Per, Time};
+use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Expr, FnArg, GenericArgument, Pat, PathArguments, ReceiverKind, ReturnType, Signature, Type};
+
+/// The function, made resilient.
+pub(crate) fn expand(options: &Options, function: &Function) -> TokenStream {
+    Expansion::new(options, function).function()
+}
+
+struct Expansion<'a> {
+    options: &'a Options,
+    function: &'a Function,
+    /// The path of the crate, and of what is there for us alone.
+    krate: TokenStream,
+    private: TokenStream,
+    arguments: Vec<Argument>,
+    receiver: Option<Travel>,
+    /// Whether the arguments must outlive an attempt.
+    again: bool,
+}
+
+/// An identifier that nobody else can mean.
+fn own(name: &str) -> Ident {
+    format_ident!("__steadfast_{name}", span = Span::mixed_site())
+}
+
+/// The same tokens, shown to be where `span` is.
+fn at(span: Span, tokens: &TokenStream) -> TokenStream {
+    let moved = tokens.clone().into_iter().map(|mut token| {
+        if let TokenTree::Group(group) = &token {
+            let mut inside = Group::new(group.delimiter(), at(span, &group.stream()));
+            inside.set_span(group.span().located_at(span));
+            return TokenTree::Group(inside);
+        }
+        token.set_span(token.span().located_at(span));
+        token
+    });
+    moved.collect()
+}
+
+impl<'a> Expansion<'a> {
+    fn new(options: &'a Options, function: &'a Function) -> Self {
+        let krate = options.krate.as_ref().map_or_else(|| quote!(::steadfast), ToTokens::to_token_stream);
+        let shared = options.share.as_ref().map(|given| given.value.as_slice()).unwrap_or_default();
+        let fallback_takes_arguments = options.fallback.as_ref().is_some_and(|given| matches!(given.value, Expr::Path(_)));
+        Self {
+            options,
+            function,
+            private: quote!(#krate::__private),
+            krate,
+            arguments: function.arguments(shared, fallback_takes_arguments),
+            receiver: function.receiver(shared),
+            again: options.runs_again() || fallback_takes_arguments,
+        }
+    }
+
+    fn function(&self) -> TokenStream {
+        let Function { attrs, before, inner_attrs, shape, .. } = self.function;
+        let sig = if self.again { self.signature() } else { self.function.sig.clone() };
+        let story = self.story();
+        let block = match shape {
+            Shape::Async => story,
+            Shape::ImplFuture => quote!(async move { #story }),
+            Shape::Boxed(Some(path)) => quote!(#path::pin(async move { #story })),
+            Shape::Boxed(None) => {
+                let private = &self.private;
+                quote!(#private::Box::pin(async move { #story }))
+            }
+        };
+        let mut block = Group::new(Delimiter::Brace, quote!(#inner_attrs #block));
+        block.set_span(Span::mixed_site().located_at(self.function.braces));
+        quote!(#(#attrs)* #before #sig #block)
+    }
+
+    /// The signature with a plain name for every argument: patterns and `mut` are bound in each attempt anew.
+    fn signature(&self) -> Signature {
+        let mut sig = self.function.sig.clone();
+        let mut arguments = self.arguments.iter();
+        for input in &mut sig.inputs {
+            match input {
+                FnArg::Receiver(receiver) => {
+                    if matches!(receiver.kind, ReceiverKind::Value | ReceiverKind::Typed(..)) {
+                        receiver.mutability = None;
+                    }
+                }
+                FnArg::Typed(typed) => {
+                    let Some(argument) = arguments.next() else { continue };
+                    if argument.travel != Travel::Stay {
+                        let name = &argument.outer;
+                        *typed.pat = syn::parse_quote!(#name);
+                    }
+                }
+            }
+        }
+        sig
+    }
+
+    /// The statements of the new body.
+    fn story(&self) -> TokenStream {
+        let private = &self.private;
+        let pipeline = own("pipeline");
+        let (result, stash) = (own("result"), own("answer"));
+        let call = self.call();
+        let result_of_call = match &self.options.pipeline {
+            Some(given) => {
+                let place = self.place(&given.value);
+                quote! {
+                    let #pipeline = #place;
+                    let #result = #call;
+                }
+            }
+            None => {
+                let site = own("SITE");
+                let site = Ident::new(&site.to_string().to_uppercase(), Span::mixed_site());
+                let (name, builder, error) = (self.name(), self.builder(), own("error"));
+                let of = own("name");
+                quote! {
+                    static #site: #private::Site = #private::Site::new(#name);
+                    let #result = match #site.pipeline(|#of| #private::Pipeline::#builder) {
+                        ::core::result::Result::Ok(#pipeline) => { #call }
+                        ::core::result::Result::Err(#error) => ::core::result::Result::Err(#error),
+                    };
+                }
+            }
+        };
+        let map = self.map();
+        let patterns = self.patterns_for_options();
+        if self.options.fallback.is_some() {
+            quote! {
+                #patterns
+                let mut #stash = ::core::option::Option::None;
+                #result_of_call
+                #private::finish_or(#result, #stash, #map)
+            }
+        } else {
+            quote! {
+                #patterns
+                #result_of_call
+                #private::finish(#result, #map)
+            }
+        }
+    }
+
+    /// The call, from its options to its end: `Result<T, Error<E>>`.
+    fn call(&self) -> TokenStream {
+        let private = &self.private;
+        let (pipeline, request, operation, stash) = (own("pipeline"), own("request"), own("operation"), own("answer"));
+        let options = self.request();
+        let travel = self.travel();
+        let attempt = self.operation();
+        let judge = self.judge();
+        let fallback = self.options.fallback.as_ref().map(|given| self.fallback(&given.value));
+        let call = match (judge, fallback) {
+            (None, None) => quote!(#private::call(#request, #operation)),
+            (Some(judge), None) => quote!(#private::call_judged(#request, #operation, #judge)),
+            (None, Some(fallback)) => quote!(#private::call_or_else(#request, #operation, &mut #stash, #fallback)),
+            (Some(judge), Some(fallback)) => {
+                quote!(#private::call_judged_or_else(#request, #operation, #judge, &mut #stash, #fallback))
+            }
+        };
+        quote! {
+            let #request = #private::request(#pipeline);
+            #options
+            #travel
+            let #operation = #attempt;
+            #call.await
+        }
+    }
+
+    /// `key` and `priority`, worked out once, before the arguments go anywhere.
+    fn request(&self) -> TokenStream {
+        let (private, krate) = (&self.private, &self.krate);
+        let (request, key, priority) = (own("request"), own("key"), own("priority"));
+        let mut all = TokenStream::new();
+        if let Some(Given { value, .. }) = &self.options.key {
+            let text = match string(value) {
+                Some(format) => quote_spanned!(format.span()=> &::core::format_args!(#format)),
+                None => borrowed(value),
+            };
+            all.extend(quote! {
+                let #key = #private::key(#text);
+                let #request = #request.key(#key.as_str());
+            });
+        }
+        if let Some(Given { value, .. }) = &self.options.priority {
+            all.extend(quote! {
+                let #priority: #krate::Priority = {
+                    #[allow(unused_imports, clippy::enum_glob_use)]
+                    use #krate::Priority::*;
+                    #value
+                };
+                let #request = #request.priority(#priority);
+            });
+        }
+        all
+    }
+
+    /// A pipeline that lives elsewhere. Where its place may be inside what is lent to the attempts, a handle of its own.
+    fn place(&self, place: &Expr) -> TokenStream {
+        let private = &self.private;
+        let place = borrowed(place);
+        let lends = self.receiver == Some(Travel::Lend) || self.arguments.iter().any(|argument| argument.travel == Travel::Lend);
+        if lends { quote!(&#private::Pipeline::clone(#private::pipeline(#place))) } else { quote!(#private::pipeline(#place)) }
+    }
+
+    /// What the attempts take their arguments from.
+    fn travel(&self) -> TokenStream {
+        let private = &self.private;
+        if !self.again {
+            let shared = self.arguments.iter().filter(|argument| argument.travel == Travel::Share);
+            let lets = shared.map(|argument| {
+                let Argument { outer, cfgs, .. } = argument;
+                quote!(#(#cfgs)* let #outer = &#outer;)
+            });
+            let lets: TokenStream = lets.collect();
+            let (once, attempt) = (own("once"), self.attempt());
+            return quote! {
+                #lets
+                let #once = &#private::Once::new(move || #attempt);
+            };
+        }
+        let mut all = TokenStream::new();
+        let mut source = |from: Ident, value: TokenStream, cfgs: &[syn::Attribute], travel: Travel| {
+            let value = match travel {
+                Travel::Clone | Travel::Share => quote!(&#value),
+                Travel::Lend => quote!(&#private::Lend::new(#value)),
+                Travel::Copy | Travel::Stay => return,
+            };
+            all.extend(quote! {
+                #(#cfgs)*
+                #[allow(clippy::used_underscore_binding)]
+                let #from = #value;
+            });
+        };
+        if let Some(travel) = self.receiver {
+            let receiver = Ident::new("self", self.self_span());
+            source(own("from_self"), receiver.to_token_stream(), &[], travel);
+        }
+        for (number, argument) in self.arguments.iter().enumerate() {
+            source(own(&format!("from_{number}")), argument.outer.to_token_stream(), &argument.cfgs, argument.travel);
+        }
+        all
+    }
+
+    /// The closure that makes one attempt.
+    fn operation(&self) -> TokenStream {
+        if self.again {
+            let attempt = self.attempt();
+            quote!(move || #attempt)
+        } else {
+            let once = own("once");
+            quote!(move || (#once.take())())
+        }
+    }
+
+    /// One attempt: its arguments, then the body.
+    fn attempt(&self) -> TokenStream {
+        let bindings = if self.again { self.bindings() } else { TokenStream::new() };
+        let private = &self.private;
+        let statements = match self.receiver {
+            Some(_) if self.again => rename_self(self.function.statements.clone()),
+            _ => self.function.statements.clone(),
+        };
+        let never = self.fake_return();
+        let inside = match &self.function.shape {
+            Shape::Async => quote!(#bindings #never #statements),
+            shape => {
+                let mut body = Group::new(Delimiter::Brace, statements);
+                body.set_span(self.function.braces);
+                let output = erase_impl(&self.body_output());
+                let make = match (shape, &self.function.sig.output) {
+                    (Shape::Boxed(_), ReturnType::Type(_, ty)) => {
+                        let ty = erase_lifetimes(ty.to_token_stream());
+                        quote!(move || -> #ty #body)
+                    }
+                    _ => quote!(move || #body),
+                };
+                quote!(#bindings #never #private::made::<#output, _>(#make).await)
+            }
+        };
+        let mut block = Group::new(Delimiter::Brace, inside);
+        block.set_span(Span::mixed_site().located_at(self.function.braces));
+        quote!(async move #block)
+    }
+
+    /// The arguments of one attempt, bound as the function's own patterns say.
+    fn bindings(&self) -> TokenStream {
+        let mut all = TokenStream::new();
+        if let Some(travel) = self.receiver {
+            let mutability = self.function.sig.receiver().filter(|_| travel != Travel::Lend).and_then(|receiver| match receiver.kind {
+                ReceiverKind::Reference(..) => None,
+                _ => receiver.mutability,
+            });
+            let (value, keep) = self.taken(&own("from_self"), travel, self.self_span());
+            let name = own("self");
+            all.extend(quote!(#keep let #mutability #name = #value;));
+        }
+        for (number, argument) in self.arguments.iter().enumerate() {
+            let Argument { pat, cfgs, outer, travel, .. } = argument;
+            match travel {
+                Travel::Stay => {}
+                Travel::Copy => {
+                    let unchanged = matches!(pat, Pat::Ident(ident) if ident.mutability.is_none()) && simple_name(pat).is_some();
+                    if !unchanged {
+                        all.extend(quote!(#(#cfgs)* let #pat = #outer;));
+                    }
+                }
+                travel => {
+                    let (value, keep) = self.taken(&own(&format!("from_{number}")), *travel, pat.span());
+                    let keep = (!keep.is_empty()).then(|| quote!(#(#cfgs)* #keep));
+                    all.extend(quote!(#keep #(#cfgs)* let #pat = #value;));
+                }
+            }
+        }
+        all
+    }
+
+    /// The value an attempt sees, and what it must keep meanwhile.
+    fn taken(&self, from: &Ident, travel: Travel, span: Span) -> (TokenStream, TokenStream) {
+        let private = at(span, &self.private);
+        let mut from = from.clone();
+        from.set_span(from.span().located_at(span));
+        match travel {
+            Travel::Clone => (quote_spanned!(Span::call_site().located_at(span)=> #private::clone_arg(#from)), TokenStream::new()),
+            Travel::Lend => {
+                let lent = own(&format!("lent_{from}"));
+                (quote!(&mut **#lent), quote!(let mut #lent = #from.take();))
+            }
+            Travel::Share | Travel::Copy | Travel::Stay => (quote!(#from), TokenStream::new()),
+        }
+    }
+
+    /// Tells the compiler what the body returns before it reads the body, so that its complaints are about the body.
+    fn fake_return(&self) -> TokenStream {
+        let output = erase_impl(&self.body_output());
+        let never = own("never");
+        let span = Span::mixed_site().located_at(output.span());
+        quote_spanned! {span=>
+            #[allow(
+                unknown_lints,
+                unreachable_code,
+                clippy::diverging_sub_expression,
+                clippy::empty_loop,
+                clippy::let_unit_value,
+                clippy::let_with_type_underscore,
+                clippy::needless_return,
+                clippy::unreachable
+            )]
+            if false {
+                let #never: #output = loop {};
+                return #never;
+            }
+        }
+    }
+
+    /// The type of the body: the function's own, unless `err = ..` says otherwise.
+    fn body_output(&self) -> Type {
+        match &self.options.err {
+            Some(Given { value, .. }) => {
+                let ok = self.function.ok_type().map_or_else(|| quote!(_), |ok| ok.to_token_stream());
+                syn::parse_quote!(::core::result::Result<#ok, #value>)
+            }
+            None => self.function.output.clone(),
+        }
+    }
+
+    fn judge(&self) -> Option<TokenStream> {
+        let private = &self.private;
+        if let Some(given) = &self.options.classify {
+            return Some(given.value.to_token_stream());
+        }
+        let when = &self.options.retry.as_ref()?.value.when.as_ref()?.value;
+        let error = own("error");
+        Some(quote!(|#error| #private::when(#when, #error)))
+    }
+
+    /// A closure gets the error; a function gets what the body gets, and the error.
+    fn fallback(&self, fallback: &Expr) -> TokenStream {
+        if matches!(fallback, Expr::Closure(_)) {
+            return fallback.to_token_stream();
+        }
+        let error = own("error");
+        let (mut keeps, mut values) = (TokenStream::new(), Vec::new());
+        if self.function.sig.receiver().is_some() {
+            let span = self.self_span();
+            values.push(match self.receiver {
+                Some(travel) => {
+                    let (value, keep) = self.taken(&own("from_self"), travel, span);
+                    keeps.extend(keep);
+                    value
+                }
+                None => Ident::new("self", span).to_token_stream(),
+            });
+        }
+        for (number, argument) in self.arguments.iter().enumerate() {
+            let span = argument.pat.span();
+            values.push(match argument.travel {
+                Travel::Copy | Travel::Stay => argument.outer.to_token_stream(),
+                travel => {
+                    let (value, keep) = self.taken(&own(&format!("from_{number}")), travel, span);
+                    keeps.extend(keep);
+                    value
+                }
+            });
+        }
+        if keeps.is_empty() {
+            quote!(move |#error| #fallback(#(#values,)* #error))
+        } else {
+            quote!(move |#error| async move { #keeps #fallback(#(#values,)* #error).await })
+        }
+    }
+
+    /// From the call's error to the function's.
+    fn map(&self) -> TokenStream {
+        let private = &self.private;
+        if let Some(given) = &self.options.map_err {
+            return given.value.to_token_stream();
+        }
+        let tokens = self.function.error_span();
+        let span = tokens.into_iter().next().map_or_else(Span::call_site, |first| first.span());
+        let name = if self.options.err.is_some() { "convert" } else { "flatten" };
+        let name = Ident::new(name, Span::call_site().located_at(span));
+        let (private, colons) = (at(span, private), at(span, &quote!(::)));
+        quote!(#private #colons #name)
+    }
+
+    /// Patterns, bound by reference, for options that speak of their parts.
+    fn patterns_for_options(&self) -> TokenStream {
+        let Options { key, priority, fallback, classify, map_err, pipeline, retry, .. } = self.options;
+        let when = retry.as_ref().is_some_and(|retry| retry.value.when.is_some());
+        let speaks = key.is_some() || priority.is_some() || fallback.is_some() || classify.is_some() || map_err.is_some();
+        if !self.again || !(speaks || pipeline.is_some() || when) {
+            return TokenStream::new();
+        }
+        let mut all = TokenStream::new();
+        for argument in &self.arguments {
+            let Argument { pat, ty, cfgs, outer, travel } = argument;
+            if *travel == Travel::Stay || simple_name(pat).is_some() {
+                continue;
+            }
+            let mut pat = pat.clone();
+            let by_reference = matches!(ungroup(ty), Type::Reference(_)) && !matches!(pat, Pat::Reference(_));
+            let value = if *travel == Travel::Lend && by_reference {
+                quote!(&*#outer)
+            } else {
+                outer.to_token_stream()
+            };
+            by_ref(&mut pat, !by_reference);
+            all.extend(quote! {
+                #(#cfgs)*
+                #[allow(unused_variables, clippy::toplevel_ref_arg, clippy::used_underscore_binding)]
+                let #pat = #value;
+            });
+        }
+        all
+    }
+
+    fn self_span(&self) -> Span {
+        self.function.sig.receiver().map_or_else(Span::call_site, |receiver| receiver.self_token.span)
+    }
+
+    fn name(&self) -> TokenStream {
+        match &self.options.name {
+            Some(given) => given.value.to_token_stream(),
+            None => {
+                let name = self.function.sig.ident.to_string();
+                let name = format!("::{}", name.trim_start_matches("r#"));
+                quote!(::core::concat!(::core::module_path!(), #name))
+            }
+        }
+    }
+
+    /// `builder(name).retry(..)..`.
+    fn builder(&self) -> TokenStream {
+        let krate = &self.krate;
+        let Options { preset, retry, attempt_timeout, total_timeout, timeout, circuit_breaker, rate_limit, bulkhead, .. } = self.options;
+        let name = own("name");
+        let start = match preset.as_ref().map(|given| given.value) {
+            None => quote!(builder(#name)),
+            Some(Preset::Http) => quote!(http(#name)),
+            Some(Preset::Database) => quote!(database(#name)),
+            Some(Preset::Background) => quote!(background(#name)),
+            Some(Preset::Interactive) => quote!(interactive(#name)),
+        };
+        let mut all = start;
+        if let Some(Given { value, .. }) = total_timeout.as_ref().or(timeout.as_ref()) {
+            let limit = time(value);
+            all.extend(quote!(.total_timeout(#limit)));
+        }
+        if let Some(Given { value, .. }) = attempt_timeout {
+            let limit = time(value);
+            all.extend(quote!(.attempt_timeout(#limit)));
+        }
+        if let Some(Given { value, .. }) = retry {
+            let config = retry_config(krate, value);
+            all.extend(quote!(.retry(#config)));
+        }
+        if let Some(Given { value, .. }) = circuit_breaker {
+            let config = breaker_config(krate, value);
+            all.extend(quote!(.circuit_breaker(#config)));
+        }
+        if let Some(Given { value, .. }) = rate_limit {
+            let count = number(&value.count);
+            let mut config = match value.per {
+                Per::Second => quote!(#krate::RateLimiter::per_second(#count)),
+                Per::Minute => quote!(#krate::RateLimiter::per_minute(#count)),
+                Per::Hour => quote!(#krate::RateLimiter::per_hour(#count)),
+            };
+            config.extend(setting("burst", &value.burst, number));
+            config.extend(setting("max_wait", &value.wait, time));
+            all.extend(quote!(.rate_limit(#config)));
+        }
+        if let Some(Given { value, .. }) = bulkhead {
+            let places = number(&value.places);
+            let mut config = quote!(#krate::Bulkhead::new(#places));
+            config.extend(setting("queue", &value.queue, number));
+            config.extend(setting("max_wait", &value.wait, time));
+            all.extend(quote!(.bulkhead(#config)));
+        }
+        all
+    }
+}
+
+/// `&EXPR`, in parentheses where they are needed.
+fn borrowed(expr: &Expr) -> TokenStream {
+    match expr {
+        Expr::Path(_) | Expr::Field(_) | Expr::MethodCall(_) | Expr::Call(_) | Expr::Macro(_) | Expr::Lit(_) | Expr::Index(_) => {
+            quote_spanned!(expr.span()=> &#expr)
+        }
+        other => quote_spanned!(other.span()=> &(#other)),
+    }
+}
+
+fn setting<T>(method: &str, given: &Option<Given<T>>, value: fn(&T) -> TokenStream) -> TokenStream {
+    let Some(given) = given else { return TokenStream::new() };
+    let (method, value) = (Ident::new(method, Span::call_site()), value(&given.value));
+    quote!(.#method(#value))
+}
+
+fn retry_config(krate: &TokenStream, retry: &crate::options::Retry) -> TokenStream {
+    let retries = number(&retry.retries);
+    let mut config = match retry.backoff.as_ref().map(|given| &given.value) {
+        None => quote!(#krate::Retry::exponential(#retries, ::core::time::Duration::from_millis(100))),
+        Some(Backoff::Exponential(from, to)) => {
+            let (from, to) = (time(from), time(to));
+            quote!(#krate::Retry::exponential(#retries, #from).max_delay(#to))
+        }
+        Some(Backoff::Linear(from, to)) => {
+            let (from, to) = (time(from), time(to));
+            quote!(#krate::Retry::linear(#retries, #from).max_delay(#to))
+        }
+        Some(Backoff::Fixed(delay)) => {
+            let delay = time(delay);
+            quote!(#krate::Retry::constant(#retries, #delay))
+        }
+    };
+    config.extend(setting("factor", &retry.factor, ToTokens::to_token_stream));
+    if let Some(Given { value, .. }) = &retry.jitter {
+        let jitter = match value {
+            JitterKind::Full => quote!(Full),
+            JitterKind::Equal => quote!(Equal),
+            JitterKind::None => quote!(None),
+        };
+        config.extend(quote!(.jitter(#krate::Jitter::#jitter)));
+    }
+    if let Some(Given { value, .. }) = &retry.budget {
+        let share = Literal::f64_suffixed(value.0);
+        config.extend(quote!(.budget(#krate::Budget::new(#share))));
+    }
+    config
+}
+
+fn breaker_config(krate: &TokenStream, breaker: &crate::options::Breaker) -> TokenStream {
+    // Where calls are judged by how many fail, as many may be slow; else half of them.
+    let (mut config, slow_share) = match &breaker.trip {
+        Trip::Rate(share) => {
+            let rate = Literal::f64_suffixed(share.0);
+            (quote!(#krate::CircuitBreaker::failure_rate(#rate)), share.0)
+        }
+        Trip::Consecutive(failures) => {
+            let failures = number(failures);
+            (quote!(#krate::CircuitBreaker::consecutive_failures(#failures)), 0.5)
+        }
+    };
+    config.extend(setting("window", &breaker.window, time));
+    config.extend(setting("min_calls", &breaker.min_calls, number));
+    config.extend(setting("open_for", &breaker.open_for, time));
+    if let Some(Given { value, .. }) = &breaker.slow {
+        let (slower_than, share) = (time(value), Literal::f64_suffixed(slow_share));
+        config.extend(quote!(.slow_calls(#slower_than, #share)));
+    }
+    config
+}
+
+fn time(time: &Time) -> TokenStream {
+    match time {
+        Time::Known(duration, _) => {
+            let (secs, nanos) = (Literal::u64_suffixed(duration.as_secs()), Literal::u32_suffixed(duration.subsec_nanos()));
+            quote!(::core::time::Duration::new(#secs, #nanos))
+        }
+        Time::Expr(expr) => expr.to_token_stream(),
+    }
+}
+
+fn number(number: &Number) -> TokenStream {
+    match number {
+        Number::Known(number, span) => {
+            let mut number = Literal::u64_unsuffixed(*number);
+            number.set_span(*span);
+            number.to_token_stream()
+        }
+        Number::Expr(expr) => expr.to_token_stream(),
+    }
+}
+
+/// `self` under a name of ours, as the attempts have their own: everywhere in the body, in macro arguments too, but not in items with a
+/// `self` of their own and not in paths (`self::f`).
+fn rename_self(tokens: TokenStream) -> TokenStream {
+    let mut renamed = TokenStream::new();
+    let mut tokens = tokens.into_iter().peekable();
+    // Until the braces of an item with a `self` of its own.
+    let mut item = false;
+    while let Some(token) = tokens.next() {
+        let token = match token {
+            TokenTree::Ident(ident) if !item => {
+                let starts_item = match ident.to_string().as_str() {
+                    "impl" | "trait" | "mod" => true,
+                    "fn" => matches!(tokens.peek(), Some(TokenTree::Ident(_))),
+                    _ => false,
+                };
+                item = starts_item;
+                let path = matches!(tokens.peek(), Some(TokenTree::Punct(next)) if next.as_char() == ':')
+                    && matches!(tokens.clone().nth(1), Some(TokenTree::Punct(next)) if next.as_char() == ':');
+                if ident == "self" && !path {
+                    let mut name = own("self");
+                    name.set_span(name.span().located_at(ident.span()));
+                    TokenTree::Ident(name)
+                } else {
+                    TokenTree::Ident(ident)
+                }
+            }
+            TokenTree::Group(group) if item => {
+                item = group.delimiter() != Delimiter::Brace;
+                TokenTree::Group(group)
+            }
+            TokenTree::Group(group) => {
+                let mut inside = Group::new(group.delimiter(), rename_self(group.stream()));
+                inside.set_span(group.span());
+                TokenTree::Group(inside)
+            }
+            other => other,
+        };
+        renamed.extend([token]);
+    }
+    renamed
+}
+
+/// The type with `_` for every `impl Trait`, which has no name.
+fn erase_impl(ty: &Type) -> Type {
+    let mut ty = ty.clone();
+    erase_impl_in(&mut ty);
+    ty
+}
+
+fn erase_impl_in(ty: &mut Type) {
+    match ty {
+        Type::ImplTrait(_) => *ty = syn::parse_quote_spanned!(ty.span()=> _),
+        Type::Path(path) => {
+            for segment in &mut path.path.segments {
+                if let PathArguments::AngleBracketed(arguments) = &mut segment.arguments {
+                    for argument in &mut arguments.args {
+                        if let GenericArgument::Type(inside) = argument {
+                            erase_impl_in(inside);
+                        }
+                    }
+                }
+            }
+        }
+        Type::Tuple(tuple) => tuple.elems.iter_mut().for_each(erase_impl_in),
+        Type::Reference(reference) => erase_impl_in(&mut reference.elem),
+        Type::Paren(paren) => erase_impl_in(&mut paren.elem),
+        Type::Group(group) => erase_impl_in(&mut group.elem),
+        Type::Slice(slice) => erase_impl_in(&mut slice.elem),
+        Type::Array(array) => erase_impl_in(&mut array.elem),
+        _ => {}
+    }
+}
+
+/// The tokens with `'_` for every lifetime but `'static`.
+fn erase_lifetimes(tokens: TokenStream) -> TokenStream {
+    let mut after_tick = false;
+    let erased = tokens.into_iter().map(|token| {
+        let lifetime = std::mem::take(&mut after_tick);
+        match token {
+            TokenTree::Ident(ident) if lifetime && ident != "static" => TokenTree::Ident(Ident::new("_", ident.span())),
+            TokenTree::Group(group) => {
+                let mut inside = Group::new(group.delimiter(), erase_lifetimes(group.stream()));
+                inside.set_span(group.span());
+                TokenTree::Group(inside)
+            }
+            TokenTree::Punct(punct) => {
+                after_tick = punct.as_char() == '\'';
+                TokenTree::Punct(punct)
+            }
+            other => other,
+        }
+    });
+    erased.collect()
+}
+
+/// The pattern without `mut`, and with `ref` for every name if asked to: it borrows, and moves nothing.
+fn by_ref(pat: &mut Pat, say_so: bool) {
+    match pat {
+        Pat::Ident(ident) => {
+            ident.mutability = None;
+            if say_so && ident.by_ref.is_none() {
+                ident.by_ref = Some(syn::Token![ref](ident.ident.span()));
+            }
+            if let Some((_, inside)) = &mut ident.subpat {
+                by_ref(inside, say_so);
+            }
+        }
+        Pat::Tuple(tuple) => tuple.elems.iter_mut().for_each(|pat| by_ref(pat, say_so)),
+        Pat::TupleStruct(tuple) => tuple.elems.iter_mut().for_each(|pat| by_ref(pat, say_so)),
+        Pat::Struct(fields) => fields.fields.iter_mut().for_each(|field| by_ref(&mut field.pat, say_so)),
+        Pat::Slice(slice) => slice.elems.iter_mut().for_each(|pat| by_ref(pat, say_so)),
+        Pat::Reference(reference) => by_ref(&mut reference.pat, say_so),
+        Pat::Paren(paren) => by_ref(&mut paren.pat, say_so),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(text: &str) -> TokenStream {
+        text.parse().expect("tokens")
+    }
+
+    #[test]
+    fn self_is_renamed_where_it_is_the_function_s_own() {
+        let renamed = rename_self(tokens("self.a(|| self.b); println!(\"{}\", self.c); self::f(); impl X for Y { fn g(&self) { self.d } } self"));
+        let renamed = renamed.to_string();
+        assert_eq!(renamed.matches("__steadfast_self").count(), 4, "{renamed}");
+        assert!(renamed.contains("self :: f ()") && renamed.contains("(& self) { self . d }"), "{renamed}");
+        let with_fn = rename_self(tokens("fn helper(x: &X) -> u8 { x.y } let f: fn(u8) -> u8 = g; f(self.n)")).to_string();
+        assert!(with_fn.contains("f (__steadfast_self . n)"), "{with_fn}");
+    }
+
+    #[test]
+    fn names_without_a_type_of_their_own_are_erased() {
+        let ty: Type = syn::parse_str("Result<(impl Iterator<Item = u8>, Vec<impl Display>), E>").expect("type");
+        assert_eq!(erase_impl(&ty).to_token_stream().to_string(), "Result < (_ , Vec < _ >) , E >");
+        assert_eq!(erase_lifetimes(tokens("&'a X<'static, 'b>")).to_string(), tokens("&'_ X<'static, '_>").to_string());
+    }
+
+    #[test]
+    fn patterns_borrow() {
+        let mut pat = syn::parse::Parser::parse_str(Pat::parse_single, "(mut a, Point { x, y: &b }, [c, ..], d @ _)").expect("pattern");
+        by_ref(&mut pat, true);
+        let expected = tokens("(ref a, Point { ref x, y: &ref b }, [ref c, ..], ref d @ _)");
+        assert_eq!(pat.to_token_stream().to_string(), expected.to_string());
+    }
+
+    #[test]
+    fn every_output_is_a_function_again() {
+        let items = [
+            "pub async fn f(a: &str, mut b: String, (c, d): (u8, u8), e: &mut Vec<u8>) -> Result<impl Sized, E> { Ok(()) }",
+            "async fn f(&mut self, x: u8) -> Result<u8, E> { self.x() }",
+            "fn f(s: String) -> impl Future<Output = Result<u8, E>> + Send { async move { Ok(1) } }",
+            "fn f<'a>(&'a self) -> Pin<Box<dyn Future<Output = Result<u8, E>> + Send + 'a>> where Self: 'a { Box::pin(async { Ok(1) }) }",
+        ];
+        let options = [
+            "retry(3, exponential(100ms..5s), jitter = full, when = is_transient, budget = 20%), circuit_breaker(50%, slow = 1s), key = \"{a}\"",
+            "timeout = 2s",
+            "pipeline = P, priority = High, fallback = plan_b, map_err = |e| e.into()",
+            "rate_limit(1/min, burst = 2, wait = 3s), bulkhead(4, queue = 5, wait = 6s), fallback = |e| async { Ok(1) }, err = io::Error",
+        ];
+        for item in items {
+            for given in options {
+                let function = Function::parse(tokens(item)).unwrap_or_else(|e| panic!("{e}"));
+                let options = Options::parse(tokens(given)).unwrap_or_else(|e| panic!("{e}"));
+                let expanded = expand(&options, &function);
+                if let Err(error) = syn::parse2::<syn::ImplItemFn>(expanded.clone()) {
+                    panic!("{error}\n{expanded}");
+                }
+            }
+        }
+    }
+}
