@@ -63,6 +63,7 @@ impl Verdict {
     }
 
     /// Whether a breaker counts it as a failure.
+    #[inline]
     #[must_use]
     pub const fn is_failure(self) -> bool {
         matches!(self, Self::Transient { .. } | Self::Permanent)
@@ -87,6 +88,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Whether a breaker counts it as a failure.
+    #[inline]
     #[must_use]
     pub const fn is_failure(self) -> bool {
         match self {
@@ -97,6 +99,7 @@ impl Outcome {
     }
 
     /// Whether the dependency answered as it should.
+    #[inline]
     #[must_use]
     pub const fn is_success(self) -> bool {
         matches!(self, Self::Judged(Verdict::Success))

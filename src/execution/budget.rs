@@ -121,6 +121,7 @@ impl Budget {
     }
 
     /// Puts in the share of one call. Once for each call, before or after it, never for a retry.
+    #[inline]
     pub fn deposit(&self) {
         self.shared.deposit();
     }

@@ -23,11 +23,13 @@ impl Nesting {
     const NONE: Self = Self { deadline: None, retries: false };
 
     /// What the operation being polled on this thread, if any, runs under.
+    #[inline]
     pub(crate) fn current() -> Self {
         CURRENT.try_with(Cell::get).unwrap_or(Self::NONE)
     }
 
     /// The same, as an operation of a call made here will see it.
+    #[inline]
     pub(crate) fn deeper(self, deadline: Option<Instant>, retries: bool) -> Self {
         Self { deadline: time::earlier(self.deadline, deadline), retries: self.retries || retries }
     }
@@ -43,21 +45,25 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
+    #[inline]
     pub(crate) fn new(nesting: Nesting, span: Option<Span>) -> Self {
         Self { nesting, span: span.map(Box::new), running: false }
     }
 
     /// When the call must have ended.
+    #[inline]
     pub(crate) const fn deadline(&self) -> Option<Instant> {
         self.nesting.deadline
     }
 
     /// Whether the operation's own code panicked.
+    #[inline]
     pub(crate) fn panicked(&self) -> bool {
         self.running
     }
 
     /// Runs the operation's own code.
+    #[inline]
     pub(crate) fn run<T>(&mut self, code: impl FnOnce() -> T) -> T {
         struct Restore(Nesting);
         impl Drop for Restore {

@@ -50,7 +50,7 @@ impl PipelineStats {
                 waiting: bulkhead.waiting() as u64,
             }),
             rate_limit: core.limiter.as_ref().map(|limiter| Gauge {
-                limit: u64::from(limiter.burst()),
+                limit: u64::from(limiter.config().capacity()),
                 available: u64::from(limiter.available()),
                 waiting: limiter.waiting() as u64,
             }),

@@ -60,8 +60,12 @@ use tokio::time::Instant;
 /// As many as may stand in line, unless set: at 100 per second they wait for ten seconds, longer than most callers would.
 const QUEUE: usize = 1_000;
 
+/// A longer queue is a mistake: nobody is served by a wait behind a million callers.
+const MOST_WAITERS: u64 = 1_000_000;
+
 /// How a [`RateLimiter`] shall work. Made by its constructors.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a configuration does nothing until it is built or given to a pipeline"]
 pub struct RateLimiterConfig {
     pub(crate) units: u32,
     pub(crate) period: Duration,
@@ -80,14 +84,12 @@ impl RateLimiterConfig {
     /// How many units may go at once after a quiet time; also the largest cost of one call.
     ///
     /// **Default**: the units of one period, so that whoever was quiet for a period may spend it all at once.
-    #[must_use]
     pub const fn burst(mut self, units: u32) -> Self {
         self.burst = Some(units);
         self
     }
 
     /// One at a time, evenly spaced: a burst of 1.
-    #[must_use]
     pub const fn smooth(self) -> Self {
         self.burst(1)
     }
@@ -97,7 +99,6 @@ impl RateLimiterConfig {
     /// For quotas that a provider counts that way. It costs a lock, and 16 bytes for each unit of the quota at most (so the quota is
     /// limited to a million units), and it has no burst: all units may go at once, and come back a period later.
     /// **Default**: off, the token bucket.
-    #[must_use]
     pub const fn sliding_window(mut self) -> Self {
         self.sliding = true;
         self
@@ -107,15 +108,13 @@ impl RateLimiterConfig {
     ///
     /// The timer counts in milliseconds, so a waiter may be up to one late; it is debited as if it had come in time, so that waiters
     /// get the full rate at any rate. **Default**: zero, refuse at once. `Duration::MAX` waits for as long as the call's deadline allows.
-    #[must_use]
     pub const fn max_wait(mut self, wait: Duration) -> Self {
         self.max_wait = wait;
         self
     }
 
     /// The longest queue, when waiting is on. A full queue refuses, or sends away the newest of the least important for somebody
-    /// more important. **Default**: 1 000, ten seconds' worth at 100 per second.
-    #[must_use]
+    /// more important. At most a million. **Default**: 1 000, ten seconds' worth at 100 per second.
     pub const fn queue(mut self, waiters: usize) -> Self {
         self.queue = waiters;
         self
@@ -124,7 +123,6 @@ impl RateLimiterConfig {
     /// The head start of one [`Priority`] over the next, when waiting is on: a caller that came this much later, and is one step more
     /// important, stands beside it in line. Zero ignores priorities; `Duration::MAX` lets the important starve the others.
     /// [`Priority::Critical`] is always next, however long others have waited. **Default**: 2 s.
-    #[must_use]
     pub const fn ageing(mut self, step: Duration) -> Self {
         self.ageing = step;
         self
@@ -157,7 +155,11 @@ impl RateLimiterConfig {
         if period > gcra::LONGEST_FILL {
             faults.push(Fault::new("period", format!("{} is longer than 73 years; make it shorter", Seconds(self.period))));
         } else if period > 0 && period < u64::from(self.units) {
-            let problem = format!("{} in {} is more than one a nanosecond; for no limit, leave the rate limiter out", self.units, Seconds(self.period));
+            let problem = format!(
+                "{} in {} is more than one a nanosecond; for no limit, leave the rate limiter out",
+                self.units,
+                Seconds(self.period)
+            );
             faults.push(Fault::new("rate", problem));
         } else if self.sliding {
             check::at_most(&mut faults, "rate", u64::from(self.units), u64::from(window::MOST_UNITS));
@@ -172,8 +174,10 @@ impl RateLimiterConfig {
             let problem = format!("{} would take longer than 73 years to fill; choose a smaller burst or a higher rate", self.capacity());
             faults.push(Fault::new("burst", problem));
         }
+        let queue = u64::try_from(self.queue).unwrap_or(u64::MAX);
+        check::at_most(&mut faults, "queue", queue, MOST_WAITERS);
         if !self.max_wait.is_zero() {
-            check::at_least(&mut faults, "queue", self.queue as u64, 1);
+            check::at_least(&mut faults, "queue", queue, 1);
         }
         faults
     }
@@ -207,25 +211,21 @@ struct Shared {
 
 impl RateLimiter {
     /// So many units a second.
-    #[must_use]
     pub const fn per_second(units: u32) -> RateLimiterConfig {
         Self::per(units, Duration::from_secs(1))
     }
 
     /// So many units a minute.
-    #[must_use]
     pub const fn per_minute(units: u32) -> RateLimiterConfig {
         Self::per(units, Duration::from_secs(60))
     }
 
     /// So many units an hour.
-    #[must_use]
     pub const fn per_hour(units: u32) -> RateLimiterConfig {
         Self::per(units, Duration::from_secs(60 * 60))
     }
 
     /// So many units in a period of any length, up to 73 years.
-    #[must_use]
     pub const fn per(units: u32, period: Duration) -> RateLimiterConfig {
         RateLimiterConfig::new(units, period)
     }
@@ -378,7 +378,9 @@ impl Shared {
     #[inline]
     fn try_take(&self, cost: u32, priority: Priority, now: Instant) -> Result<Option<Receipt>, Rejected> {
         let Some(cost) = NonZeroU32::new(cost) else { return Ok(None) };
-        match self.take(cost, priority, now) {
+        // Who will not stand in line goes behind all who do, whatever their priority: they may have aged.
+        let place = if priority == Priority::Critical { priority } else { Priority::Background };
+        match self.take(cost, place, now) {
             Ok(receipt) => Ok(Some(receipt)),
             // Those before it may all be parked somewhere, unpolled; the queue finds out.
             Err(wait) if self.queue.waiting() > 0 && wait < Duration::MAX => match self.queue.try_take(now, cost.get()) {
@@ -418,7 +420,9 @@ impl Shared {
     fn refused(&self, refusal: Refusal, call: &Call<'_>, now: Instant) -> Rejected {
         match refusal {
             Refusal::NoRuntime => Rejected::new(RejectedKind::NoRuntime),
-            Refusal::Deadline if call.attempt.deadline.is_some_and(|deadline| deadline <= now) => Rejected::new(RejectedKind::DeadlineExceeded),
+            Refusal::Deadline if call.attempt.deadline.is_some_and(|deadline| deadline <= now) => {
+                Rejected::new(RejectedKind::DeadlineExceeded)
+            }
             Refusal::Full | Refusal::TooLong | Refusal::Deadline => {
                 limited(NonZeroU32::new(call.cost).map_or(Duration::ZERO, |cost| self.wait_for(cost, call.priority, now)))
             }
