@@ -135,7 +135,7 @@ impl<'a> Expansion<'a> {
                 let place = self.place(&given.value);
                 quote! {
                     let #pipeline = #place;
-                    let #result = #call;
+                    let #result = { #call };
                 }
             }
             None => {
