@@ -7,10 +7,10 @@
 use crate::classify::Judge;
 use crate::outcome::{Error, Rejected, RejectedKind, Verdict};
 use crate::pipeline::{PipelineBuilder, Request};
+use crate::sync::{Mutex, lock};
 use std::fmt;
-use std::ops::Deref;
-use std::sync::{OnceLock, PoisonError};
-use tokio::sync::{Mutex, MutexGuard};
+use std::ops::{Deref, DerefMut};
+use std::sync::OnceLock;
 
 pub use crate::pipeline::Pipeline;
 pub use std::boxed::Box;
@@ -210,12 +210,12 @@ pub fn key<K: AsKey + ?Sized>(value: &K) -> Key {
 
 /// What only one attempt will ask for.
 #[derive(Debug)]
-pub struct Once<F>(std::sync::Mutex<Option<F>>);
+pub struct Once<F>(Mutex<Option<F>>);
 
 impl<F> Once<F> {
     /// Not asked for yet.
-    pub const fn new(value: F) -> Self {
-        Self(std::sync::Mutex::new(Some(value)))
+    pub fn new(value: F) -> Self {
+        Self(Mutex::new(Some(value)))
     }
 
     /// The value.
@@ -223,27 +223,52 @@ impl<F> Once<F> {
     /// # Panics
     /// At the second time, which pipelines without retries cannot bring about.
     pub fn take(&self) -> F {
-        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        taken.expect("a pipeline that does not retry makes one attempt")
+        lock(&self.0).take().expect("a pipeline that does not retry makes one attempt")
     }
 }
 
 /// A mutable reference that attempts borrow one after another.
 #[derive(Debug)]
-pub struct Lend<T>(Mutex<T>);
+pub struct Lend<R>(Mutex<Option<R>>);
 
-impl<T> Lend<T> {
+impl<R> Lend<R> {
     /// Not lent yet.
-    pub fn new(reference: T) -> Self {
-        Self(Mutex::new(reference))
+    pub fn new(reference: R) -> Self {
+        Self(Mutex::new(Some(reference)))
     }
 
-    /// The reference, until the guard is dropped.
+    /// The reference, until what is returned is dropped.
     ///
     /// # Panics
     /// When another attempt still has it, which cannot be: one is dropped before the next begins.
-    pub fn take(&self) -> MutexGuard<'_, T> {
-        self.0.try_lock().expect("attempts run one after another")
+    pub fn take(&self) -> Lent<'_, R> {
+        let reference = lock(&self.0).take();
+        assert!(reference.is_some(), "attempts run one after another");
+        Lent { lend: self, reference }
+    }
+}
+
+/// A mutable reference, lent to one attempt.
+#[derive(Debug)]
+pub struct Lent<'a, R> {
+    lend: &'a Lend<R>,
+    /// Always there, until it goes back.
+    reference: Option<R>,
+}
+
+impl<R> Drop for Lent<'_, R> {
+    fn drop(&mut self) {
+        *lock(&self.lend.0) = self.reference.take();
+    }
+}
+
+impl<R: DerefMut> Lent<'_, R> {
+    /// What the reference refers to.
+    ///
+    /// # Panics
+    /// Never: the reference goes back only when this is dropped.
+    pub fn borrow(&mut self) -> &mut R::Target {
+        self.reference.as_mut().expect("goes back on drop")
     }
 }
 

@@ -1,4 +1,5 @@
 //! `#[resilient]`: every form of function it goes on, run, and spawned to prove that it is `Send` where it should be.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support_resilient {
     pub(crate) mod errors;
@@ -574,7 +575,7 @@ async fn judged(calls: &Counter, statuses: &[u16]) -> Result<u32, ApiError> {
     statuses.get(n as usize - 1).map_or(Ok(n), |status| Err(ApiError::Status(*status)))
 }
 
-#[resilient(retry(3), classify = |e| if e.to_string() == "again" { Verdict::transient() } else { Verdict::permanent() }, fallback = |e| async move {
+#[resilient(retry(3), classify = |e| if e.as_str() == "again" { Verdict::transient() } else { Verdict::permanent() }, fallback = |e| async move {
     e.into_inner().map(|e| e.len()).ok_or_else(String::new)
 }, map_err = |e| e.to_string())]
 async fn judged_by_closure(seen: &Mutex<Vec<String>>, next: &[&str]) -> Result<usize, String> {

@@ -100,7 +100,10 @@ fn one_of_pipeline_and_policies(options: &Options, errors: &mut Errors) {
         }
     }
     if let (Some(cache), None) = (options.cache.as_ref().or(options.cached.as_ref()), &options.key) {
-        errors.push(cache.span(), format!("`{cache}` needs a `key`, or every caller would get the same answer: `key = \"{{tenant}}:{{id}}\"`"));
+        errors.push(
+            cache.span(),
+            format!("`{cache}` needs a `key`, or every caller would get the same answer: `key = \"{{tenant}}:{{id}}\"`"),
+        );
     }
 }
 
@@ -117,7 +120,10 @@ fn timeouts(options: &Options, errors: &mut Errors) {
             errors.push(timeout.name.span(), message);
         } else if let Some(other) = other {
             let other = &other.name;
-            errors.push(timeout.name.span(), format!("`timeout` is short for `total_timeout`, and `{other}` is given too; drop one of the two"));
+            errors.push(
+                timeout.name.span(),
+                format!("`timeout` is short for `total_timeout`, and `{other}` is given too; drop one of the two"),
+            );
         }
     }
     if let (Some(attempt), Some(total)) = (&options.attempt_timeout, &options.total_timeout)
@@ -184,7 +190,8 @@ fn mutable_arguments(options: &Options, function: &Function, errors: &mut Errors
     } else if options.runs_again()
         && let Some(span) = function.borrows_what_is_lent()
     {
-        let message = "the result borrows, and this function lends its arguments mutably to one attempt after another; return an owned value";
+        let message =
+            "the result borrows, and this function lends its arguments mutably to one attempt after another; return an owned value";
         errors.push(span, message);
     }
 }
@@ -345,7 +352,10 @@ mod tests {
         assert!(errors("retry(3)", lends).starts_with("the result borrows, and this function lends its arguments mutably"));
         assert_eq!(errors("timeout = 3s", lends), "", "one attempt only");
         assert!(errors("hedge(after = 50ms)", lends).starts_with("`hedge` runs two attempts at once"));
-        assert_eq!(errors("hedge(after = 50ms)", "async fn f(&self) -> Result<&str, E> {}"), "`hedge` is not part of steadfast yet; leave it out, or try again with `retry(1)`");
+        assert_eq!(
+            errors("hedge(after = 50ms)", "async fn f(&self) -> Result<&str, E> {}"),
+            "`hedge` is not part of steadfast yet; leave it out, or try again with `retry(1)`"
+        );
     }
 
     #[test]

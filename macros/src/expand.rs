@@ -10,7 +10,7 @@
 //!             let (url_, log_) = (&url, &Lend::new(log));              // what each attempt takes its own from
 //!             let operation = move || async move {
 //!                 let url = clone_arg(url_);
-//!                 let mut lent = log_.take(); let log = &mut **lent;
+//!                 let mut lent = log_.take(); let log = lent.borrow();
 //!                 if false { let never: Result<T, E> = loop {}; return never }    // so that mistakes are found where they are
 //!                 /* the body */
 //!             };
@@ -352,8 +352,8 @@ impl<'a> Expansion<'a> {
         match travel {
             Travel::Clone => (quote_spanned!(Span::call_site().located_at(span)=> #private::clone_arg(#from)), TokenStream::new()),
             Travel::Lend => {
-                let lent = own(&format!("lent_{from}"));
-                (quote!(&mut **#lent), quote!(let mut #lent = #from.take();))
+                let lent = own(&format!("lent{}", from.to_string().trim_start_matches("__steadfast_from")));
+                (quote!(#lent.borrow()), quote!(let mut #lent = #from.take();))
             }
             Travel::Share | Travel::Copy | Travel::Stay => (quote!(#from), TokenStream::new()),
         }
@@ -469,15 +469,11 @@ impl<'a> Expansion<'a> {
             }
             let mut pat = pat.clone();
             let by_reference = matches!(ungroup(ty), Type::Reference(_)) && !matches!(pat, Pat::Reference(_));
-            let value = if *travel == Travel::Lend && by_reference {
-                quote!(&*#outer)
-            } else {
-                outer.to_token_stream()
-            };
+            let value = if *travel == Travel::Lend && by_reference { quote!(&*#outer) } else { outer.to_token_stream() };
             by_ref(&mut pat, !by_reference);
             all.extend(quote! {
                 #(#cfgs)*
-                #[allow(unused_variables, clippy::toplevel_ref_arg, clippy::used_underscore_binding)]
+                #[allow(unused_variables, clippy::needless_borrowed_reference, clippy::toplevel_ref_arg, clippy::used_underscore_binding)]
                 let #pat = #value;
             });
         }
@@ -769,7 +765,8 @@ mod tests {
 
     #[test]
     fn self_is_renamed_where_it_is_the_function_s_own() {
-        let renamed = rename_self(tokens("self.a(|| self.b); println!(\"{}\", self.c); self::f(); impl X for Y { fn g(&self) { self.d } } self"));
+        let renamed =
+            rename_self(tokens("self.a(|| self.b); println!(\"{}\", self.c); self::f(); impl X for Y { fn g(&self) { self.d } } self"));
         let renamed = renamed.to_string();
         assert_eq!(renamed.matches("__steadfast_self").count(), 4, "{renamed}");
         assert!(renamed.contains("self :: f ()") && renamed.contains("(& self) { self . d }"), "{renamed}");

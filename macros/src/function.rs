@@ -5,8 +5,8 @@ use quote::{ToTokens, format_ident};
 use syn::parse::{ParseStream, Parser};
 use syn::spanned::Spanned;
 use syn::{
-    Attribute, Error, FnArg, GenericArgument, Pat, Path, PathArguments, ReceiverKind, Result, ReturnType, Signature,
-    Token, Type, TypeParamBound, Visibility,
+    Attribute, Error, FnArg, GenericArgument, Pat, Path, PathArguments, ReceiverKind, Result, ReturnType, Signature, Token, Type,
+    TypeParamBound, Visibility,
 };
 
 /// The function, with its body unread: a body with a mistake in it is still a body.
@@ -86,7 +86,8 @@ impl Function {
         }
         if input.peek(Token![;]) {
             let name = &sig.ident;
-            let message = format!("`{name}` has no body here to run again; put `#[resilient]` on its implementations, or give it a default body");
+            let message =
+                format!("`{name}` has no body here to run again; put `#[resilient]` on its implementations, or give it a default body");
             return Err(Error::new(name.span(), message));
         }
         let body = match input.parse()? {
@@ -184,11 +185,7 @@ impl Function {
                         return Some(*span);
                     }
                 }
-                None if receiver || self.sig.receiver().is_none() => {
-                    if elided.is_some() {
-                        return elided;
-                    }
-                }
+                None if elided.is_some() && (receiver || self.sig.receiver().is_none()) => return elided,
                 None => {}
             }
         }
@@ -313,8 +310,8 @@ fn unit_message() -> &'static str {
 /// By a list of what is certainly none: an alias of `Result` may have any name.
 fn not_a_result(ty: &Type) -> Option<Error> {
     const PLAIN: &[&str] = &[
-        "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "str", "u8", "u16", "u32", "u64", "u128", "usize", "String",
-        "Vec",
+        "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "str", "u8", "u16", "u32", "u64", "u128", "usize",
+        "String", "Vec",
     ];
     let ty = ungroup(ty);
     let name = match ty {
@@ -421,6 +418,8 @@ fn lifetimes(tokens: TokenStream) -> (Option<Span>, NamedLifetimes) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::err_expect, reason = "a test may panic, and not every value is `Debug`")]
+
     use super::*;
 
     fn function(text: &str) -> Function {

@@ -111,8 +111,28 @@ pub(crate) struct Options {
 }
 
 const ITEMS: &[&str] = &[
-    "retry", "attempt_timeout", "total_timeout", "timeout", "circuit_breaker", "rate_limit", "bulkhead", "adaptive", "hedge", "cache",
-    "preset", "pipeline", "name", "key", "priority", "fallback", "classify", "cached", "map_err", "err", "share", "crate",
+    "retry",
+    "attempt_timeout",
+    "total_timeout",
+    "timeout",
+    "circuit_breaker",
+    "rate_limit",
+    "bulkhead",
+    "adaptive",
+    "hedge",
+    "cache",
+    "preset",
+    "pipeline",
+    "name",
+    "key",
+    "priority",
+    "fallback",
+    "classify",
+    "cached",
+    "map_err",
+    "err",
+    "share",
+    "crate",
 ];
 
 /// As in the circuit breaker.
@@ -315,7 +335,10 @@ fn breaker(input: ParseStream<'_>, name: &Ident) -> Result<Breaker> {
     } else if input.peek(Ident) && input.peek2(Token![=]) {
         let first: Ident = input.parse()?;
         if first != "consecutive" {
-            return Err(Error::new(first.span(), "say first when to open: `circuit_breaker(50%, ..)` or `circuit_breaker(consecutive = 5, ..)`"));
+            return Err(Error::new(
+                first.span(),
+                "say first when to open: `circuit_breaker(50%, ..)` or `circuit_breaker(consecutive = 5, ..)`",
+            ));
         }
         input.parse::<Token![=]>()?;
         Trip::Consecutive(value::number(input)?.nonzero("0 failures in a row would keep the breaker open for ever; write 1 or more")?)
@@ -430,7 +453,8 @@ fn hedge(input: ParseStream<'_>, name: &Ident) -> Result<()> {
     }
     input.parse::<Ident>()?;
     input.parse::<Token![=]>()?;
-    let percentile = input.peek(Ident) && input.fork().parse::<Ident>()?.to_string().strip_prefix('p').is_some_and(|n| n.parse::<u8>().is_ok());
+    let percentile =
+        input.peek(Ident) && input.fork().parse::<Ident>()?.to_string().strip_prefix('p').is_some_and(|n| n.parse::<u8>().is_ok());
     if percentile {
         input.parse::<Ident>()?;
     } else {
@@ -464,9 +488,7 @@ fn preset(input: ParseStream<'_>) -> Result<Preset> {
         "database" => Ok(Preset::Database),
         "background" => Ok(Preset::Background),
         "interactive" => Ok(Preset::Interactive),
-        other => {
-            Err(Error::new(name.span(), suggest::unknown("preset", other, &["http", "database", "background", "interactive"])))
-        }
+        other => Err(Error::new(name.span(), suggest::unknown("preset", other, &["http", "database", "background", "interactive"]))),
     }
 }
 
@@ -538,6 +560,8 @@ fn skip_to_comma(input: ParseStream<'_>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::err_expect, reason = "a test may panic, and not every value is `Debug`")]
+
     use super::*;
 
     fn error(text: &str) -> String {
@@ -587,10 +611,7 @@ mod tests {
         assert_eq!(error("attempt_timeout = 2"), "a duration needs a unit: `2ms`, `2s` or `2m`");
         assert_eq!(error("attempt_timeout = 2sec"), "unknown unit `sec`; use `ns`, `us`, `ms`, `s`, `m` or `h`");
         assert_eq!(error("retry(0)"), "`retry(0)` never retries; leave `retry` out");
-        assert_eq!(
-            error("timeout = 0s"),
-            "this duration is zero, so the policy would reject every call; leave the policy out instead"
-        );
+        assert_eq!(error("timeout = 0s"), "this duration is zero, so the policy would reject every call; leave the policy out instead");
         assert_eq!(error("retry(3), retry(4)"), "`retry` is given twice");
         assert_eq!(error("retry(3, jitter = full, jitter = none)"), "`jitter` is given twice");
         assert_eq!(error("retry(3, facto = 2)"), "unknown setting of `retry`, `facto`; did you mean `factor`?");

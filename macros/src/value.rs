@@ -305,6 +305,8 @@ pub(crate) fn show(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::err_expect, reason = "a test may panic, and not every value is `Debug`")]
+
     use super::*;
     use syn::parse::Parser;
 

@@ -1,5 +1,7 @@
 //! An error, a counter and a thing that cannot be cloned.
 
+#![allow(dead_code, reason = "each test takes what it needs")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use steadfast::Rejected;
