@@ -99,6 +99,37 @@ impl<T: Clone> CloneArgument for T {
     }
 }
 
+/// The same for an argument whose type is a parameter of the function, or the compiler would suggest to bound the parameter with
+/// [`CloneArgument`].
+#[diagnostic::on_unimplemented(
+    message = "`{T}` must be `Clone`, because `#[resilient]` runs the function body once per attempt",
+    label = "this argument is given to each attempt anew",
+    note = "add the bound `Clone`, take it by reference (`&{T}`), wrap it in `Arc`, or list it in `share(...)`"
+)]
+pub trait Clones<T> {
+    /// A copy.
+    fn copy_of(argument: &T) -> T;
+}
+
+/// What clones.
+#[derive(Debug)]
+pub struct EveryAttempt;
+
+#[diagnostic::do_not_recommend]
+impl<T: Clone> Clones<T> for EveryAttempt {
+    fn copy_of(argument: &T) -> T {
+        argument.clone()
+    }
+}
+
+/// A copy of an argument of a generic type for one attempt.
+pub fn clone_generic<T>(argument: &T) -> T
+where
+    EveryAttempt: Clones<T>,
+{
+    EveryAttempt::copy_of(argument)
+}
+
 /// A copy of an argument for one attempt.
 pub fn clone_arg<T: CloneArgument>(argument: &T) -> T {
     argument.clone_argument()

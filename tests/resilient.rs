@@ -81,6 +81,41 @@ async fn form_02_a_shared_static_and_anyhow() {
     assert_eq!(error.downcast::<ApiError>().expect("its own error"), ApiError::Status(503));
 }
 
+fn by_value() -> Pipeline {
+    PAYMENTS.clone()
+}
+
+fn by_reference(of: &Arc<Pipeline>) -> &Pipeline {
+    of
+}
+
+#[resilient(pipeline = by_value())]
+async fn from_a_value(calls: &Counter, log: &mut Vec<u32>) -> anyhow::Result<usize> {
+    log.push(calls.next());
+    if log.len() < 2 { anyhow::bail!("again") } else { Ok(log.len()) }
+}
+
+#[resilient(pipeline = by_reference(place))]
+async fn from_an_argument(calls: &Counter, place: &Arc<Pipeline>) -> Result<u32, ApiError> {
+    calls.fail_until(2)?;
+    Ok(calls.count())
+}
+
+#[resilient(pipeline = if calls.count() == 0 { place.clone() } else { PAYMENTS.clone() })]
+async fn from_an_expression(calls: &Counter, place: Pipeline) -> Result<u32, ApiError> {
+    calls.fail_until(2)?;
+    Ok(place.name().len() as u32)
+}
+
+#[tokio::test(start_paused = true)]
+async fn form_02_places_of_all_kinds() {
+    assert_eq!(from_a_value(&Counter::new(), &mut vec![]).await.expect("second attempt"), 2);
+    let place = Arc::new(by_value());
+    assert_eq!(from_an_argument(&Counter::new(), &place).await, Ok(2));
+    let calls = Counter::new();
+    assert_eq!(spawned(async move { from_an_expression(&calls, by_value()).await }).await, Ok(8));
+}
+
 // ------------------------------------------------------------------------------------------------------------ 3 to 6
 
 #[derive(Clone, Debug, PartialEq)]

@@ -134,7 +134,7 @@ impl<'a> Expansion<'a> {
             Some(given) => {
                 let place = self.place(&given.value);
                 quote! {
-                    let #pipeline = #place;
+                    #place
                     let #result = { #call };
                 }
             }
@@ -226,10 +226,18 @@ impl<'a> Expansion<'a> {
 
     /// A pipeline that lives elsewhere. Where its place may be inside what is lent to the attempts, a handle of its own.
     fn place(&self, place: &Expr) -> TokenStream {
-        let private = &self.private;
-        let place = borrowed(place);
+        let (span, own_place, pipeline) = (place.span(), own("place"), own("pipeline"));
+        let borrowed = borrowed(place);
+        let private = at(span, &self.private);
+        let mut there = own_place.clone();
+        there.set_span(there.span().located_at(span));
+        let found = quote_spanned!(Span::call_site().located_at(span)=> #private::pipeline(#there));
         let lends = self.receiver == Some(Travel::Lend) || self.arguments.iter().any(|argument| argument.travel == Travel::Lend);
-        if lends { quote!(&#private::Pipeline::clone(#private::pipeline(#place))) } else { quote!(#private::pipeline(#place)) }
+        let found = if lends { quote!(&#private::Pipeline::clone(#found)) } else { found };
+        quote! {
+            let #own_place = #borrowed;
+            let #pipeline = #found;
+        }
     }
 
     /// What the attempts take their arguments from.
@@ -320,7 +328,7 @@ impl<'a> Expansion<'a> {
                 ReceiverKind::Reference(..) => None,
                 _ => receiver.mutability,
             });
-            let (value, keep) = self.taken(&own("from_self"), travel, self.self_span());
+            let (value, keep) = self.taken(&own("from_self"), travel, self.self_span(), None);
             let name = own("self");
             all.extend(quote!(#keep let #mutability #name = #value;));
         }
@@ -335,7 +343,7 @@ impl<'a> Expansion<'a> {
                     }
                 }
                 travel => {
-                    let (value, keep) = self.taken(&own(&format!("from_{number}")), *travel, pat.span());
+                    let (value, keep) = self.taken(&own(&format!("from_{number}")), *travel, pat.span(), Some(argument));
                     let keep = (!keep.is_empty()).then(|| quote!(#(#cfgs)* #keep));
                     all.extend(quote!(#keep #(#cfgs)* let #pat = #value;));
                 }
@@ -344,18 +352,33 @@ impl<'a> Expansion<'a> {
         all
     }
 
-    /// The value an attempt sees, and what it must keep meanwhile.
-    fn taken(&self, from: &Ident, travel: Travel, span: Span) -> (TokenStream, TokenStream) {
+    /// The value an attempt sees of an argument (of `self`, without one), and what it must keep meanwhile.
+    fn taken(&self, from: &Ident, travel: Travel, span: Span, argument: Option<&Argument>) -> (TokenStream, TokenStream) {
         let private = at(span, &self.private);
         let mut from = from.clone();
         from.set_span(from.span().located_at(span));
         match travel {
-            Travel::Clone => (quote_spanned!(Span::call_site().located_at(span)=> #private::clone_arg(#from)), TokenStream::new()),
+            Travel::Clone => {
+                let generic = argument.is_some_and(|argument| self.is_generic(&argument.ty));
+                let clone = Ident::new(if generic { "clone_generic" } else { "clone_arg" }, Span::call_site().located_at(span));
+                (quote_spanned!(Span::call_site().located_at(span)=> #private::#clone(#from)), TokenStream::new())
+            }
             Travel::Lend => {
                 let lent = own(&format!("lent{}", from.to_string().trim_start_matches("__steadfast_from")));
                 (quote!(#lent.borrow()), quote!(let mut #lent = #from.take();))
             }
             Travel::Share | Travel::Copy | Travel::Stay => (quote!(#from), TokenStream::new()),
+        }
+    }
+
+    /// Whether the type is a parameter of the function.
+    fn is_generic(&self, ty: &Type) -> bool {
+        match ungroup(ty) {
+            Type::ImplTrait(_) => true,
+            Type::Path(path) => {
+                path.path.get_ident().is_some_and(|name| self.function.sig.generics.type_params().any(|param| param.ident == *name))
+            }
+            _ => false,
         }
     }
 
@@ -409,33 +432,34 @@ impl<'a> Expansion<'a> {
             return fallback.to_token_stream();
         }
         let error = own("error");
-        let (mut keeps, mut values) = (TokenStream::new(), Vec::new());
+        let (mut keeps, mut lets, mut values) = (TokenStream::new(), TokenStream::new(), Vec::new());
+        let mut pass = |number: usize, span: Span, (value, keep): (TokenStream, TokenStream)| {
+            let mut name = own(&format!("passed_{number}"));
+            name.set_span(name.span().located_at(span));
+            lets.extend(quote!(let #name = #value;));
+            keeps.extend(keep);
+            values.push(name);
+        };
         if self.function.sig.receiver().is_some() {
             let span = self.self_span();
-            values.push(match self.receiver {
-                Some(travel) => {
-                    let (value, keep) = self.taken(&own("from_self"), travel, span);
-                    keeps.extend(keep);
-                    value
-                }
-                None => Ident::new("self", span).to_token_stream(),
-            });
+            let taken = match self.receiver {
+                Some(travel) => self.taken(&own("from_self"), travel, span, None),
+                None => (Ident::new("self", span).to_token_stream(), TokenStream::new()),
+            };
+            pass(0, span, taken);
         }
         for (number, argument) in self.arguments.iter().enumerate() {
             let span = argument.pat.span();
-            values.push(match argument.travel {
-                Travel::Copy | Travel::Stay => argument.outer.to_token_stream(),
-                travel => {
-                    let (value, keep) = self.taken(&own(&format!("from_{number}")), travel, span);
-                    keeps.extend(keep);
-                    value
-                }
-            });
+            let taken = match argument.travel {
+                Travel::Copy | Travel::Stay => (argument.outer.to_token_stream(), TokenStream::new()),
+                travel => self.taken(&own(&format!("from_{number}")), travel, span, Some(argument)),
+            };
+            pass(number + 1, span, taken);
         }
         if keeps.is_empty() {
-            quote!(move |#error| #fallback(#(#values,)* #error))
+            quote!(move |#error| { #lets #fallback(#(#values,)* #error) })
         } else {
-            quote!(move |#error| async move { #keeps #fallback(#(#values,)* #error).await })
+            quote!(move |#error| async move { #keeps #lets #fallback(#(#values,)* #error).await })
         }
     }
 
