@@ -81,58 +81,26 @@ pub fn pipeline<P: AsPipeline + ?Sized>(place: &P) -> &Pipeline {
     place.as_pipeline()
 }
 
-/// An owned argument, of which each attempt gets a copy.
+/// An owned argument, of which each attempt gets a copy. Here the compiler may recommend: it recommends to derive or demand `Clone`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` must be `Clone`, because `#[resilient]` runs the function body once per attempt",
     label = "this argument is given to each attempt anew",
     note = "take it by reference (`&{Self}`), wrap it in `Arc`, derive `Clone` for it, or list it in `share(...)`"
 )]
-pub trait CloneArgument: Sized {
+pub trait CloneForEachAttempt: Sized {
     /// A copy.
-    fn clone_argument(&self) -> Self;
+    fn clone_for_attempt(&self) -> Self;
 }
 
-#[diagnostic::do_not_recommend]
-impl<T: Clone> CloneArgument for T {
-    fn clone_argument(&self) -> Self {
+impl<T: Clone> CloneForEachAttempt for T {
+    fn clone_for_attempt(&self) -> Self {
         self.clone()
     }
 }
 
-/// The same for an argument whose type is a parameter of the function, or the compiler would suggest to bound the parameter with
-/// [`CloneArgument`].
-#[diagnostic::on_unimplemented(
-    message = "`{T}` must be `Clone`, because `#[resilient]` runs the function body once per attempt",
-    label = "this argument is given to each attempt anew",
-    note = "add the bound `Clone`, take it by reference (`&{T}`), wrap it in `Arc`, or list it in `share(...)`"
-)]
-pub trait Clones<T> {
-    /// A copy.
-    fn copy_of(argument: &T) -> T;
-}
-
-/// What clones.
-#[derive(Debug)]
-pub struct EveryAttempt;
-
-#[diagnostic::do_not_recommend]
-impl<T: Clone> Clones<T> for EveryAttempt {
-    fn copy_of(argument: &T) -> T {
-        argument.clone()
-    }
-}
-
-/// A copy of an argument of a generic type for one attempt.
-pub fn clone_generic<T>(argument: &T) -> T
-where
-    EveryAttempt: Clones<T>,
-{
-    EveryAttempt::copy_of(argument)
-}
-
 /// A copy of an argument for one attempt.
-pub fn clone_arg<T: CloneArgument>(argument: &T) -> T {
-    argument.clone_argument()
+pub fn clone_arg<T: CloneForEachAttempt>(argument: &T) -> T {
+    argument.clone_for_attempt()
 }
 
 /// An error type that a rejection can be turned into.
@@ -352,6 +320,30 @@ where
 }
 
 /// The call, with a fallback. The fallback's error is of the function's type, so it goes around the pipeline, in `answer`.
+pub fn plain_or_else<T, E, A, F, Fut, G, Later>(
+    pipeline: &Pipeline,
+    operation: F,
+    answer: &mut Option<A>,
+    fallback: G,
+) -> impl Future<Output = Result<T, Error<E>>>
+where
+    E: 'static,
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+    G: FnOnce(Error<E>) -> Later,
+    Later: Future<Output = Result<T, A>>,
+{
+    pipeline.call_or_else(operation, move |error| set_aside(fallback(error), answer))
+}
+
+async fn set_aside<T, E, A>(later: impl Future<Output = Result<T, A>>, answer: &mut Option<A>) -> Result<T, Error<E>> {
+    later.await.map_err(|error| {
+        *answer = Some(error);
+        Error::Rejected(Rejected::new(RejectedKind::Custom("the fallback failed")))
+    })
+}
+
+/// The call, with options and a fallback.
 pub fn call_or_else<J, T, E, A, F, Fut, G, Later>(
     request: Request<'_, J>,
     operation: F,
@@ -366,15 +358,7 @@ where
     G: FnOnce(Error<E>) -> Later,
     Later: Future<Output = Result<T, A>>,
 {
-    request.call_or_else(operation, move |error| {
-        let later = fallback(error);
-        async move {
-            later.await.map_err(|error| {
-                *answer = Some(error);
-                Error::Rejected(Rejected::new(RejectedKind::Custom("the fallback failed")))
-            })
-        }
-    })
+    request.call_or_else(operation, move |error| set_aside(fallback(error), answer))
 }
 
 /// The call, with a judge of its own and a fallback.

@@ -228,7 +228,21 @@ async fn h131_bodies_of_all_kinds() {
     assert_eq!(machine.lend("ab").await, Ok(6));
 }
 
-/// An `unsafe` function, a `dyn` argument, an array, a function pointer, `where` clauses, const generics, a higher-ranked bound.
+#[resilient(retry(1))]
+async fn h131_lints_on_arguments(
+    #[expect(unused_variables, reason = "it stays where the argument is bound")] unused: String,
+    #[allow(unused_variables, unused_mut, reason = "here too")] mut lent: &mut u8,
+    #[allow(unused_variables, reason = "and here")] shared: &str,
+) -> Result<(), ApiError> {
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn h131_lints_on_arguments_are_obeyed() {
+    assert_eq!(h131_lints_on_arguments(String::new(), &mut 1, "").await, Ok(()));
+}
+
+/// A `dyn` argument, an array, a function pointer, `where` clauses, const generics, a higher-ranked bound.
 #[resilient(retry(1))]
 async fn h131_signatures<'a, const N: usize, F, T>(
     array: [u8; N],

@@ -23,7 +23,7 @@
 //!
 //! Names of ours are hygienic (`mixed_site`), paths are absolute, so nothing of the function's own is in the way.
 
-use crate::function::{Argument, Function, Shape, Travel, simple_name, ungroup};
+use crate::function::{Argument, Function, Shape, Travel, is_lint, simple_name, ungroup};
 use crate::options::{Backoff, Given, JitterKind, Options, Preset, Trip, string};
 use crate::value::{Number, Per, Time};
 use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
@@ -118,6 +118,9 @@ impl<'a> Expansion<'a> {
                         let name = &argument.outer;
                         *typed.pat = syn::parse_quote!(#name);
                     }
+                    if argument.is_bound_again() {
+                        typed.attrs.retain(|attr| !is_lint(attr));
+                    }
                 }
             }
         }
@@ -170,58 +173,64 @@ impl<'a> Expansion<'a> {
         }
     }
 
-    /// The call, from its options to its end: `Result<T, Error<E>>`.
+    /// The call, from its options to its end: `Result<T, Error<E>>`. What is only needed to begin it lives in a block, so that the
+    /// future need not hold it.
     fn call(&self) -> TokenStream {
         let private = &self.private;
         let (pipeline, request, operation, stash) = (own("pipeline"), own("request"), own("operation"), own("answer"));
-        let options = self.request();
+        let (values, setters) = self.options();
         let travel = self.travel();
         let attempt = self.operation();
         let judge = self.judge();
         let fallback = self.options.fallback.as_ref().map(|given| self.fallback(&given.value));
+        let plain = setters.is_empty() && judge.is_none();
+        let start = if plain { quote!(#pipeline) } else { quote!(#private::request(#pipeline) #setters) };
         let call = match (judge, fallback) {
+            (None, None) if plain => quote!(#private::Pipeline::call(#request, #operation)),
             (None, None) => quote!(#private::call(#request, #operation)),
             (Some(judge), None) => quote!(#private::call_judged(#request, #operation, #judge)),
+            (None, Some(fallback)) if plain => quote!(#private::plain_or_else(#request, #operation, &mut #stash, #fallback)),
             (None, Some(fallback)) => quote!(#private::call_or_else(#request, #operation, &mut #stash, #fallback)),
             (Some(judge), Some(fallback)) => {
                 quote!(#private::call_judged_or_else(#request, #operation, #judge, &mut #stash, #fallback))
             }
         };
         quote! {
-            let #request = #private::request(#pipeline);
-            #options
+            #values
             #travel
-            let #operation = #attempt;
-            #call.await
+            ({
+                let #request = #start;
+                let #operation = #attempt;
+                #call
+            })
+            .await
         }
     }
 
-    /// `key` and `priority`, worked out once, before the arguments go anywhere.
-    fn request(&self) -> TokenStream {
+    /// `key` and `priority`: worked out once, before the arguments go anywhere; and how the request is told of them.
+    fn options(&self) -> (TokenStream, TokenStream) {
         let (private, krate) = (&self.private, &self.krate);
-        let (request, key, priority) = (own("request"), own("key"), own("priority"));
-        let mut all = TokenStream::new();
+        let (key, priority) = (own("key"), own("priority"));
+        let (mut values, mut setters) = (TokenStream::new(), TokenStream::new());
         if let Some(Given { value, .. }) = &self.options.key {
             let text = match string(value) {
                 Some(format) => quote_spanned!(format.span()=> &::core::format_args!(#format)),
                 None => borrowed(value),
             };
-            all.extend(quote! {
-                let #key = #private::key(#text);
-                let #request = #request.key(#key.as_str());
-            });
+            values.extend(quote!(let #key = #private::key(#text);));
+            setters.extend(quote!(.key(#key.as_str())));
         }
         if let Some(Given { value, .. }) = &self.options.priority {
-            all.extend(quote! {
+            values.extend(quote! {
                 let #priority: #krate::Priority = {
                     #[allow(unused_imports, clippy::enum_glob_use)]
                     use #krate::Priority::*;
                     #value
                 };
-                let #request = #request.priority(#priority);
             });
+            setters.extend(quote!(.priority(#priority)));
         }
-        all
+        (values, setters)
     }
 
     /// A pipeline that lives elsewhere. Where its place may be inside what is lent to the attempts, a handle of its own.
@@ -328,57 +337,37 @@ impl<'a> Expansion<'a> {
                 ReceiverKind::Reference(..) => None,
                 _ => receiver.mutability,
             });
-            let (value, keep) = self.taken(&own("from_self"), travel, self.self_span(), None);
+            let (value, keep) = self.taken(&own("from_self"), travel, self.self_span());
             let name = own("self");
             all.extend(quote!(#keep let #mutability #name = #value;));
         }
         for (number, argument) in self.arguments.iter().enumerate() {
-            let Argument { pat, cfgs, outer, travel, .. } = argument;
-            match travel {
-                Travel::Stay => {}
-                Travel::Copy => {
-                    let unchanged = matches!(pat, Pat::Ident(ident) if ident.mutability.is_none()) && simple_name(pat).is_some();
-                    if !unchanged {
-                        all.extend(quote!(#(#cfgs)* let #pat = #outer;));
-                    }
-                }
-                travel => {
-                    let (value, keep) = self.taken(&own(&format!("from_{number}")), *travel, pat.span(), Some(argument));
-                    let keep = (!keep.is_empty()).then(|| quote!(#(#cfgs)* #keep));
-                    all.extend(quote!(#keep #(#cfgs)* let #pat = #value;));
-                }
+            if !argument.is_bound_again() {
+                continue;
             }
+            let Argument { pat, cfgs, lints, outer, travel, .. } = argument;
+            let (value, keep) = match travel {
+                Travel::Copy | Travel::Stay => (outer.to_token_stream(), TokenStream::new()),
+                travel => self.taken(&own(&format!("from_{number}")), *travel, pat.span()),
+            };
+            let keep = (!keep.is_empty()).then(|| quote!(#(#cfgs)* #keep));
+            all.extend(quote!(#keep #(#cfgs)* #(#lints)* let #pat = #value;));
         }
         all
     }
 
-    /// The value an attempt sees of an argument (of `self`, without one), and what it must keep meanwhile.
-    fn taken(&self, from: &Ident, travel: Travel, span: Span, argument: Option<&Argument>) -> (TokenStream, TokenStream) {
+    /// The value an attempt sees, and what it must keep meanwhile.
+    fn taken(&self, from: &Ident, travel: Travel, span: Span) -> (TokenStream, TokenStream) {
         let private = at(span, &self.private);
         let mut from = from.clone();
         from.set_span(from.span().located_at(span));
         match travel {
-            Travel::Clone => {
-                let generic = argument.is_some_and(|argument| self.is_generic(&argument.ty));
-                let clone = Ident::new(if generic { "clone_generic" } else { "clone_arg" }, Span::call_site().located_at(span));
-                (quote_spanned!(Span::call_site().located_at(span)=> #private::#clone(#from)), TokenStream::new())
-            }
+            Travel::Clone => (quote_spanned!(Span::call_site().located_at(span)=> #private::clone_arg(#from)), TokenStream::new()),
             Travel::Lend => {
                 let lent = own(&format!("lent{}", from.to_string().trim_start_matches("__steadfast_from")));
                 (quote!(#lent.borrow()), quote!(let mut #lent = #from.take();))
             }
             Travel::Share | Travel::Copy | Travel::Stay => (quote!(#from), TokenStream::new()),
-        }
-    }
-
-    /// Whether the type is a parameter of the function.
-    fn is_generic(&self, ty: &Type) -> bool {
-        match ungroup(ty) {
-            Type::ImplTrait(_) => true,
-            Type::Path(path) => {
-                path.path.get_ident().is_some_and(|name| self.function.sig.generics.type_params().any(|param| param.ident == *name))
-            }
-            _ => false,
         }
     }
 
@@ -443,7 +432,7 @@ impl<'a> Expansion<'a> {
         if self.function.sig.receiver().is_some() {
             let span = self.self_span();
             let taken = match self.receiver {
-                Some(travel) => self.taken(&own("from_self"), travel, span, None),
+                Some(travel) => self.taken(&own("from_self"), travel, span),
                 None => (Ident::new("self", span).to_token_stream(), TokenStream::new()),
             };
             pass(0, span, taken);
@@ -452,7 +441,7 @@ impl<'a> Expansion<'a> {
             let span = argument.pat.span();
             let taken = match argument.travel {
                 Travel::Copy | Travel::Stay => (argument.outer.to_token_stream(), TokenStream::new()),
-                travel => self.taken(&own(&format!("from_{number}")), travel, span, Some(argument)),
+                travel => self.taken(&own(&format!("from_{number}")), travel, span),
             };
             pass(number + 1, span, taken);
         }
@@ -487,7 +476,7 @@ impl<'a> Expansion<'a> {
         }
         let mut all = TokenStream::new();
         for argument in &self.arguments {
-            let Argument { pat, ty, cfgs, outer, travel } = argument;
+            let Argument { pat, ty, cfgs, outer, travel, .. } = argument;
             if *travel == Travel::Stay || simple_name(pat).is_some() {
                 continue;
             }
@@ -811,6 +800,18 @@ mod tests {
         by_ref(&mut pat, true);
         let expected = tokens("(ref a, Point { ref x, y: &ref b }, [ref c, ..], ref d @ _)");
         assert_eq!(pat.to_token_stream().to_string(), expected.to_string());
+    }
+
+    #[test]
+    fn h130_with_a_path_of_its_own_the_crate_is_not_named() {
+        let item = "async fn f(a: String, b: &mut u8, (c, d): (u8, u8)) -> Result<u8, E> { Ok(1) }";
+        let options = "preset = http, retry(3, budget = 10%), circuit_breaker(50%), rate_limit(1/s), bulkhead(1), key = a, priority = High, \
+                       fallback = plan_b, crate = crate::deps::resilience";
+        let function = Function::parse(tokens(item)).unwrap_or_else(|e| panic!("{e}"));
+        let options = Options::parse(tokens(options)).unwrap_or_else(|e| panic!("{e}"));
+        let expanded = expand(&options, &function).to_string();
+        assert!(!expanded.contains(":: steadfast"), "{expanded}");
+        assert!(expanded.contains("crate :: deps :: resilience :: __private"), "{expanded}");
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub(crate) struct Argument {
     pub(crate) ty: Type,
     /// `#[cfg(..)]` on it.
     pub(crate) cfgs: Vec<Attribute>,
+    /// `#[allow(..)]` and the like on it, which belong to wherever its pattern is bound.
+    pub(crate) lints: Vec<Attribute>,
     /// By which name the function's own scope knows it.
     pub(crate) outer: Ident,
     pub(crate) travel: Travel,
@@ -118,6 +120,7 @@ impl Function {
                     pat: (*typed.pat).clone(),
                     ty: (*typed.ty).clone(),
                     cfgs: typed.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).cloned().collect(),
+                    lints: typed.attrs.iter().filter(|attr| is_lint(attr)).cloned().collect(),
                     outer: simple.unwrap_or_else(|| format_ident!("__steadfast_argument{number}", span = Span::mixed_site())),
                     travel,
                 }
@@ -190,6 +193,21 @@ impl Function {
             }
         }
         None
+    }
+}
+
+pub(crate) fn is_lint(attr: &Attribute) -> bool {
+    ["allow", "expect", "warn", "deny", "forbid"].iter().any(|level| attr.path().is_ident(level))
+}
+
+impl Argument {
+    /// Whether each attempt binds it again.
+    pub(crate) fn is_bound_again(&self) -> bool {
+        match self.travel {
+            Travel::Stay => false,
+            Travel::Copy => !matches!(&self.pat, Pat::Ident(name) if name.mutability.is_none() && simple_name(&self.pat).is_some()),
+            Travel::Clone | Travel::Share | Travel::Lend => true,
+        }
     }
 }
 

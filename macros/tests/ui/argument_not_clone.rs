@@ -19,6 +19,16 @@ async fn f(url: String, body: Body) -> Result<String, MyErr> {
 
 struct S;
 
+#[resilient(retry(3))]
+async fn nested(bodies: Vec<Option<Body>>) -> Result<usize, MyErr> {
+    Ok(bodies.len())
+}
+
+#[resilient(retry(3))]
+async fn h(text: impl Into<String>) -> Result<String, MyErr> {
+    Ok(text.into())
+}
+
 impl S {
     #[resilient(retry(3))]
     async fn g<T>(self, value: T) -> Result<T, MyErr> {
