@@ -251,7 +251,7 @@ fn number(name: &Ident, number: &Number, look: &mut impl FnMut(&Ident, TokenStre
     }
 }
 
-impl crate::options::Backoff {
+impl crate::policies::Backoff {
     fn expressions(&self) -> TokenStream {
         let one = |time: &Time| match time {
             Time::Expr(expr) => expr.to_token_stream(),

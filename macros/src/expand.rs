@@ -24,12 +24,13 @@
 //! Names of ours are hygienic (`mixed_site`), paths are absolute, so nothing of the function's own is in the way.
 
 use crate::function::{Argument, Function, Shape, Travel, is_lint, simple_name, ungroup};
-use crate::options::{Backoff, Given, JitterKind, Options, Preset, Trip, string};
-use crate::value::{Number, Per, Time};
-use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
+use crate::options::{Given, Options, string};
+use crate::pipeline;
+use crate::rewrite::{by_ref, erase_impl, erase_lifetimes, rename_self};
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Expr, FnArg, GenericArgument, Pat, PathArguments, ReceiverKind, ReturnType, Signature, Type};
+use syn::{Expr, FnArg, Pat, ReceiverKind, ReturnType, Signature, Type};
 
 /// The function, made resilient.
 pub(crate) fn expand(options: &Options, function: &Function) -> TokenStream {
@@ -49,7 +50,7 @@ struct Expansion<'a> {
 }
 
 /// An identifier that nobody else can mean.
-fn own(name: &str) -> Ident {
+pub(crate) fn own(name: &str) -> Ident {
     format_ident!("__steadfast_{name}", span = Span::mixed_site())
 }
 
@@ -144,7 +145,7 @@ impl<'a> Expansion<'a> {
             None => {
                 let site = own("SITE");
                 let site = Ident::new(&site.to_string().to_uppercase(), Span::mixed_site());
-                let (name, builder, error) = (self.name(), self.builder(), own("error"));
+                let (name, builder, error) = (self.name(), pipeline::builder(&self.krate, self.options), own("error"));
                 let of = own("name");
                 quote! {
                     static #site: #private::Site = #private::Site::new(#name);
@@ -507,56 +508,6 @@ impl<'a> Expansion<'a> {
             }
         }
     }
-
-    /// `builder(name).retry(..)..`.
-    fn builder(&self) -> TokenStream {
-        let krate = &self.krate;
-        let Options { preset, retry, attempt_timeout, total_timeout, timeout, circuit_breaker, rate_limit, bulkhead, .. } = self.options;
-        let name = own("name");
-        let start = match preset.as_ref().map(|given| given.value) {
-            None => quote!(builder(#name)),
-            Some(Preset::Http) => quote!(http(#name)),
-            Some(Preset::Database) => quote!(database(#name)),
-            Some(Preset::Background) => quote!(background(#name)),
-            Some(Preset::Interactive) => quote!(interactive(#name)),
-        };
-        let mut all = start;
-        if let Some(Given { value, .. }) = total_timeout.as_ref().or(timeout.as_ref()) {
-            let limit = time(value);
-            all.extend(quote!(.total_timeout(#limit)));
-        }
-        if let Some(Given { value, .. }) = attempt_timeout {
-            let limit = time(value);
-            all.extend(quote!(.attempt_timeout(#limit)));
-        }
-        if let Some(Given { value, .. }) = retry {
-            let config = retry_config(krate, value);
-            all.extend(quote!(.retry(#config)));
-        }
-        if let Some(Given { value, .. }) = circuit_breaker {
-            let config = breaker_config(krate, value);
-            all.extend(quote!(.circuit_breaker(#config)));
-        }
-        if let Some(Given { value, .. }) = rate_limit {
-            let count = number(&value.count);
-            let mut config = match value.per {
-                Per::Second => quote!(#krate::RateLimiter::per_second(#count)),
-                Per::Minute => quote!(#krate::RateLimiter::per_minute(#count)),
-                Per::Hour => quote!(#krate::RateLimiter::per_hour(#count)),
-            };
-            config.extend(setting("burst", &value.burst, number));
-            config.extend(setting("max_wait", &value.wait, time));
-            all.extend(quote!(.rate_limit(#config)));
-        }
-        if let Some(Given { value, .. }) = bulkhead {
-            let places = number(&value.places);
-            let mut config = quote!(#krate::Bulkhead::new(#places));
-            config.extend(setting("queue", &value.queue, number));
-            config.extend(setting("max_wait", &value.wait, time));
-            all.extend(quote!(.bulkhead(#config)));
-        }
-        all
-    }
 }
 
 /// `&EXPR`, in parentheses where they are needed.
@@ -569,237 +520,12 @@ fn borrowed(expr: &Expr) -> TokenStream {
     }
 }
 
-fn setting<T>(method: &str, given: &Option<Given<T>>, value: fn(&T) -> TokenStream) -> TokenStream {
-    let Some(given) = given else { return TokenStream::new() };
-    let (method, value) = (Ident::new(method, Span::call_site()), value(&given.value));
-    quote!(.#method(#value))
-}
-
-fn retry_config(krate: &TokenStream, retry: &crate::options::Retry) -> TokenStream {
-    let retries = number(&retry.retries);
-    let mut config = match retry.backoff.as_ref().map(|given| &given.value) {
-        None => quote!(#krate::Retry::exponential(#retries, ::core::time::Duration::from_millis(100))),
-        Some(Backoff::Exponential(from, to)) => {
-            let (from, to) = (time(from), time(to));
-            quote!(#krate::Retry::exponential(#retries, #from).max_delay(#to))
-        }
-        Some(Backoff::Linear(from, to)) => {
-            let (from, to) = (time(from), time(to));
-            quote!(#krate::Retry::linear(#retries, #from).max_delay(#to))
-        }
-        Some(Backoff::Fixed(delay)) => {
-            let delay = time(delay);
-            quote!(#krate::Retry::constant(#retries, #delay))
-        }
-    };
-    config.extend(setting("factor", &retry.factor, ToTokens::to_token_stream));
-    if let Some(Given { value, .. }) = &retry.jitter {
-        let jitter = match value {
-            JitterKind::Full => quote!(Full),
-            JitterKind::Equal => quote!(Equal),
-            JitterKind::None => quote!(None),
-        };
-        config.extend(quote!(.jitter(#krate::Jitter::#jitter)));
-    }
-    if let Some(Given { value, .. }) = &retry.budget {
-        let share = Literal::f64_suffixed(value.0);
-        config.extend(quote!(.budget(#krate::Budget::new(#share))));
-    }
-    config
-}
-
-fn breaker_config(krate: &TokenStream, breaker: &crate::options::Breaker) -> TokenStream {
-    // Where calls are judged by how many fail, as many may be slow; else half of them.
-    let (mut config, slow_share) = match &breaker.trip {
-        Trip::Rate(share) => {
-            let rate = Literal::f64_suffixed(share.0);
-            (quote!(#krate::CircuitBreaker::failure_rate(#rate)), share.0)
-        }
-        Trip::Consecutive(failures) => {
-            let failures = number(failures);
-            (quote!(#krate::CircuitBreaker::consecutive_failures(#failures)), 0.5)
-        }
-    };
-    config.extend(setting("window", &breaker.window, time));
-    config.extend(setting("min_calls", &breaker.min_calls, number));
-    config.extend(setting("open_for", &breaker.open_for, time));
-    if let Some(Given { value, .. }) = &breaker.slow {
-        let (slower_than, share) = (time(value), Literal::f64_suffixed(slow_share));
-        config.extend(quote!(.slow_calls(#slower_than, #share)));
-    }
-    config
-}
-
-fn time(time: &Time) -> TokenStream {
-    match time {
-        Time::Known(duration, _) => {
-            let (secs, nanos) = (Literal::u64_suffixed(duration.as_secs()), Literal::u32_suffixed(duration.subsec_nanos()));
-            quote!(::core::time::Duration::new(#secs, #nanos))
-        }
-        Time::Expr(expr) => expr.to_token_stream(),
-    }
-}
-
-fn number(number: &Number) -> TokenStream {
-    match number {
-        Number::Known(number, span) => {
-            let mut number = Literal::u64_unsuffixed(*number);
-            number.set_span(*span);
-            number.to_token_stream()
-        }
-        Number::Expr(expr) => expr.to_token_stream(),
-    }
-}
-
-/// `self` under a name of ours, as the attempts have their own: everywhere in the body, in macro arguments too, but not in items with a
-/// `self` of their own and not in paths (`self::f`).
-fn rename_self(tokens: TokenStream) -> TokenStream {
-    let mut renamed = TokenStream::new();
-    let mut tokens = tokens.into_iter().peekable();
-    // Until the braces of an item with a `self` of its own.
-    let mut item = false;
-    while let Some(token) = tokens.next() {
-        let token = match token {
-            TokenTree::Ident(ident) if !item => {
-                let starts_item = match ident.to_string().as_str() {
-                    "impl" | "trait" | "mod" => true,
-                    "fn" => matches!(tokens.peek(), Some(TokenTree::Ident(_))),
-                    _ => false,
-                };
-                item = starts_item;
-                let path = matches!(tokens.peek(), Some(TokenTree::Punct(next)) if next.as_char() == ':')
-                    && matches!(tokens.clone().nth(1), Some(TokenTree::Punct(next)) if next.as_char() == ':');
-                if ident == "self" && !path {
-                    let mut name = own("self");
-                    name.set_span(name.span().located_at(ident.span()));
-                    TokenTree::Ident(name)
-                } else {
-                    TokenTree::Ident(ident)
-                }
-            }
-            TokenTree::Group(group) if item => {
-                item = group.delimiter() != Delimiter::Brace;
-                TokenTree::Group(group)
-            }
-            TokenTree::Group(group) => {
-                let mut inside = Group::new(group.delimiter(), rename_self(group.stream()));
-                inside.set_span(group.span());
-                TokenTree::Group(inside)
-            }
-            other => other,
-        };
-        renamed.extend([token]);
-    }
-    renamed
-}
-
-/// The type with `_` for every `impl Trait`, which has no name.
-fn erase_impl(ty: &Type) -> Type {
-    let mut ty = ty.clone();
-    erase_impl_in(&mut ty);
-    ty
-}
-
-fn erase_impl_in(ty: &mut Type) {
-    match ty {
-        Type::ImplTrait(_) => *ty = syn::parse_quote_spanned!(ty.span()=> _),
-        Type::Path(path) => {
-            for segment in &mut path.path.segments {
-                if let PathArguments::AngleBracketed(arguments) = &mut segment.arguments {
-                    for argument in &mut arguments.args {
-                        if let GenericArgument::Type(inside) = argument {
-                            erase_impl_in(inside);
-                        }
-                    }
-                }
-            }
-        }
-        Type::Tuple(tuple) => tuple.elems.iter_mut().for_each(erase_impl_in),
-        Type::Reference(reference) => erase_impl_in(&mut reference.elem),
-        Type::Paren(paren) => erase_impl_in(&mut paren.elem),
-        Type::Group(group) => erase_impl_in(&mut group.elem),
-        Type::Slice(slice) => erase_impl_in(&mut slice.elem),
-        Type::Array(array) => erase_impl_in(&mut array.elem),
-        _ => {}
-    }
-}
-
-/// The tokens with `'_` for every lifetime but `'static`.
-fn erase_lifetimes(tokens: TokenStream) -> TokenStream {
-    let mut after_tick = false;
-    let erased = tokens.into_iter().map(|token| {
-        let lifetime = std::mem::take(&mut after_tick);
-        match token {
-            TokenTree::Ident(ident) if lifetime && ident != "static" => TokenTree::Ident(Ident::new("_", ident.span())),
-            TokenTree::Group(group) => {
-                let mut inside = Group::new(group.delimiter(), erase_lifetimes(group.stream()));
-                inside.set_span(group.span());
-                TokenTree::Group(inside)
-            }
-            TokenTree::Punct(punct) => {
-                after_tick = punct.as_char() == '\'';
-                TokenTree::Punct(punct)
-            }
-            other => other,
-        }
-    });
-    erased.collect()
-}
-
-/// The pattern without `mut`, and with `ref` for every name if asked to: it borrows, and moves nothing.
-fn by_ref(pat: &mut Pat, say_so: bool) {
-    match pat {
-        Pat::Ident(ident) => {
-            ident.mutability = None;
-            if say_so && ident.by_ref.is_none() {
-                ident.by_ref = Some(syn::Token![ref](ident.ident.span()));
-            }
-            if let Some((_, inside)) = &mut ident.subpat {
-                by_ref(inside, say_so);
-            }
-        }
-        Pat::Tuple(tuple) => tuple.elems.iter_mut().for_each(|pat| by_ref(pat, say_so)),
-        Pat::TupleStruct(tuple) => tuple.elems.iter_mut().for_each(|pat| by_ref(pat, say_so)),
-        Pat::Struct(fields) => fields.fields.iter_mut().for_each(|field| by_ref(&mut field.pat, say_so)),
-        Pat::Slice(slice) => slice.elems.iter_mut().for_each(|pat| by_ref(pat, say_so)),
-        Pat::Reference(reference) => by_ref(&mut reference.pat, say_so),
-        Pat::Paren(paren) => by_ref(&mut paren.pat, say_so),
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn tokens(text: &str) -> TokenStream {
         text.parse().expect("tokens")
-    }
-
-    #[test]
-    fn self_is_renamed_where_it_is_the_function_s_own() {
-        let renamed =
-            rename_self(tokens("self.a(|| self.b); println!(\"{}\", self.c); self::f(); impl X for Y { fn g(&self) { self.d } } self"));
-        let renamed = renamed.to_string();
-        assert_eq!(renamed.matches("__steadfast_self").count(), 4, "{renamed}");
-        assert!(renamed.contains("self :: f ()") && renamed.contains("(& self) { self . d }"), "{renamed}");
-        let with_fn = rename_self(tokens("fn helper(x: &X) -> u8 { x.y } let f: fn(u8) -> u8 = g; f(self.n)")).to_string();
-        assert!(with_fn.contains("f (__steadfast_self . n)"), "{with_fn}");
-    }
-
-    #[test]
-    fn names_without_a_type_of_their_own_are_erased() {
-        let ty: Type = syn::parse_str("Result<(impl Iterator<Item = u8>, Vec<impl Display>), E>").expect("type");
-        assert_eq!(erase_impl(&ty).to_token_stream().to_string(), "Result < (_ , Vec < _ >) , E >");
-        assert_eq!(erase_lifetimes(tokens("&'a X<'static, 'b>")).to_string(), tokens("&'_ X<'static, '_>").to_string());
-    }
-
-    #[test]
-    fn patterns_borrow() {
-        let mut pat = syn::parse::Parser::parse_str(Pat::parse_single, "(mut a, Point { x, y: &b }, [c, ..], d @ _)").expect("pattern");
-        by_ref(&mut pat, true);
-        let expected = tokens("(ref a, Point { ref x, y: &ref b }, [ref c, ..], ref d @ _)");
-        assert_eq!(pat.to_token_stream().to_string(), expected.to_string());
     }
 
     #[test]

@@ -4,6 +4,9 @@ mod check;
 mod expand;
 mod function;
 mod options;
+mod pipeline;
+mod policies;
+mod rewrite;
 mod suggest;
 mod value;
 
