@@ -59,6 +59,9 @@ pub(crate) trait Supply {
     /// What a waiter is given: nothing, or a receipt to hand back what it took.
     type Grant: Copy + fmt::Debug;
 
+    /// `Critical` stands before everybody, however long the others have waited, instead of one step of ageing before `High`.
+    const CRITICAL_FIRST: bool = false;
+
     /// How many waiters may be called up at the same time: the free permits; 1 where the first in line waits for a moment.
     fn slots(&self) -> usize;
 
@@ -175,7 +178,7 @@ impl<S: Supply> WaitQueue<S> {
             self.wake(wakes, more);
             return Door::Refused(Refusal::Full);
         }
-        let index = line.join(now, priority, cost, self.ageing);
+        let index = line.join(now, priority, cost, self.ageing, S::CRITICAL_FIRST);
         if self.count(&line) == 1 {
             self.supply.crowd(true);
         }

@@ -142,7 +142,7 @@ impl Recorder {
 
     /// Both at once, for a call of one attempt that took all its time: the common case, under one lock.
     #[inline]
-        pub(crate) fn record_single(&self, end: CallEnd, outcome: Outcome, latency: Duration, now: Instant) {
+    pub(crate) fn record_single(&self, end: CallEnd, outcome: Outcome, latency: Duration, now: Instant) {
         let latency = nanos(latency);
         self.with(now, |slot| {
             count_attempt(slot, outcome, latency);

@@ -23,6 +23,7 @@ mod preset;
 mod request;
 mod run;
 mod stats;
+mod story;
 mod typed;
 
 pub use builder::{PipelineBuilder, PolicyOf};
@@ -37,7 +38,7 @@ use crate::call::{Attempt, Priority};
 use crate::classify::{ByErrorType, ByResult, Judges};
 use crate::execution::Retry;
 use crate::observation::{CallEnd, Emitter, Events, Monitor, Recorder};
-use crate::outcome::{Error, Verdict};
+use crate::outcome::{Error, Origin, Verdict};
 use crate::substitution::{Nothing, OrElse};
 use run::run;
 use std::fmt;
@@ -48,6 +49,7 @@ use tokio::time::Instant;
 /// What the clones of a pipeline share: its settings, and the live policies with their state.
 pub(crate) struct Core {
     name: Arc<str>,
+    origin: Arc<Origin>,
     total_timeout: Option<Duration>,
     attempt_timeout: Option<Duration>,
     retry: Option<Retry>,

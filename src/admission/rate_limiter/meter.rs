@@ -113,6 +113,8 @@ impl Meter {
 impl Supply for Meter {
     type Grant = Option<Receipt>;
 
+    const CRITICAL_FIRST: bool = true;
+
     /// Only the first in line has a moment to wait for; the others wait for it.
     fn slots(&self) -> usize {
         1

@@ -32,11 +32,16 @@
 //! # Ok(()) }
 //! ```
 //!
+//! Rates are exact at any number of units in any period: nothing is rounded, over no length of time. Time is the monotonic clock, which
+//! stands still on Linux while the machine sleeps: nothing comes free meanwhile.
+//!
 //! With [`max_wait`](RateLimiterConfig::max_wait), callers stand in line: by [`Priority`], then first come, first served. Who waits
 //! holds a place, not units: dropped, everybody behind moves up.
 
 mod gcra;
 mod meter;
+#[cfg(test)]
+mod tests;
 mod waiter;
 mod window;
 
@@ -106,8 +111,10 @@ impl RateLimiterConfig {
 
     /// The longest a caller may wait for its turn. Whoever would have to wait longer is refused at once.
     ///
-    /// The timer counts in milliseconds, so a waiter may be up to one late; it is debited as if it had come in time, so that waiters
-    /// get the full rate at any rate. **Default**: zero, refuse at once. `Duration::MAX` waits for as long as the call's deadline allows.
+    /// The timer counts in milliseconds, so a waiter may be up to one late. It is debited as if it had come in time: waiters get the full
+    /// rate at any rate, and in return may come up to a millisecond closer to each other than the burst says. (A sliding window stays
+    /// exact, and its waiters lose that millisecond.)
+    /// **Default**: zero, refuse at once. `Duration::MAX` waits for as long as the call's deadline allows.
     pub const fn max_wait(mut self, wait: Duration) -> Self {
         self.max_wait = wait;
         self
@@ -258,7 +265,7 @@ impl RateLimiter {
     /// # Cancel safety
     /// Dropped while it waits, it has taken nothing, and everybody behind it moves up.
     pub async fn acquire(&self, call: &Call<'_>) -> Result<(), Rejected> {
-        let reservation = match self.enter_at(call, Instant::now()) {
+        let reservation = match self.enter(call.cost, call.priority, Instant::now(), || *call) {
             Entry::Granted(reservation) => reservation,
             Entry::Refused(rejected) => return Err(rejected),
             Entry::Wait(waiter) => waiter.await?,
@@ -276,18 +283,29 @@ impl RateLimiter {
         Ok(Reservation { shared: &self.shared, receipt })
     }
 
-    /// The door of a pipeline, at the moment its attempt began.
+    /// A reservation where there are units and nobody stands in line; what [`enter`](Self::enter) says must be asked otherwise.
     #[inline]
-    pub(crate) fn enter<'a>(&'a self, call: &Call<'_>) -> Entry<Reservation<'a>, RateLimiterWaiter<'a>> {
-        self.enter_at(call, call.attempt.started)
+    pub(crate) fn pass(&self, cost: u32, priority: Priority, now: Instant) -> Option<Reservation<'_>> {
+        let shared = &*self.shared;
+        let Some(cost) = NonZeroU32::new(cost) else { return Some(Reservation { shared, receipt: None }) };
+        let receipt = shared.take(cost, priority, now).ok()?;
+        Some(Reservation { shared, receipt: Some(receipt) })
     }
 
-    fn enter_at<'a>(&'a self, call: &Call<'_>, now: Instant) -> Entry<Reservation<'a>, RateLimiterWaiter<'a>> {
+    /// The door of a pipeline. Most calls need no more than cost, priority and time; the whole `call` is asked for to wait.
+    #[inline]
+    pub(crate) fn enter<'a, 'k>(
+        &'a self,
+        cost: u32,
+        priority: Priority,
+        now: Instant,
+        call: impl FnOnce() -> Call<'k>,
+    ) -> Entry<Reservation<'a>, RateLimiterWaiter<'a>> {
         let shared = &*self.shared;
-        let Some(cost) = NonZeroU32::new(call.cost) else { return Entry::Granted(Reservation { shared, receipt: None }) };
-        match shared.take(cost, call.priority, now) {
+        let Some(cost) = NonZeroU32::new(cost) else { return Entry::Granted(Reservation { shared, receipt: None }) };
+        match shared.take(cost, priority, now) {
             Ok(receipt) => Entry::Granted(Reservation { shared, receipt: Some(receipt) }),
-            Err(wait) => shared.stand_in_line(call, wait, now),
+            Err(wait) => shared.stand_in_line(&call(), wait, now),
         }
     }
 
@@ -310,7 +328,6 @@ impl RateLimiter {
     }
 
     /// What it runs with now.
-    #[must_use]
     pub fn config(&self) -> RateLimiterConfig {
         lock(&self.shared.config).clone()
     }
@@ -448,6 +465,12 @@ impl Reservation<'_> {
     /// The call is made: the units are used.
     #[inline]
     pub fn keep(mut self) {
+        self.used();
+    }
+
+    /// The same, in place.
+    #[inline]
+    pub(crate) fn used(&mut self) {
         self.receipt = None;
     }
 }

@@ -138,7 +138,7 @@ impl Line {
     }
 
     /// Places a newcomer at the end of its priority, asleep.
-    pub(super) fn join(&mut self, now: Instant, priority: Priority, cost: u32, ageing: Duration) -> Index {
+    pub(super) fn join(&mut self, now: Instant, priority: Priority, cost: u32, ageing: Duration, critical_first: bool) -> Index {
         let epoch = *self.epoch.get_or_insert(now);
         self.latest = self.latest.max(time::nanos_since(epoch, now));
         self.arrivals += 1;
@@ -148,7 +148,7 @@ impl Line {
             self.waiters.len() - 1
         });
         let moment = match priority {
-            Priority::Critical => 0, // before everybody, however long they have waited
+            Priority::Critical if critical_first => 0,
             _ => u128::from(self.latest).saturating_add(ageing.as_nanos().saturating_mul(u128::from(level))),
         };
         let rank = Rank { moment, number: self.arrivals, index };
@@ -160,7 +160,7 @@ impl Line {
         index
     }
 
-    /// Who waits for a moment gives way to somebody more important, and keeps its place behind.
+    /// Who waits for a moment gives way to somebody who stands before it now, and keeps its place behind.
     fn give_way(&mut self, newcomer: Rank) {
         let Some((&stamp, &index)) = self.called.last_key_value() else { return };
         let Some(waiter) = &mut self.waiters[index] else { return };
@@ -239,11 +239,7 @@ impl Line {
     pub(super) fn call_up(&mut self, supply: &impl Supply, wakes: &mut Wakes) -> bool {
         let slots = supply.slots();
         while self.called.len() < slots {
-            let first = match (self.watching.first(), self.asleep.first()) {
-                (Some(a), Some(b)) => *a.min(b),
-                (Some(only), None) | (None, Some(only)) => *only,
-                (None, None) => break,
-            };
+            let Some(first) = self.first() else { break };
             if !wakes.has_room() {
                 return true;
             }
@@ -253,6 +249,11 @@ impl Line {
             self.post_watchman(wakes);
         }
         false
+    }
+
+    /// The first in line of those not called up.
+    fn first(&self) -> Option<Rank> {
+        self.watching.first().into_iter().chain(self.asleep.first()).min().copied()
     }
 
     fn call(&mut self, rank: Rank, wakes: &mut Wakes) {
@@ -302,8 +303,10 @@ impl Line {
             Role::Passed => {
                 waiter.role = Role::Asleep;
                 waiter.slow = true;
-                self.asleep.insert(waiter.rank);
+                let rank = waiter.rank;
+                self.asleep.insert(rank);
                 self.costs[usize::from(waiter.level)] += u64::from(waiter.cost);
+                self.give_way(rank);
             }
             _ => {}
         }
@@ -330,8 +333,16 @@ impl Line {
                             return Step::Taken(grant);
                         }
                         Take::At(due) => {
+                            let rank = waiter.rank;
+                            if self.first().is_some_and(|first| first < rank) {
+                                // Somebody more important came after the call and before this poll: the next moment is theirs.
+                                self.set_role(index, Role::Asleep);
+                                self.asleep.insert(rank);
+                                self.call_up(supply, wakes);
+                                continue;
+                            }
                             self.stamp += 1;
-                            waiter.role = Role::Called { stamp: self.stamp, due: Some(due) };
+                            self.set_role(index, Role::Called { stamp: self.stamp, due: Some(due) });
                             self.called.insert(self.stamp, index);
                             return Step::Pending(Some(due));
                         }
