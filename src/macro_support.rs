@@ -5,12 +5,13 @@
 //! for everything that will do, with `do_not_recommend`, or the compiler would speak of `Clone` and `From` without saying why.
 
 use crate::classify::Judge;
-use crate::outcome::{Error, Rejected, RejectedKind, Verdict};
+use crate::outcome::{Error, Origin, Rejected, RejectedKind, Verdict};
 use crate::pipeline::{PipelineBuilder, Request};
 use crate::sync::{Mutex, lock};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 pub use crate::pipeline::Pipeline;
 pub use std::boxed::Box;
@@ -44,9 +45,8 @@ impl Site {
     fn build(&self, build: fn(&'static str) -> PipelineBuilder) -> Result<Pipeline, Rejected> {
         build(self.name).build().map_err(|error| {
             tracing::error!(pipeline = self.name, %error, "a pipeline made by #[resilient] cannot be built; every call of it is rejected");
-            Rejected::new(RejectedKind::Custom("its pipeline cannot be built"))
-                .in_call(&self.name.into(), 0, std::time::Duration::ZERO)
-                .with_last_error(Some(error.to_string().into()))
+            let origin = Origin::new(self.name.into());
+            Rejected::new(RejectedKind::Custom("its pipeline cannot be built")).in_call(&origin, 0, Duration::ZERO, Some(error.to_string()))
         })
     }
 }
