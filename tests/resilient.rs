@@ -1,4 +1,5 @@
 //! `#[resilient]`: every form of function it goes on, run, and spawned to prove that it is `Send` where it should be.
+#![cfg(feature = "macros")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support_resilient {

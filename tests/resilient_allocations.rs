@@ -1,4 +1,5 @@
 //! What the attribute costs: no allocation, on success and on rejection, and a future hardly larger than the call's.
+#![cfg(feature = "macros")]
 
 use allocation_counter::measure;
 use std::task::{Context, Poll, Waker};

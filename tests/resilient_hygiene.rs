@@ -1,8 +1,10 @@
 //! `#[resilient]` in hostile surroundings: nothing the user's code is called gets in the way of the output, and nothing in the output
 //! gets in the way of the user's lints.
-
+#![cfg(feature = "macros")]
 #![deny(warnings)]
 #![deny(clippy::all, clippy::pedantic, clippy::nursery)]
+#![deny(clippy::shadow_reuse, clippy::shadow_same, clippy::shadow_unrelated, clippy::ref_patterns, clippy::allow_attributes_without_reason)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable, clippy::default_numeric_fallback)]
 #![allow(unreachable_pub, clippy::redundant_pub_crate, reason = "one or the other")]
 
 mod support_resilient {
@@ -219,10 +221,9 @@ impl Machine {
 
 #[tokio::test(start_paused = true)]
 async fn h131_bodies_of_all_kinds() {
-    let machine = Machine { log: vec![], limit: 2 };
+    let mut machine = Machine { log: vec![], limit: 2 };
     assert_eq!(machine.clone().walk(String::new(), 1, false).await.map(|m| m.limit), Ok(2));
     assert_eq!(machine.clone().walk(String::new(), 1, true).await.map(|m| m.log), Ok(vec!["n2".into(), "n2".into(), "2 2".into()]));
-    let mut machine = machine;
     assert_eq!(machine.write(true).await, Err(ApiError::Status(3)));
     assert_eq!(machine.write(false).await, Ok(4));
     assert_eq!(machine.lend("ab").await, Ok(6));
@@ -262,6 +263,6 @@ where
 
 #[tokio::test(start_paused = true)]
 async fn h131_signatures_of_all_kinds() {
-    let said = h131_signatures([7; 3], |n| n + 1, &|s: &str| s, &"o", &mut [1, 2], Some("s")).await;
+    let said = h131_signatures([7; 3], |n| n + 1, &|s: &str| s, &"o", &mut [1_u8, 2], Some("s")).await;
     assert_eq!(said, Ok("8go[2, 1]Some(\"s\")".into()));
 }

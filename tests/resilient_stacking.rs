@@ -1,4 +1,5 @@
 //! `#[resilient]` among other attributes. Those above it wrap the call, those below it wrap each attempt.
+#![cfg(feature = "macros")]
 
 mod support_resilient {
     pub(crate) mod errors;

@@ -257,7 +257,11 @@ impl<'a> Expansion<'a> {
             let shared = self.arguments.iter().filter(|argument| argument.travel == Travel::Share);
             let lets = shared.map(|argument| {
                 let Argument { outer, cfgs, .. } = argument;
-                quote!(#(#cfgs)* let #outer = &#outer;)
+                quote! {
+                    #(#cfgs)*
+                    #[allow(clippy::shadow_reuse, clippy::shadow_same, clippy::shadow_unrelated)]
+                    let #outer = &#outer;
+                }
             });
             let lets: TokenStream = lets.collect();
             let (once, attempt) = (own("once"), self.attempt());
@@ -352,7 +356,13 @@ impl<'a> Expansion<'a> {
                 travel => self.taken(&own(&format!("from_{number}")), *travel, pat.span()),
             };
             let keep = (!keep.is_empty()).then(|| quote!(#(#cfgs)* #keep));
-            all.extend(quote!(#keep #(#cfgs)* #(#lints)* let #pat = #value;));
+            all.extend(quote! {
+                #keep
+                #(#cfgs)*
+                #[allow(clippy::shadow_reuse, clippy::shadow_same, clippy::shadow_unrelated)]
+                #(#lints)*
+                let #pat = #value;
+            });
         }
         all
     }
@@ -487,7 +497,7 @@ impl<'a> Expansion<'a> {
             by_ref(&mut pat, !by_reference);
             all.extend(quote! {
                 #(#cfgs)*
-                #[allow(unused_variables, clippy::needless_borrowed_reference, clippy::toplevel_ref_arg, clippy::used_underscore_binding)]
+                #[allow(unused_variables, clippy::needless_borrowed_reference, clippy::ref_patterns, clippy::toplevel_ref_arg, clippy::used_underscore_binding)]
                 let #pat = #value;
             });
         }
