@@ -524,6 +524,80 @@ async fn form_15_one_attempt_moves_its_arguments() {
     assert_eq!(began.elapsed(), Duration::from_secs(1));
 }
 
+#[resilient(retry(2, fixed(1ms)), attempt_timeout = 5ms, key = log.len(), fallback = rescue)]
+async fn lent_again(log: &mut Vec<u32>, text: String, hang: bool) -> Result<String, ApiError> {
+    log.push(1);
+    if hang {
+        std::future::pending::<()>().await;
+    }
+    Ok(text)
+}
+
+async fn rescue(log: &mut Vec<u32>, text: String, hang: bool, error: Error<ApiError>) -> Result<String, ApiError> {
+    assert!(hang && error.is_timeout());
+    log.push(2);
+    if log.len() > 4 { Err(ApiError::Text(text)) } else { Ok(text) }
+}
+
+struct Ledger(Vec<u32>);
+
+impl Ledger {
+    #[resilient(retry(1), fallback = Self::undo)]
+    async fn add(&mut self, n: u32) -> Result<usize, ApiError> {
+        self.0.push(n);
+        Err(ApiError::Status(503))
+    }
+
+    async fn undo(&mut self, _: u32, _: Error<ApiError>) -> Result<usize, ApiError> {
+        self.0.pop();
+        Ok(self.0.len())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn form_14_what_is_lent_comes_back_when_an_attempt_is_dropped() {
+    let mut log = vec![];
+    assert_eq!(lent_again(&mut log, "t".into(), true).await, Ok("t".into()));
+    assert_eq!(log, [1, 1, 1, 2]);
+    assert_eq!(lent_again(&mut log, "t".into(), true).await, Err(ApiError::Text("t".into())));
+    assert_eq!(spawned(async move { lent_again(&mut log, "t".into(), false).await }).await, Ok("t".into()));
+    let mut ledger = Ledger(vec![]);
+    assert_eq!(ledger.add(7).await, Ok(1));
+}
+
+#[resilient(retry(3))]
+async fn panics(calls: &Counter, log: &mut Vec<u32>) -> Result<(), ApiError> {
+    log.push(calls.next());
+    panic!("as it pleases");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_unwinds_and_a_drop_gives_back_what_was_lent() {
+    let calls = Counter::new();
+    let inside = calls.clone();
+    assert!(tokio::spawn(async move { panics(&inside, &mut vec![]).await }).await.unwrap_err().is_panic());
+    assert_eq!(calls.count(), 1, "not tried again");
+    let mut log = vec![];
+    tokio::time::timeout(Duration::from_millis(1), lent_again(&mut log, "t".into(), true)).await.unwrap_err();
+    assert_eq!(log, [1]);
+}
+
+#[resilient(retry(3))]
+async fn outer(calls: &Counter) -> Result<(), ApiError> {
+    inner(calls).await
+}
+
+#[resilient(retry(3))]
+async fn inner(calls: &Counter) -> Result<(), ApiError> {
+    Err(ApiError::Status(calls.next() as u16))
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_do_not_multiply_when_resilient_functions_nest() {
+    let calls = Counter::new();
+    assert_eq!(outer(&calls).await, Err(ApiError::Status(4)));
+}
+
 // --------------------------------------------------------------------------------------------------------------- 16
 
 #[resilient(retry(2))]
