@@ -202,14 +202,15 @@ impl PipelineBuilder {
         let breaker = self.breaker.and_then(|policy| policy.build("circuit_breaker", &mut faults));
         let limiter = self.limiter.and_then(|policy| policy.build("rate_limit", &mut faults));
         let bulkhead = self.bulkhead.and_then(|policy| policy.build("bulkhead", &mut faults));
-        if let (Some(attempt), Some(total)) = (self.attempt_timeout, self.total_timeout) {
-            if attempt > total && attempt != Duration::MAX {
-                let (attempt, total) = (Seconds(attempt), Seconds(total));
-                let problem = format!(
-                    "{attempt} is longer than total_timeout ({total}), so it could never fire; lower it below {total} or raise total_timeout"
-                );
-                faults.push(Fault::new("attempt_timeout", problem));
-            }
+        if let (Some(attempt), Some(total)) = (self.attempt_timeout, self.total_timeout)
+            && attempt > total
+            && attempt != Duration::MAX
+        {
+            let (attempt, total) = (Seconds(attempt), Seconds(total));
+            let problem = format!(
+                "{attempt} is longer than total_timeout ({total}), so it could never fire; lower it below {total} or raise total_timeout"
+            );
+            faults.push(Fault::new("attempt_timeout", problem));
         }
         ConfigError::check(format!("pipeline `{}`", self.name), faults)?;
 

@@ -226,7 +226,6 @@ impl Pipeline {
     }
 
     /// A stream of everything that happens from now on: bounded, the oldest dropped first.
-    #[must_use]
     pub fn events(&self) -> Events {
         self.core.emitter.subscribe()
     }

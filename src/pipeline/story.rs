@@ -23,7 +23,8 @@ pub(super) struct Story<'c> {
     began: Instant,
     /// The latest clock reading.
     now: Instant,
-    retry: Option<RetryState>,
+    /// Means something only where there is a retry policy.
+    retry: RetryState,
     held: Held<'c>,
     /// The turn: 1 for the first, also when a gate refuses it.
     number: u32,
@@ -100,7 +101,7 @@ impl<'c> Story<'c> {
             started: now,
             began: now,
             now,
-            retry: core.retry.as_ref().map(|retry| retry.begin(outer.retries)),
+            retry: RetryState::new(core.retry.as_ref().is_some_and(|retry| retry.join(outer.retries))),
             held: Held { place: None, passes: None, permit: None },
             number: 1,
             attempts: 0,
@@ -129,12 +130,11 @@ impl<'c> Story<'c> {
     #[inline]
     pub(super) fn ask_gates(&mut self, mut reservation: Option<Reservation<'c>>) -> Admission<'c> {
         let core = self.core;
-        if self.passed == Gates::None {
-            if let Some(breaker) = &core.breaker {
-                if let Err(rejected) = breaker.refuse_at(self.began) {
-                    return Admission::Refused(rejected);
-                }
-            }
+        if self.passed == Gates::None
+            && let Some(breaker) = &core.breaker
+            && let Err(rejected) = breaker.refuse_at(self.began)
+        {
+            return Admission::Refused(rejected);
         }
         if let (Some(limiter), true) = (&core.limiter, self.passed < Gates::RateLimit) {
             // Two branches that each keep what they have: one value for both would be copied, which costs more than the check.
@@ -243,8 +243,8 @@ impl<'c> Story<'c> {
                 self.record_attempt(Outcome::Judged(Verdict::Success));
             }
         }
-        if let (Some(policy), Some(state)) = (&self.core.retry, &self.retry) {
-            policy.finish(*state, true);
+        if let Some(policy) = &self.core.retry {
+            policy.finish(self.retry, true);
         }
     }
 
@@ -267,7 +267,7 @@ impl<'c> Story<'c> {
 
     #[cold]
     pub(super) fn decide<T, E>(&mut self, result: &Result<T, Error<E>>, outcome: Outcome) -> Again {
-        let (Some(retry), Some(state)) = (&self.core.retry, &mut self.retry) else { return Again::No };
+        let (Some(retry), state) = (&self.core.retry, &mut self.retry) else { return Again::No };
         let rejected = result.as_ref().err().and_then(Error::rejected);
         let (emitter, attempt, now) = (&self.core.emitter, self.number, self.now);
         // Sleeping towards a breaker that will still be open is a wait for nothing.
@@ -301,8 +301,8 @@ impl<'c> Story<'c> {
         outcome: Outcome,
         last_error: Option<E>,
     ) -> Result<T, Error<E>> {
-        if let (Some(policy), Some(state)) = (&self.core.retry, &self.retry) {
-            policy.finish(*state, outcome.is_success());
+        if let Some(policy) = &self.core.retry {
+            policy.finish(self.retry, outcome.is_success());
         }
         let concluded = match (result, last_error) {
             // A retry that our own gate refused is no news about the dependency; its last error is.
