@@ -92,14 +92,14 @@ pub mod observation;
 pub mod pipeline;
 pub mod substitution;
 
-mod call;
-pub mod classify;
-pub mod fault;
-pub mod outcome;
 #[cfg(feature = "macros")]
 #[doc(hidden)]
 #[path = "macro_support.rs"]
 pub mod __private;
+mod call;
+pub mod classify;
+pub mod fault;
+pub mod outcome;
 mod sync;
 mod time;
 
@@ -112,9 +112,9 @@ pub use outcome::{Error, Outcome, Rejected, RejectedKind, Verdict};
 pub use pipeline::{
     Explanation, Gauge, Nested, Pipeline, PipelineBuilder, PipelineStats, PolicyOf, Request, TypedBuilder, TypedPipeline, Warning,
 };
-pub use substitution::*;
 #[cfg(feature = "macros")]
 pub use steadfast_macros::resilient;
+pub use substitution::*;
 
 /// The README's examples compile and run, too.
 #[cfg(doctest)]
