@@ -94,6 +94,10 @@ pub mod observation;
 pub mod pipeline;
 pub mod substitution;
 
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+#[path = "macro_support.rs"]
+pub mod __private;
 mod call;
 pub mod classify;
 pub mod fault;
@@ -114,6 +118,8 @@ pub use outcome::{Error, Outcome, Rejected, RejectedKind, Verdict};
 pub use pipeline::{
     Explanation, Gauge, Nested, Pipeline, PipelineBuilder, PipelineStats, PolicyOf, Request, TypedBuilder, TypedPipeline, Warning,
 };
+#[cfg(feature = "macros")]
+pub use steadfast_macros::resilient;
 pub use substitution::*;
 
 /// The README's examples compile and run, too.
