@@ -267,7 +267,7 @@ impl<'c> Story<'c> {
         let (emitter, attempt, now) = (&self.core.emitter, self.number, self.now);
         // Sleeping towards a breaker that will still be open is a wait for nothing.
         let open = |wake| self.core.breaker.as_ref().is_some_and(|breaker| breaker.check_at(wake).is_err());
-        match retry.next_delay_unless(open, state, outcome, rejected, now, self.surroundings.deadline()) {
+        match retry.next_delay_unless(&open, state, outcome, rejected, now, self.surroundings.deadline()) {
             Ok(delay) => {
                 emitter.emit(|| Event::Retrying { attempt, delay, cause: outcome });
                 time::after(now, delay).filter(|_| !delay.is_zero()).map_or(Again::AtOnce, Again::At)
