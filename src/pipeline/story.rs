@@ -88,7 +88,6 @@ enum Door<'c> {
 type OwnGates<'c> = Pin<Box<dyn Future<Output = Result<Passes<'c>, Rejected>> + Send + 'c>>;
 
 impl<'c> Story<'c> {
-    #[inline]
     pub(super) fn begin(core: &'c Core, options: &'c Options<'c>) -> Self {
         let now = Instant::now();
         let outer = Nesting::current();
@@ -128,7 +127,6 @@ impl<'c> Story<'c> {
 
     /// Look at the breaker > rate limit > bulkhead > your gates > the breaker's permit; from where the last wait ended, with what was
     /// reserved before it.
-    #[inline]
     pub(super) fn ask_gates(&mut self, mut reservation: Option<Reservation<'c>>) -> Admission<'c> {
         let core = self.core;
         if self.passed == Gates::None
@@ -203,7 +201,6 @@ impl<'c> Story<'c> {
     }
 
     /// The operation answered; if `at_once`, no time passed that is worth a clock reading, unless somebody measures it.
-    #[inline]
     pub(super) fn finished(&mut self, at_once: bool) {
         self.now = if at_once && !self.core.reads_end { self.began } else { Instant::now() };
     }
@@ -222,7 +219,6 @@ impl<'c> Story<'c> {
     }
 
     /// Tells everyone who let the attempt through, and gives back what it held.
-    #[inline]
     pub(super) fn settle(&mut self, outcome: Outcome) {
         if let Some(permit) = self.held.permit.take() {
             permit.settle_at(outcome, self.now);
@@ -236,7 +232,6 @@ impl<'c> Story<'c> {
         }
     }
 
-    #[inline]
     pub(super) fn succeeded(&mut self) {
         if self.core.recorder.is_some() {
             self.untold_success = self.number == 1 && self.began == self.started;
@@ -274,7 +269,7 @@ impl<'c> Story<'c> {
         // Sleeping towards a breaker that will still be open is a wait for nothing.
         let open = |wake| self.core.breaker.as_ref().is_some_and(|breaker| breaker.check_at(wake).is_err());
         let seen = self.options.for_retry(outcome);
-        match retry.next_delay_unless(open, state, seen, rejected, now, self.surroundings.deadline()) {
+        match retry.next_delay_unless(&open, state, seen, rejected, now, self.surroundings.deadline()) {
             Ok(delay) => {
                 emitter.emit(|| Event::Retrying { attempt, delay, cause: outcome });
                 time::after(now, delay).filter(|_| !delay.is_zero()).map_or(Again::AtOnce, Again::At)
@@ -327,7 +322,6 @@ impl<'c> Story<'c> {
     }
 
     /// Enters the call in the books.
-    #[inline]
     pub(super) fn tell(&mut self, end: CallEnd) {
         self.told = true;
         if let Some(recorder) = &self.core.recorder {

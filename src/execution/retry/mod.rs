@@ -175,13 +175,13 @@ impl Retry {
         now: Instant,
         deadline: Option<Instant>,
     ) -> Result<Duration, StopReason> {
-        self.next_delay_unless(|_| false, state, outcome, rejected, now, deadline)
+        self.next_delay_unless(&|_| false, state, outcome, rejected, now, deadline)
     }
 
     /// The same, for a caller who knows whether the circuit will still be open at the moment of the next attempt.
     pub(crate) fn next_delay_unless(
         &self,
-        open: impl FnOnce(Instant) -> bool,
+        open: &dyn Fn(Instant) -> bool,
         state: &mut RetryState,
         outcome: Outcome,
         rejected: Option<&Rejected>,
@@ -207,7 +207,7 @@ impl Retry {
 
     fn decide(
         &self,
-        open: impl FnOnce(Instant) -> bool,
+        open: &dyn Fn(Instant) -> bool,
         state: &RetryState,
         outcome: Outcome,
         rejected: Option<&Rejected>,
