@@ -13,7 +13,10 @@ pub mod classify;
 pub mod fault;
 pub mod outcome;
 mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod time;
+mod versions;
 
 pub use admission::*;
 pub use call::{Attempt, Call, Priority};
@@ -22,6 +25,7 @@ pub use fault::{ConfigError, Fault};
 pub use observation::*;
 pub use outcome::{Error, Outcome, Rejected, RejectedKind, Verdict};
 pub use pipeline::{
-    Explanation, Gauge, Nested, Pipeline, PipelineBuilder, PipelineStats, PolicyOf, Request, TypedBuilder, TypedPipeline, Warning,
+    Change, Changes, Explanation, Gauge, Nested, Pipeline, PipelineBuilder, PipelineConfig, PipelineStats, PolicyOf, Registry,
+    RegistryChanges, RegistryConfig, Request, TypedBuilder, TypedPipeline, UnknownPipeline, Warning, text,
 };
 pub use substitution::*;

@@ -24,6 +24,7 @@ mod surroundings;
 mod timeout;
 
 pub use backoff::{Backoff, Delays, Jitter};
+pub(crate) use backoff::Formula;
 pub use budget::{Budget, BudgetConfig, BudgetSource};
 pub use retry::{Retry, RetryConfig, RetryState, RetryStats, StopReason};
 pub(crate) use surroundings::{Nesting, Surroundings};

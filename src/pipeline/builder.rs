@@ -9,6 +9,7 @@ use crate::fault::{ConfigError, Fault};
 use crate::observation::{Emitter, Event, Monitor, Observer};
 use crate::outcome::{Seconds, Verdict};
 use crate::substitution::Fallback;
+use crate::versions::Versions;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -202,15 +203,7 @@ impl PipelineBuilder {
         let breaker = self.breaker.and_then(|policy| policy.build("circuit_breaker", &mut faults));
         let limiter = self.limiter.and_then(|policy| policy.build("rate_limit", &mut faults));
         let bulkhead = self.bulkhead.and_then(|policy| policy.build("bulkhead", &mut faults));
-        if let (Some(attempt), Some(total)) = (self.attempt_timeout, self.total_timeout) {
-            if attempt > total && attempt != Duration::MAX {
-                let (attempt, total) = (Seconds(attempt), Seconds(total));
-                let problem = format!(
-                    "{attempt} is longer than total_timeout ({total}), so it could never fire; lower it below {total} or raise total_timeout"
-                );
-                faults.push(Fault::new("attempt_timeout", problem));
-            }
-        }
+        faults.extend(timeout_faults(self.total_timeout, self.attempt_timeout));
         ConfigError::check(format!("pipeline `{}`", self.name), faults)?;
 
         let name: Arc<str> = self.name.into();
@@ -219,13 +212,7 @@ impl PipelineBuilder {
         let emitter = Arc::new(Emitter::new(&name));
         self.observers.into_iter().for_each(|observer| emitter.add(observer));
         if let Some(breaker) = &breaker {
-            // Weak: a shared breaker outlives the pipelines that listen to it.
-            let emitter = Arc::downgrade(&emitter);
-            breaker.on_transition(Arc::new(move |change| {
-                let Some(emitter) = emitter.upgrade() else { return };
-                let (from, to, generation) = (change.from.as_str(), change.to.as_str(), change.generation);
-                emitter.emit(|| Event::CircuitChanged { from, to, generation });
-            }));
+            tell_transitions(breaker, &emitter);
         }
         let mut core = Core {
             name,
@@ -246,8 +233,32 @@ impl PipelineBuilder {
             warnings: Vec::new(),
         };
         core.warnings = explain::warnings(&core);
-        Ok(Pipeline { core: Arc::new(core) })
+        Ok(Pipeline { core: Arc::new(Versions::new(core)) })
     }
+}
+
+pub(super) fn timeout_faults(total: Option<Duration>, attempt: Option<Duration>) -> Vec<Fault> {
+    match (attempt, total) {
+        (Some(attempt), Some(total)) if attempt > total && attempt != Duration::MAX => {
+            let (attempt, total) = (Seconds(attempt), Seconds(total));
+            let problem = format!(
+                "{attempt} is longer than total_timeout ({total}), so it could never fire; lower it below {total} or raise total_timeout"
+            );
+            vec![Fault::new("attempt_timeout", problem)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// A pipeline tells of its breaker's transitions.
+pub(super) fn tell_transitions(breaker: &CircuitBreaker, emitter: &Arc<Emitter>) {
+    // Weak: a shared breaker outlives the pipelines that listen to it.
+    let emitter = Arc::downgrade(emitter);
+    breaker.on_transition(Arc::new(move |change| {
+        let Some(emitter) = emitter.upgrade() else { return };
+        let (from, to, generation) = (change.from.as_str(), change.to.as_str(), change.generation);
+        emitter.emit(|| Event::CircuitChanged { from, to, generation });
+    }));
 }
 
 impl fmt::Debug for PipelineBuilder {

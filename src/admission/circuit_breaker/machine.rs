@@ -20,6 +20,8 @@ use crate::outcome::{Outcome, Rejected, RejectedKind};
 use crate::sync::atomic::{AtomicU64, Ordering, fence};
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::time;
+use crate::versions::Versions;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -115,26 +117,69 @@ struct Face {
 #[derive(Debug)]
 pub(super) struct Machine {
     face: Face,
-    window: TimeWindow,
+    rules: Versions<Rules>,
     streak: Streak,
     core: Mutex<Core>,
     pub(super) outbox: Outbox,
     stale: AtomicU64,
     epoch: Instant,
+    shards: usize,
+}
+
+/// The settings, and what follows from them. They may change while calls are under way; the state stays.
+#[derive(Debug)]
+struct Rules {
+    window: Arc<TimeWindow>,
     min_calls: u64,
     close_after: u64,
     lease: u64,
     slower_than: Option<Duration>,
-    pub(super) config: CircuitBreakerConfig,
+    config: CircuitBreakerConfig,
+}
+
+impl Rules {
+    fn new(config: CircuitBreakerConfig, window: Arc<TimeWindow>) -> Self {
+        Self {
+            window,
+            min_calls: config.enough_calls(),
+            close_after: config.enough_successes().into(),
+            lease: nanos_or_never(config.lease()),
+            slower_than: config.slow.map(|(slower_than, _)| slower_than),
+            config,
+        }
+    }
+
+    /// Whether a permit has to know when it was given.
+    #[inline]
+    const fn times_calls(&self) -> bool {
+        self.slower_than.is_some() || self.config.abandoned_after.is_some()
+    }
+
+    #[inline]
+    const fn counts_calls(&self) -> bool {
+        matches!(self.config.window, Window::Count(_))
+    }
+}
+
+/// The window of time of a configuration; one without end where calls are counted.
+fn time_window(config: &CircuitBreakerConfig, shards: usize) -> TimeWindow {
+    let length = match config.window {
+        Window::Time(window) => window,
+        Window::Count(_) => Duration::MAX,
+    };
+    TimeWindow::new(time::nanos(length), shards)
+}
+
+fn count_window(config: &CircuitBreakerConfig) -> Option<CountWindow> {
+    match config.window {
+        Window::Time(_) => None,
+        Window::Count(calls) => Some(CountWindow::new(calls)),
+    }
 }
 
 impl Machine {
     pub(super) fn new(config: CircuitBreakerConfig, shards: usize, now: Instant) -> Self {
-        let (time_window, counted) = match config.window {
-            Window::Time(window) => (window, None),
-            Window::Count(calls) => (Duration::MAX, Some(CountWindow::new(calls))),
-        };
-        let window = TimeWindow::new(time::nanos(time_window), shards);
+        let (window, counted) = (time_window(&config, shards), count_window(&config));
         // Whole buckets before now, so that the first bucket begins now.
         let bucket = window.dial().bucket_nanos();
         let before = Duration::from_nanos(BEFORE / bucket * bucket);
@@ -149,18 +194,23 @@ impl Machine {
                 longest_wait: AtomicU64::new(NEVER),
                 open_time: AtomicU64::new(NEVER),
             },
-            window,
+            rules: Versions::new(Rules::new(config, Arc::new(window))),
             streak: Streak::default(),
             core: Mutex::new(core),
             outbox: Outbox::default(),
             stale: AtomicU64::new(0),
             epoch: now.checked_sub(before).unwrap_or(now),
-            min_calls: config.enough_calls(),
-            close_after: config.enough_successes().into(),
-            lease: nanos_or_never(config.lease()),
-            slower_than: config.slow.map(|(slower_than, _)| slower_than),
-            config,
+            shards,
         }
+    }
+
+    #[inline]
+    fn rules(&self) -> &Rules {
+        self.rules.get()
+    }
+
+    pub(super) fn config(&self) -> CircuitBreakerConfig {
+        self.rules().config.clone()
     }
 
     #[inline]
@@ -171,12 +221,12 @@ impl Machine {
 
     /// Whether a permit has to know when it was given.
     #[inline]
-    pub(super) const fn times_calls(&self) -> bool {
-        self.slower_than.is_some() || self.config.abandoned_after.is_some()
+    pub(super) fn times_calls(&self) -> bool {
+        self.rules().times_calls()
     }
 
-    pub(super) const fn times_slow_calls(&self) -> bool {
-        self.slower_than.is_some()
+    pub(super) fn times_slow_calls(&self) -> bool {
+        self.rules().slower_than.is_some()
     }
 
     // ---- in ----
@@ -203,13 +253,13 @@ impl Machine {
     }
 
     pub(super) fn count_refusal(&self) {
-        self.window.shard().refused.fetch_add(1, Ordering::Relaxed);
+        self.rules().window.shard().refused.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn look_at(&self, now: Instant) -> Result<(), Rejected> {
         let nanos = self.nanos(now);
         self.look(nanos)?;
-        if self.config.half_open_for.is_some() { self.look_at_round(nanos) } else { Ok(()) }
+        if self.rules().config.half_open_for.is_some() { self.look_at_round(nanos) } else { Ok(()) }
     }
 
     #[inline]
@@ -271,14 +321,14 @@ impl Machine {
         }
         let ticket = core.next_ticket;
         core.next_ticket += 1;
-        core.round.out.push(Probe { ticket, lease_ends: nanos.saturating_add(self.lease) });
+        core.round.out.push(Probe { ticket, lease_ends: nanos.saturating_add(self.rules().lease) });
         self.publish_places(&core);
         Ok(Ticket { word, probe: ticket })
     }
 
     /// How many more probes this round may have.
     fn places(&self, round: &Round) -> u64 {
-        u64::from(self.config.probes).saturating_sub(round.out.len() as u64).saturating_sub(round.counts.calls)
+        u64::from(self.rules().config.probes).saturating_sub(round.out.len() as u64).saturating_sub(round.counts.calls)
     }
 
     /// Tells the lock-free paths until when the round has no place.
@@ -299,7 +349,7 @@ impl Machine {
                 }
             }
             HALF_OPEN => {
-                let latest = nanos.saturating_add(self.lease);
+                let latest = nanos.saturating_add(self.rules().lease);
                 core.round.out.iter_mut().for_each(|probe| probe.lease_ends = probe.lease_ends.min(latest));
                 core.round.ends = core.round.ends.min(self.round_ends(nanos));
                 self.publish_places(core);
@@ -309,7 +359,7 @@ impl Machine {
     }
 
     fn round_ends(&self, nanos: u64) -> u64 {
-        self.config.half_open_for.map_or(NEVER, |time| nanos.saturating_add(nanos_or_never(time)))
+        self.rules().config.half_open_for.map_or(NEVER, |time| nanos.saturating_add(nanos_or_never(time)))
     }
 
     /// Opens again when a round ran out of time, as of the moment it did.
@@ -333,14 +383,15 @@ impl Machine {
         if ticket.probe != 0 {
             return self.settle_probe(ticket, outcome, started, Some(now()), true);
         }
-        if outcome.is_success() && !self.times_calls() && !self.config.trip_on_success && !self.counts_calls() {
+        let rules = self.rules();
+        if outcome.is_success() && !rules.times_calls() && !rules.config.trip_on_success && !rules.counts_calls() {
             // The common case, apart from the rest so that it stays small.
             if self.face.word.load(Ordering::Acquire) != ticket.word {
                 self.count_stale();
             } else if ticket.word & KIND_MASK != DISABLED {
                 let generation = generation_of(ticket.word);
-                self.window.success(generation, self.nanos(now()));
-                if self.config.consecutive.is_some() {
+                rules.window.success(generation, self.nanos(now()));
+                if rules.config.consecutive.is_some() {
                     self.streak.success(generation);
                 }
             }
@@ -349,12 +400,8 @@ impl Machine {
         self.settle_any(ticket, outcome, started, now, true);
     }
 
-    const fn counts_calls(&self) -> bool {
-        matches!(self.config.window, Window::Count(_))
-    }
-
     fn settle_any(&self, ticket: Ticket, outcome: Outcome, started: Option<Instant>, now: impl FnOnce() -> Instant, may_call_user: bool) {
-        let abandoned = outcome == Outcome::Abandoned && self.config.abandoned_after.is_some();
+        let abandoned = outcome == Outcome::Abandoned && self.rules().config.abandoned_after.is_some();
         if !outcome.is_success() && !outcome.is_failure() && !abandoned {
             return;
         }
@@ -376,26 +423,26 @@ impl Machine {
     /// How an outcome counts; `None` says nothing.
     fn weigh(&self, outcome: Outcome, started: Option<Instant>, now: Instant) -> Option<Weight> {
         let age = started.map_or(Duration::ZERO, |started| now.saturating_duration_since(started));
-        let old = || started.is_some() && self.config.abandoned_after.is_some_and(|limit| age >= limit);
+        let old = || started.is_some() && self.rules().config.abandoned_after.is_some_and(|limit| age >= limit);
         let failure = match outcome {
             Outcome::Abandoned if old() => true,
             outcome if outcome.is_failure() => true,
             outcome if outcome.is_success() => false,
             _ => return None,
         };
-        let slow = self.slower_than.is_some_and(|limit| age > limit);
+        let slow = self.rules().slower_than.is_some_and(|limit| age > limit);
         Some(if failure || slow { Weight::Bad { failure, slow } } else { Weight::Good })
     }
 
     /// Records one outcome in a closed (or metrics-only) circuit, and opens it if that broke a rule.
     fn record(&self, word: u64, weight: Weight, now: Instant, may_call_user: bool) {
-        let (generation, nanos) = (generation_of(word), self.nanos(now));
+        let (rules, generation, nanos) = (self.rules(), generation_of(word), self.nanos(now));
         let (failure, slow) = match weight {
             Weight::Good => (false, false),
             Weight::Bad { failure, slow } => (failure, slow),
         };
-        let counts = || self.window.counts(generation, nanos);
-        let counts = if self.counts_calls() {
+        let counts = || rules.window.counts(generation, nanos);
+        let counts = if rules.counts_calls() {
             let mut core = lock(&self.core);
             if self.face.word.load(Ordering::Relaxed) != word {
                 drop(core);
@@ -407,14 +454,14 @@ impl Machine {
             })
         } else {
             if failure {
-                self.window.failure(generation, nanos);
+                rules.window.failure(generation, nanos);
             } else {
-                self.window.success(generation, nanos);
+                rules.window.success(generation, nanos);
             }
             if slow {
-                self.window.slow(generation, nanos);
+                rules.window.slow(generation, nanos);
             }
-            if !failure && !slow && !self.config.trip_on_success {
+            if !failure && !slow && !rules.config.trip_on_success {
                 Counts::default()
             } else {
                 // Two threads that break a rule together write to different words: each must see the other's.
@@ -422,7 +469,7 @@ impl Machine {
                 counts()
             }
         };
-        let streak = match self.config.consecutive {
+        let streak = match rules.config.consecutive {
             Some(_) if failure => self.streak.failure(generation),
             Some(_) => {
                 self.streak.success(generation);
@@ -431,7 +478,7 @@ impl Machine {
             None => 0,
         };
         let mut told = 0;
-        while let Some(cause) = self.broken(counts, streak, failure, slow, told) {
+        while let Some(cause) = self.broken(rules, counts, streak, failure, slow, told) {
             if word & KIND_MASK != METRICS_ONLY {
                 return self.trip(word, cause, counts, now, may_call_user);
             }
@@ -441,13 +488,13 @@ impl Machine {
     }
 
     /// The first rule not yet `told` that is broken. Each is looked at when something that counts against it happened.
-    fn broken(&self, counts: Counts, streak: u32, failure: bool, slow: bool, told: u8) -> Option<TransitionCause> {
-        let any = self.config.trip_on_success;
-        let enough = counts.calls >= self.min_calls;
-        let consecutive = || failure && self.config.consecutive.is_some_and(|limit| streak >= limit);
+    fn broken(&self, rules: &Rules, counts: Counts, streak: u32, failure: bool, slow: bool, told: u8) -> Option<TransitionCause> {
+        let any = rules.config.trip_on_success;
+        let enough = counts.calls >= rules.min_calls;
+        let consecutive = || failure && rules.config.consecutive.is_some_and(|limit| streak >= limit);
         let rate =
-            || enough && (failure || any) && self.config.failure_rate.is_some_and(|limit| share(counts.failures, counts.calls) >= limit);
-        let slow_rate = || enough && (slow || any) && self.config.slow.is_some_and(|(_, limit)| share(counts.slow, counts.calls) >= limit);
+            || enough && (failure || any) && rules.config.failure_rate.is_some_and(|limit| share(counts.failures, counts.calls) >= limit);
+        let slow_rate = || enough && (slow || any) && rules.config.slow.is_some_and(|(_, limit)| share(counts.slow, counts.calls) >= limit);
         let unless_told = |cause, is_broken: &dyn Fn() -> bool| (told & bit(cause) == 0 && is_broken()).then_some(cause);
         unless_told(TransitionCause::ConsecutiveFailures, &consecutive)
             .or_else(|| unless_told(TransitionCause::FailureRate, &rate))
@@ -494,7 +541,7 @@ impl Machine {
             self.end_long_round(&mut core, now, nanos);
         }
         let mut chosen = None;
-        if matches!(weight, Some(Weight::Bad { .. })) && self.config.open_for_fn.is_some() && self.decides(&core, ticket) {
+        if matches!(weight, Some(Weight::Bad { .. })) && self.rules().config.open_for_fn.is_some() && self.decides(&core, ticket) {
             let facts = add(core.round.counts, Weight::Bad { failure: true, slow: false });
             let failed_rounds = core.failed_rounds.saturating_add(1);
             drop(core);
@@ -520,7 +567,7 @@ impl Machine {
             }
             (_, Some(now)) if outcome == Outcome::NotAttempted => {
                 core.round.refusals += 1;
-                if core.round.refusals >= self.config.probes.max(REFUSALS) {
+                if core.round.refusals >= self.rules().config.probes.max(REFUSALS) {
                     let counts = core.round.counts;
                     self.change(&mut core, OPEN, TransitionCause::Inconclusive, counts, now, None);
                 }
@@ -539,7 +586,7 @@ impl Machine {
 
     /// Whether so many failed probes leave too few for the circuit to close.
     fn lost(&self, bad: u64) -> bool {
-        bad > u64::from(self.config.probes).saturating_sub(self.close_after)
+        bad > u64::from(self.rules().config.probes).saturating_sub(self.rules().close_after)
     }
 
     fn decide(&self, core: &mut Core, now: Instant, chosen: Option<Duration>) {
@@ -547,7 +594,7 @@ impl Machine {
         if self.lost(bad(counts)) {
             core.failed_rounds = core.failed_rounds.saturating_add(1);
             self.change(core, OPEN, TransitionCause::ProbesFailed, counts, now, chosen);
-        } else if counts.calls - bad(counts) >= self.close_after {
+        } else if counts.calls - bad(counts) >= self.rules().close_after {
             self.change(core, CLOSED, TransitionCause::ProbesSucceeded, counts, now, None);
         }
     }
@@ -556,7 +603,7 @@ impl Machine {
 
     /// Asks the user's function, if there is one and this is a place for user code. Called without any lock.
     fn choose_open_time(&self, counts: Counts, failed_rounds: u32, may_call_user: bool) -> Option<Duration> {
-        let choose = self.config.open_for_fn?.0;
+        let choose = self.rules().config.open_for_fn?.0;
         if !may_call_user || std::thread::panicking() {
             return None;
         }
@@ -566,12 +613,12 @@ impl Machine {
     }
 
     fn ordinary_open_time(&self, core: &mut Core) -> u64 {
-        let time = nanos_or_never(self.config.open_time(core.failed_rounds));
-        if time == NEVER || self.config.open_jitter == 0.0 {
+        let time = nanos_or_never(self.rules().config.open_time(core.failed_rounds));
+        if time == NEVER || self.rules().config.open_jitter == 0.0 {
             return time;
         }
         core.random = core.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let off = self.config.open_jitter * unit(core.random);
+        let off = self.rules().config.open_jitter * unit(core.random);
         (time - ((time as f64 * off) as u64).min(time)).max(1)
     }
 
@@ -582,7 +629,7 @@ impl Machine {
         let word = generation << KIND_BITS | kind;
         let nanos = self.nanos(now);
         let mut open_for = None;
-        self.window.forget_refused();
+        self.rules().window.forget_refused();
         core.round.out.clear();
         core.round.counts = Counts::default();
         core.round.refusals = 0;
@@ -599,7 +646,7 @@ impl Machine {
             }
             HALF_OPEN => {
                 core.round.ends = self.round_ends(nanos);
-                let longest = self.config.half_open_for.map_or(NEVER, nanos_or_never).min(self.lease);
+                let longest = self.rules().config.half_open_for.map_or(NEVER, nanos_or_never).min(self.rules().lease);
                 self.face.longest_wait.store(longest, Ordering::Release);
                 self.face.until.store(0, Ordering::Release);
             }
@@ -607,7 +654,7 @@ impl Machine {
                 core.failed_rounds = 0;
                 core.reported = 0;
                 core.decided_on = Counts::default();
-                self.window.wipe();
+                self.rules().window.wipe();
                 self.streak.start(generation);
                 if let Some(counted) = &mut core.counted {
                     counted.wipe();
@@ -685,12 +732,60 @@ impl Machine {
         possible
     }
 
+    /// Goes on under other rules. The state stays, with its generation, its times and the probes that are out; so do the counts, unless
+    /// they are to be taken over another window. `false`: the counts began anew.
+    ///
+    /// Tells nobody: whoever calls this may hold a lock. See [`flush`](Outbox::flush).
+    pub(super) fn reconfigure(&self, config: &CircuitBreakerConfig) -> bool {
+        let now = Instant::now();
+        let mut core = lock(&self.core);
+        let (before, nanos) = (self.rules(), self.nanos(now));
+        if before.config == *config {
+            return true;
+        }
+        let same_window = before.config.window == config.window;
+        let after = self.rules.change(
+            |before| {
+                let window = if same_window { Arc::clone(&before.window) } else { Arc::new(time_window(config, self.shards)) };
+                Rules::new(config.clone(), window)
+            },
+            // Rules that come back have their own window, which is then wiped; unless the window stays, which has counts to keep.
+            |known, made| known.config == made.config && (!same_window || Arc::ptr_eq(&known.window, &made.window)),
+        );
+        if !same_window {
+            after.window.wipe();
+            core.counted = count_window(config);
+        }
+        core.reported = 0;
+        match self.face.word.load(Ordering::Relaxed) & KIND_MASK {
+            // Opened for longer than it would be now, by rules that no longer hold.
+            OPEN if config.longest_open() < before.config.longest_open() && core.open_time != NEVER => {
+                let longest = nanos_or_never(config.longest_open());
+                core.open_time = core.open_time.min(longest);
+                self.face.open_time.store(core.open_time, Ordering::Release);
+                self.face.longest_wait.store(core.open_time, Ordering::Release);
+                let until = self.face.until.load(Ordering::Relaxed).min(nanos.saturating_add(longest));
+                self.face.until.store(until, Ordering::Release);
+            }
+            HALF_OPEN => {
+                core.round.ends = core.round.ends.min(self.round_ends(nanos));
+                // So many probes may be enough now to decide, and then no further one would ever come.
+                self.decide(&mut core, now, None);
+                if self.face.word.load(Ordering::Relaxed) & KIND_MASK == HALF_OPEN {
+                    self.publish_places(&core);
+                }
+            }
+            _ => {}
+        }
+        same_window
+    }
+
     // ---- to read ----
 
     fn counts(&self, core: &Core, word: u64, nanos: u64) -> Counts {
         match (word & KIND_MASK, &core.counted) {
             (CLOSED | METRICS_ONLY, Some(counted)) => counted.counts(),
-            (CLOSED | METRICS_ONLY, None) => self.window.counts(generation_of(word), nanos),
+            (CLOSED | METRICS_ONLY, None) => self.rules().window.counts(generation_of(word), nanos),
             (HALF_OPEN, _) => core.round.counts,
             (OPEN | ISOLATED, _) => core.decided_on,
             _ => Counts::default(),
@@ -747,7 +842,7 @@ impl Machine {
             failure_rate: rate(counts.failures),
             slow_call_rate: rate(counts.slow),
             consecutive_failures: self.streak.get(generation_of(word)),
-            not_permitted: self.window.refused(),
+            not_permitted: self.rules().window.refused(),
             probes_in_flight: core.round.out.iter().filter(|probe| probe.lease_ends > nanos).count() as u32,
             next_probe_in: wait.map(Duration::from_nanos),
             stale: self.stale.load(Ordering::Relaxed),
@@ -757,7 +852,7 @@ impl Machine {
 
     /// For the permit's `Drop`: says nothing unless abandoned calls count, and calls no user function.
     pub(super) fn abandon(&self, ticket: Ticket, started: Option<Instant>) {
-        let timed = self.config.abandoned_after.is_some();
+        let timed = self.rules().config.abandoned_after.is_some();
         if ticket.probe != 0 {
             self.settle_probe(ticket, Outcome::Abandoned, started, timed.then(Instant::now), false);
         } else if timed {
