@@ -91,9 +91,9 @@ impl Judges {
     }
 
     /// The text of an error whose type is known here, or to everybody.
-    pub(crate) fn text<E: 'static>(&self, error: &E) -> Option<Arc<str>> {
+    pub(crate) fn text<E: 'static>(&self, error: &E) -> Option<String> {
         if let Some(known) = self.known::<E>() {
-            return Some((known.text)(error).into());
+            return Some((known.text)(error));
         }
         let any: &dyn Any = error;
         let display: &dyn fmt::Display = if let Some(e) = any.downcast_ref::<String>() {
@@ -107,7 +107,7 @@ impl Judges {
         } else {
             return None;
         };
-        Some(display.to_string().into())
+        Some(display.to_string())
     }
 }
 

@@ -20,6 +20,7 @@
 //! assert!(matches!(error.flatten(), ApiError::Rejected(_)));
 //! ```
 
+use crate::time;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +64,7 @@ impl Verdict {
     }
 
     /// Whether a breaker counts it as a failure.
+    #[inline]
     #[must_use]
     pub const fn is_failure(self) -> bool {
         matches!(self, Self::Transient { .. } | Self::Permanent)
@@ -87,6 +89,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Whether a breaker counts it as a failure.
+    #[inline]
     #[must_use]
     pub const fn is_failure(self) -> bool {
         match self {
@@ -97,6 +100,7 @@ impl Outcome {
     }
 
     /// Whether the dependency answered as it should.
+    #[inline]
     #[must_use]
     pub const fn is_success(self) -> bool {
         matches!(self, Self::Judged(Verdict::Success))
@@ -172,23 +176,38 @@ impl RejectedKind {
 pub struct Rejected {
     kind: RejectedKind,
     attempts: u32,
-    retry_after: Option<Duration>,
-    elapsed: Duration,
-    pipeline: Option<Arc<str>>,
-    last_error: Option<Arc<str>>,
+    // Nanoseconds, `NEVER` for none: every result of every call has room for this struct, so it is kept small.
+    retry_after: u64,
+    elapsed: u64,
+    origin: Option<Arc<Origin>>,
+}
+
+const NEVER: u64 = u64::MAX;
+
+/// Where a rejection comes from. A pipeline has one of these for all its rejections, as long as there is no error to quote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pipeline: Arc<str>,
+    last_error: Option<Box<str>>,
+}
+
+impl Origin {
+    pub(crate) fn new(pipeline: Arc<str>) -> Arc<Self> {
+        Arc::new(Self { pipeline, last_error: None })
+    }
 }
 
 impl Rejected {
     /// A rejection of this kind, with nothing else known. Gates of your own make theirs with it.
     #[must_use]
     pub const fn new(kind: RejectedKind) -> Self {
-        Self { kind, attempts: 0, retry_after: None, elapsed: Duration::ZERO, pipeline: None, last_error: None }
+        Self { kind, attempts: 0, retry_after: NEVER, elapsed: 0, origin: None }
     }
 
     /// The same, saying when it is worth coming back.
     #[must_use]
-    pub const fn with_retry_after(mut self, delay: Duration) -> Self {
-        self.retry_after = Some(delay);
+    pub fn with_retry_after(mut self, delay: Duration) -> Self {
+        self.retry_after = time::nanos(delay);
         self
     }
 
@@ -200,8 +219,8 @@ impl Rejected {
 
     /// When it is worth coming back, from the moment of the rejection; `None` where nobody can tell.
     #[must_use]
-    pub const fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+    pub fn retry_after(&self) -> Option<Duration> {
+        (self.retry_after != NEVER).then(|| Duration::from_nanos(self.retry_after))
     }
 
     /// How many attempts of the operation were started before this; 0 when it never ran.
@@ -213,20 +232,20 @@ impl Rejected {
     /// How long the call had been going on.
     #[must_use]
     pub const fn elapsed(&self) -> Duration {
-        self.elapsed
+        Duration::from_nanos(self.elapsed)
     }
 
     /// The pipeline that rejected the call; `None` when a policy was used alone.
     #[must_use]
     pub fn pipeline(&self) -> Option<&str> {
-        self.pipeline.as_deref()
+        self.origin.as_ref().map(|origin| &*origin.pipeline)
     }
 
     /// The text of the operation's last error, where an earlier attempt had one and its type is known to the pipeline
     /// (through [`classify`](crate::PipelineBuilder::classify); strings, `std::io::Error` and boxed errors are always known).
     #[must_use]
     pub fn last_error(&self) -> Option<&str> {
-        self.last_error.as_deref()
+        self.origin.as_ref().and_then(|origin| origin.last_error.as_deref())
     }
 
     /// How the attempt that met this rejection ended, for the policies around it.
@@ -235,25 +254,29 @@ impl Rejected {
         if self.kind.was_running() { Outcome::TimedOut } else { Outcome::NotAttempted }
     }
 
-    /// Fills in the circumstances that only the pipeline knows. An inner pipeline's rejection keeps its own.
-    pub(crate) fn in_call(mut self, pipeline: &Arc<str>, attempts: u32, elapsed: Duration) -> Self {
-        if self.pipeline.is_none() {
-            self.pipeline = Some(Arc::clone(pipeline));
-            self.attempts = attempts;
-            self.elapsed = elapsed;
-        }
-        self
+    /// Whether a gate refused, so that the dependency has not seen the attempt.
+    pub(crate) const fn is_refusal(&self) -> bool {
+        !self.kind.was_running() && !matches!(self.kind, RejectedKind::NoRuntime)
     }
 
-    pub(crate) fn with_last_error(mut self, text: Option<Arc<str>>) -> Self {
-        self.last_error = self.last_error.or(text);
+    /// Fills in the circumstances that only the pipeline knows. An inner pipeline's rejection keeps its own.
+    pub(crate) fn in_call(mut self, origin: &Arc<Origin>, attempts: u32, elapsed: Duration, last_error: Option<String>) -> Self {
+        if self.origin.is_some() {
+            return self;
+        }
+        self.attempts = attempts;
+        self.elapsed = time::nanos(elapsed);
+        self.origin = Some(match last_error {
+            None => Arc::clone(origin),
+            Some(text) => Arc::new(Origin { pipeline: Arc::clone(&origin.pipeline), last_error: Some(text.into()) }),
+        });
         self
     }
 }
 
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(pipeline) = &self.pipeline {
+        if let Some(pipeline) = self.pipeline() {
             write!(f, "{pipeline}: ")?;
         }
         let why = self.kind.describe();
@@ -261,12 +284,12 @@ impl fmt::Display for Rejected {
             write!(f, "not attempted: {why}")?;
         } else {
             let plural = if self.attempts == 1 { "" } else { "s" };
-            write!(f, "gave up after {} ({why}), {} attempt{plural}", Seconds(self.elapsed), self.attempts)?;
+            write!(f, "gave up after {} ({why}), {} attempt{plural}", Seconds(self.elapsed()), self.attempts)?;
         }
-        if let Some(after) = self.retry_after {
+        if let Some(after) = self.retry_after() {
             write!(f, "; try again in {}", Seconds(after))?;
         }
-        match &self.last_error {
+        match self.last_error() {
             Some(error) => write!(f, "; last error: {error}"),
             None => Ok(()),
         }
@@ -278,10 +301,10 @@ impl fmt::Debug for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rejected")
             .field("kind", &self.kind)
-            .field("pipeline", &self.pipeline)
+            .field("pipeline", &self.pipeline())
             .field("attempts", &self.attempts)
-            .field("elapsed", &self.elapsed)
-            .field("retry_after", &self.retry_after)
+            .field("elapsed", &self.elapsed())
+            .field("retry_after", &self.retry_after())
             .finish_non_exhaustive()
     }
 }
@@ -435,9 +458,12 @@ mod tests {
 
     #[test]
     fn a_rejection_reads_like_a_sentence() {
-        let rejected = Rejected::new(RejectedKind::DeadlineExceeded)
-            .in_call(&"quotes".into(), 3, Duration::from_secs(10))
-            .with_last_error(Some("status 503".into()));
+        let rejected = Rejected::new(RejectedKind::DeadlineExceeded).in_call(
+            &Origin::new("quotes".into()),
+            3,
+            Duration::from_secs(10),
+            Some("status 503".into()),
+        );
         assert_eq!(rejected.to_string(), "quotes: gave up after 10.0 s (total timeout), 3 attempts; last error: status 503");
         let open = Rejected::new(RejectedKind::CircuitOpen).with_retry_after(Duration::from_millis(2500));
         assert_eq!(open.to_string(), "not attempted: circuit breaker is open; try again in 2.5 s");
@@ -445,13 +471,14 @@ mod tests {
 
     #[test]
     fn h86_debug_keeps_the_error_text_out_of_logs() {
-        let rejected = Rejected::new(RejectedKind::Timeout).with_last_error(Some("token=hunter2".into()));
+        let rejected = Rejected::new(RejectedKind::Timeout);
+        let rejected = rejected.in_call(&Origin::new("p".into()), 1, Duration::ZERO, Some("token=hunter2".into()));
         assert!(!format!("{rejected:?}").contains("hunter2"));
     }
 
     #[test]
     fn an_inner_rejection_keeps_its_own_circumstances() {
-        let inner = Rejected::new(RejectedKind::Timeout).in_call(&"inner".into(), 2, Duration::from_secs(1));
-        assert_eq!(inner.clone().in_call(&"outer".into(), 9, Duration::from_secs(9)), inner);
+        let inner = Rejected::new(RejectedKind::Timeout).in_call(&Origin::new("inner".into()), 2, Duration::from_secs(1), None);
+        assert_eq!(inner.clone().in_call(&Origin::new("outer".into()), 9, Duration::from_secs(9), None), inner);
     }
 }

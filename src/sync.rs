@@ -8,6 +8,7 @@ pub(crate) use std::sync::{Mutex, MutexGuard, atomic};
 use atomic::{AtomicU64, Ordering};
 
 /// Locks, and goes on after a panic: every critical section here leaves its data whole at each step.
+#[inline]
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -20,6 +21,7 @@ pub(crate) const SHARDS: usize = 2;
 
 /// Which shard this thread records in. Threads get theirs in turn, so the first [`SHARDS`] of them never meet.
 #[cfg(not(steadfast_loom))]
+#[inline]
 pub(crate) fn shard() -> usize {
     use std::cell::Cell;
     static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
@@ -34,6 +36,7 @@ pub(crate) fn shard() -> usize {
 }
 
 #[cfg(steadfast_loom)]
+#[inline]
 pub(crate) fn shard() -> usize {
     // loom numbers its threads from zero and forgets statics between models.
     0
@@ -51,6 +54,7 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
+    #[inline]
     pub(crate) fn add(&self, n: u64) {
         self.shards[shard()].0.fetch_add(n, Ordering::Relaxed);
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// `now + wait`; `None` where that is later than a clock can tell, which means never.
+#[inline]
 pub(crate) fn after(now: Instant, wait: Duration) -> Option<Instant> {
     // Timers past this are as good as never, and a clock that panics on them is not (tokio's wheel ends after about 2 years).
     const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 100);
@@ -11,6 +12,7 @@ pub(crate) fn after(now: Instant, wait: Duration) -> Option<Instant> {
 }
 
 /// The earlier of two moments, where `None` is never.
+#[inline]
 pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
@@ -19,11 +21,13 @@ pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant>
 }
 
 /// Nanoseconds from `epoch` to `now`, in 64 bits: 0 when the clock went back, the maximum after 584 years.
+#[inline]
 pub(crate) fn nanos_since(epoch: Instant, now: Instant) -> u64 {
     nanos(now.saturating_duration_since(epoch))
 }
 
 /// A duration in nanoseconds, saturating.
+#[inline]
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -227,7 +227,7 @@ async fn x06_every_percentage_trips_exactly_there() {
         let threshold = f64::from(percent) / 100.0;
         let breaker = live(CircuitBreaker::failure_rate(threshold).count_window(100).min_calls(100));
         for n in 0..100 {
-            play(&breaker, if n >= 100 - percent + 1 { "F" } else { "S" });
+            play(&breaker, if n > 100 - percent { "F" } else { "S" });
         }
         assert_eq!(breaker.state(), Closed, "{percent} - 1");
         let breaker = live(CircuitBreaker::failure_rate(threshold).count_window(100).min_calls(100));
@@ -322,8 +322,8 @@ async fn w07_w11_the_count_window_really_slides() {
         assert_eq!(breaker.snapshot().failure_rate, Some(rate));
     }
     let breaker = live(CircuitBreaker::failure_rate(0.5).count_window(100).min_calls(50));
-    (0..25).for_each(|_| drop(play(&breaker, "S")));
-    (0..24).for_each(|_| drop(play(&breaker, "F")));
+    play(&breaker, &"S".repeat(25));
+    play(&breaker, &"F".repeat(24));
     assert_eq!(breaker.state(), Closed);
     assert_eq!(play(&breaker, "F"), Open);
 }
@@ -361,7 +361,7 @@ fn h33_x14_a_clock_that_goes_back_neither_blinds_nor_locks() {
     (0..2).for_each(|_| settle(back, F));
     // Opened at `back`; then it goes back by another hour.
     let earlier = back - secs(3600);
-    assert_eq!(breaker.try_acquire_at(earlier).unwrap_err().retry_after(), Some(secs(30)));
+    assert_eq!(breaker.try_acquire_at(earlier).expect_err("refused").retry_after(), Some(secs(30)));
     assert!(breaker.try_acquire_at(earlier + secs(30) - EPS).is_err());
     let probe = breaker.try_acquire_at(earlier + secs(30)).expect("a probe after one open time");
     // The probe hangs, and the clock goes back again: one lease later the next may go.
@@ -703,6 +703,19 @@ async fn b50_half_open_does_not_last_longer_than_allowed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn b50_at_the_very_end_of_the_round_the_next_caller_is_refused() {
+    let breaker = live(j().half_open_for(secs(1)));
+    play(&breaker, "FFFFF");
+    advance(secs(5)).await;
+    let late = permit(&breaker);
+    advance(secs(1)).await;
+    assert!(breaker.check_at(Instant::now()).is_err());
+    assert_eq!(refused(&breaker).retry_after(), Some(secs(5)));
+    late.settle(S);
+    assert_eq!((breaker.state(), breaker.snapshot().stale), (Open, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn b50_long_after_a_round_ran_out_the_next_probe_goes_at_once() {
     let breaker = live(j().half_open_for(secs(1)));
     play(&breaker, "FFFFF");
@@ -895,7 +908,7 @@ async fn looking_has_no_side_effects() {
     let breaker = live(p());
     let mut told = breaker.subscribe();
     play(&breaker, "FFFF");
-    assert_eq!(breaker.check_at(Instant::now()).unwrap_err().retry_after(), Some(secs(30)));
+    assert_eq!(breaker.check_at(Instant::now()).expect_err("refused").retry_after(), Some(secs(30)));
     advance(secs(30)).await;
     let before = breaker.snapshot();
     for _ in 0..10 {

@@ -52,9 +52,7 @@ impl Client {
 
 trait Store {
     fn pipeline(&self) -> Pipeline;
-    #[expect(async_fn_in_trait, reason = "the shape under test")]
     async fn load(&self, key: &str) -> Result<u32, String>;
-    #[expect(async_fn_in_trait, reason = "the shape under test")]
     async fn load_safely(&self, key: &str) -> Result<u32, Error<String>> {
         self.pipeline().call(|| self.load(key)).await
     }

@@ -161,22 +161,26 @@ impl Bulkhead {
     /// Dropped while it waits, it gives up its place in the queue and wakes the next; nothing is lost. Starting again means
     /// standing at the end of the line.
     pub async fn acquire(&self, call: &Call<'_>) -> Result<BulkheadPermit<'_>, Rejected> {
-        match self.enter(call) {
+        match self.enter(|| *call) {
             Entry::Granted(permit) => Ok(permit),
             Entry::Refused(rejected) => Err(rejected),
             Entry::Wait(waiter) => waiter.await,
         }
     }
 
-    /// The same for the pipeline: all that can be said at once is said at once.
-    pub(crate) fn enter<'a>(&'a self, call: &Call<'_>) -> Entry<BulkheadPermit<'a>, BulkheadWaiter<'a>> {
-        let queue = &self.shared.queue;
-        let grab = queue.supply().grab();
-        if matches!(grab, Grab::Got) {
-            return Entry::Granted(BulkheadPermit { bulkhead: self });
+    /// The same for the pipeline: all that can be said at once is said at once. Only a wait needs to know of the `call`.
+    #[inline]
+    pub(crate) fn enter<'a, 'k>(&'a self, call: impl FnOnce() -> Call<'k>) -> Entry<BulkheadPermit<'a>, BulkheadWaiter<'a>> {
+        match self.shared.queue.supply().grab() {
+            Grab::Got => Entry::Granted(BulkheadPermit { bulkhead: self }),
+            grab => self.stand_in_line(&call(), grab),
         }
+    }
+
+    #[cold]
+    fn stand_in_line<'a>(&'a self, call: &Call<'_>, grab: Grab) -> Entry<BulkheadPermit<'a>, BulkheadWaiter<'a>> {
+        let (queue, max_wait) = (&self.shared.queue, self.shared.max_wait());
         let (now, deadline) = (call.attempt.started, call.attempt.deadline);
-        let max_wait = self.shared.max_wait();
         if queue.room() == 0 || max_wait.is_zero() {
             return match grab {
                 Grab::Crowded if queue.try_take(now, 1) == Take::Taken(()) => Entry::Granted(BulkheadPermit { bulkhead: self }),
@@ -266,9 +270,8 @@ impl Bulkhead {
 
     /// What it runs with now.
     pub fn config(&self) -> BulkheadConfig {
-        let Shared { queue, limit, max_wait: _ } = &*self.shared;
-        let limit = limit.load(Ordering::Acquire);
-        BulkheadConfig { limit, queue: queue.room(), max_wait: self.shared.max_wait(), ageing: queue.ageing() }
+        let queue = &self.shared.queue;
+        BulkheadConfig { limit: self.limit(), queue: queue.room(), max_wait: self.shared.max_wait(), ageing: queue.ageing() }
     }
 }
 
@@ -312,6 +315,7 @@ impl BulkheadPermit<'_> {
 }
 
 impl Drop for BulkheadPermit<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.bulkhead.give_back();
     }
@@ -331,6 +335,7 @@ impl Drop for OwnedBulkheadPermit {
 }
 
 impl Bulkhead {
+    #[inline]
     fn give_back(&self) {
         if self.shared.queue.supply().add(1) {
             self.shared.queue.stir();

@@ -27,8 +27,10 @@ mod gate;
 mod rate_limiter;
 mod wait_queue;
 
+pub(crate) use bulkhead::BulkheadWaiter;
 pub use bulkhead::*;
 pub use circuit_breaker::*;
 pub(crate) use gate::Entry;
 pub use gate::{Gate, GateFuture, Pass};
+pub(crate) use rate_limiter::RateLimiterWaiter;
 pub use rate_limiter::*;

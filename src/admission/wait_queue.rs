@@ -22,7 +22,8 @@
 //!
 //! As many waiters are called up as there are slots. Each call-up wakes one waiter more, the *watchman*. Polled before those called up,
 //! it steps back once behind everybody who is awake; if somebody has still not come by then, it goes in its place and the next
-//! watchman is posted. So in a healthy program the order is strict and a release costs two polls, and a parked waiter delays nobody. Where
+//! watchman is posted. One that was passed over and came after all was only slow (its executor polls it late), and is given 10 ms from
+//! then on, so that it is overtaken once at most; where waiters are polled on many threads everybody is given 1 ms. So in a healthy program the order is strict and a release costs two polls, and a parked waiter delays nobody. Where
 //! watchmen are parked too, each further event (an arrival, a release, a departure) wakes one waiter more.
 //!
 //! What is waited for is a [`Supply`]: free permits, or a moment in time.
@@ -35,24 +36,31 @@ use crate::call::Priority;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, lock};
 use crate::time;
-use line::{Index, Line, Step, Wakes};
+use line::{Here, Index, Line, Step, Wakes};
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// One step down in priority counts as so much later an arrival, unless set otherwise: long against a call, short against a person's patience.
 pub(crate) const AGEING: Duration = Duration::from_secs(2);
 
-/// How long a waiter that was called up may stay unpolled before callers who cannot wait go in its place.
+/// How long a waiter that was called up may stay unpolled before others go in its place, where a turn of the executor is no proof:
+/// callers who cannot wait have no turns, and a slow one has shown before that it comes late.
 const PATIENCE: Duration = Duration::from_millis(10);
+
+/// The same in a runtime of many threads, for one that has not come late before: long against the wake of another worker.
+const GLANCE: Duration = Duration::from_millis(1);
 
 /// What the waiters wait for. Asked under the queue's lock: no user code, no waiting.
 pub(crate) trait Supply {
     /// What a waiter is given: nothing, or a receipt to hand back what it took.
     type Grant: Copy + fmt::Debug;
+
+    /// `Critical` stands before everybody, however long the others have waited, instead of one step of ageing before `High`.
+    const CRITICAL_FIRST: bool = false;
 
     /// How many waiters may be called up at the same time: the free permits; 1 where the first in line waits for a moment.
     fn slots(&self) -> usize;
@@ -166,7 +174,8 @@ impl<S: Supply> WaitQueue<S> {
 
     fn at_the_door(&self, line: &mut Line, now: Instant, cost: u32) -> Take<S::Grant> {
         if !line.is_clear(self.supply.slots()) {
-            line.doubt(now, PATIENCE);
+            // Not `now`, which may be the beginning of a call that has stood in another line since.
+            line.doubt(Instant::now());
         }
         if line.is_clear(self.supply.slots()) { self.supply.take(now, cost) } else { Take::NotNow }
     }
@@ -186,7 +195,7 @@ impl<S: Supply> WaitQueue<S> {
             self.wake(wakes, more);
             return Door::Refused(Refusal::Full);
         }
-        let index = line.join(now, priority, cost, self.ageing());
+        let index = line.join(now, priority, cost, self.ageing(), S::CRITICAL_FIRST);
         if self.count(&line) == 1 {
             self.supply.crowd(true);
         }
@@ -206,9 +215,11 @@ impl<S: Supply> WaitQueue<S> {
     /// What the supply said about times no longer holds: those who wait for a moment ask again.
     pub(crate) fn retime(&self) {
         let mut wakes = Wakes::new();
-        lock(&self.line).retime(&mut wakes);
-        self.wake(wakes, false);
-        self.stir();
+        let mut line = lock(&self.line);
+        line.retime(&mut wakes);
+        let more = line.call_up(&self.supply, &mut wakes);
+        drop(line);
+        self.wake(wakes, more);
     }
 
     fn count(&self, line: &Line) -> usize {
@@ -245,19 +256,18 @@ impl<S: Supply> WaitQueue<S> {
         self.wake(wakes, more);
     }
 
-    fn poll(&self, index: Index, now: Instant, cx: &Context<'_>) -> Step<S::Grant> {
+    fn poll(&self, index: Index, here: Here, cx: &Context<'_>) -> Step<S::Grant> {
         // Wakers are code of somebody else's: cloned before the lock, dropped and called after it.
         let mut waker = Some(cx.waker().clone());
         let mut wakes = Wakes::new();
         let mut line = lock(&self.line);
-        let step = line.poll(index, now, &mut waker, &self.supply, &mut wakes);
+        let step = line.poll(index, here, &mut waker, &self.supply, &mut wakes);
         let more = match step {
-            Step::Pending(_) => line.call_up(&self.supply, &mut wakes),
             Step::Taken(_) | Step::Evicted if self.count(&line) == 0 => {
                 self.supply.crowd(false);
                 false
             }
-            Step::Taken(_) | Step::Evicted => line.call_up(&self.supply, &mut wakes),
+            _ => line.call_up(&self.supply, &mut wakes),
         };
         drop(line);
         drop(waker);
@@ -313,7 +323,11 @@ impl<S: Supply> Future for Waiting<'_, S> {
             if this.deadline.is_some_and(|deadline| deadline <= now) {
                 break Refusal::Deadline;
             }
-            let due = match this.place.queue.poll(index, now, cx) {
+            let runtime = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+            let has_timer = this.timer.is_some() || runtime.is_ok();
+            let courteous = has_timer && this.until.is_none_or(|until| now < until);
+            let threads = !matches!(runtime, Ok(RuntimeFlavor::CurrentThread));
+            let (due, look) = match this.place.queue.poll(index, Here { now, courteous, threads }, cx) {
                 Step::Taken(grant) => {
                     this.place.index = None;
                     return Poll::Ready(Ok(grant));
@@ -322,7 +336,8 @@ impl<S: Supply> Future for Waiting<'_, S> {
                     this.place.index = None;
                     return Poll::Ready(Err(Refusal::Full));
                 }
-                Step::Pending(due) => due,
+                Step::Pending(due) => (due, due),
+                Step::Watch(due) => (None, Some(due)),
             };
             // Over, or known not to be enough.
             if this.deadline.is_some_and(|deadline| due.is_some_and(|due| due >= deadline)) {
@@ -331,14 +346,14 @@ impl<S: Supply> Future for Waiting<'_, S> {
             if this.until.is_some_and(|until| until <= now || due.is_some_and(|due| due > until)) {
                 break Refusal::TooLong;
             }
-            let Some(at) = time::earlier(due, time::earlier(*this.until, *this.deadline)) else {
+            let Some(at) = time::earlier(look, time::earlier(*this.until, *this.deadline)) else {
                 this.timer.set(None);
                 return Poll::Pending;
             };
             match this.timer.as_mut().as_pin_mut() {
                 Some(timer) if timer.deadline() == at => {}
                 Some(timer) => timer.reset(at),
-                None if Handle::try_current().is_err() => break Refusal::NoRuntime,
+                None if !has_timer => break Refusal::NoRuntime,
                 None => this.timer.set(Some(sleep_until(at))),
             }
             if let Some(timer) = this.timer.as_mut().as_pin_mut() {

@@ -122,6 +122,7 @@ impl Budget {
     }
 
     /// Puts in the share of one call. Once for each call, before or after it, never for a retry.
+    #[inline]
     pub fn deposit(&self) {
         self.shared.deposit();
     }
@@ -138,7 +139,8 @@ impl Budget {
         if self.shared.unlimited.load(Ordering::Relaxed) {
             return u32::MAX;
         }
-        u32::try_from(self.shared.tokens.0.load(Ordering::Relaxed).min(self.shared.full.load(Ordering::Relaxed)) / TOKEN).unwrap_or(u32::MAX)
+        u32::try_from(self.shared.tokens.0.load(Ordering::Relaxed).min(self.shared.full.load(Ordering::Relaxed)) / TOKEN)
+            .unwrap_or(u32::MAX)
     }
 
     /// Goes on with other settings, for all its clones. The tokens in the bucket stay, as far as they fit.

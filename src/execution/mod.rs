@@ -23,8 +23,8 @@ pub mod retry;
 mod surroundings;
 mod timeout;
 
-pub use backoff::{Backoff, Delays, Jitter};
 pub(crate) use backoff::Formula;
+pub use backoff::{Backoff, Delays, Jitter};
 pub use budget::{Budget, BudgetConfig, BudgetSource};
 pub use retry::{Retry, RetryConfig, RetryState, RetryStats, StopReason};
 pub(crate) use surroundings::{Nesting, Surroundings};

@@ -22,14 +22,40 @@ pub(crate) struct Nesting {
 impl Nesting {
     const NONE: Self = Self { deadline: None, retries: false };
 
+    #[inline]
+    const fn is_none(self) -> bool {
+        self.deadline.is_none() && !self.retries
+    }
+
     /// What the operation being polled on this thread, if any, runs under.
+    #[inline]
     pub(crate) fn current() -> Self {
         CURRENT.try_with(Cell::get).unwrap_or(Self::NONE)
     }
 
     /// The same, as an operation of a call made here will see it.
+    #[inline]
     pub(crate) fn deeper(self, deadline: Option<Instant>, retries: bool) -> Self {
         Self { deadline: time::earlier(self.deadline, deadline), retries: self.retries || retries }
+    }
+}
+
+/// Restores the circumstances around the call, also when the operation panics.
+struct Nested {
+    outer: Nesting,
+}
+
+impl Nested {
+    #[inline]
+    fn enter(inner: Nesting) -> Self {
+        Self { outer: CURRENT.try_with(|current| current.replace(inner)).unwrap_or(Nesting::NONE) }
+    }
+}
+
+impl Drop for Nested {
+    #[inline]
+    fn drop(&mut self) {
+        let _ = CURRENT.try_with(|current| current.set(self.outer));
     }
 }
 
@@ -43,36 +69,43 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
+    #[inline]
     pub(crate) fn new(nesting: Nesting, span: Option<Span>) -> Self {
         Self { nesting, span: span.map(Box::new), running: false }
     }
 
     /// When the call must have ended.
+    #[inline]
     pub(crate) const fn deadline(&self) -> Option<Instant> {
         self.nesting.deadline
     }
 
     /// Whether the operation's own code panicked.
+    #[inline]
     pub(crate) fn panicked(&self) -> bool {
         self.running
     }
 
-    /// Runs the operation's own code.
-    pub(crate) fn run<T>(&mut self, code: impl FnOnce() -> T) -> T {
-        struct Restore(Nesting);
-        impl Drop for Restore {
-            fn drop(&mut self) {
-                let _ = CURRENT.try_with(|current| current.set(self.0));
-            }
-        }
+    /// Runs the operation's own code, and remembers if it panicked.
+    #[inline]
+    pub(crate) fn guard<T>(&mut self, code: impl FnOnce() -> T) -> T {
         self.running = true;
-        let _restore = (self.nesting != Nesting::NONE)
-            .then(|| Restore(CURRENT.try_with(|current| current.replace(self.nesting)).unwrap_or(Nesting::NONE)));
-        let done = match &self.span {
-            None => code(),
-            Some(span) => span.in_scope(code),
-        };
+        let done = code();
         self.running = false;
         done
+    }
+
+    /// Runs one poll of the operation, in its span, and so that calls made in it know of this one.
+    #[inline]
+    pub(crate) fn poll<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+        self.running = true;
+        let nested = if self.nesting.is_none() { None } else { Some(Nested::enter(self.nesting)) };
+        let polled = match &self.span {
+            None => poll(),
+            Some(span) => span.in_scope(poll),
+        };
+        drop(nested);
+        self.running = false;
+        polled
     }
 }

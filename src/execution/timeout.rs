@@ -19,44 +19,50 @@ pub(crate) enum Ended<T> {
     NoRuntime,
 }
 
-/// Runs `operation` until `limit`. When both come in one poll the operation wins: its answer exists, so it is given.
+/// Runs an operation until a limit. When both come in one poll the operation wins: its answer exists, so it is given.
 #[pin_project]
-pub(crate) struct Until<'a, F> {
+pub(crate) struct Until<F> {
     #[pin]
     operation: F,
     #[pin]
     timer: Option<Sleep>,
-    limit: Option<Instant>,
     polled: bool,
-    surroundings: &'a mut Surroundings,
 }
 
-impl<'a, F> Until<'a, F> {
-    pub(crate) fn new(operation: F, limit: Option<Instant>, surroundings: &'a mut Surroundings) -> Self {
-        Self { operation, timer: None, limit, polled: false, surroundings }
+impl<F: Future> Until<F> {
+    pub(crate) fn new(operation: F) -> Self {
+        Self { operation, timer: None, polled: false }
+    }
+
+    /// Polls the operation in its surroundings; `limit` is asked for only if it does not finish.
+    #[inline]
+    pub(crate) fn poll(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        surroundings: &mut Surroundings,
+        limit: impl FnOnce() -> Option<Instant>,
+    ) -> Poll<Ended<F::Output>> {
+        let this = self.project();
+        let at_once = !std::mem::replace(this.polled, true);
+        match surroundings.poll(|| this.operation.poll(cx)) {
+            Poll::Ready(output) => Poll::Ready(Ended::Finished { output, at_once }),
+            Poll::Pending => time_out(this.timer, cx, limit),
+        }
     }
 }
 
-impl<F: Future> Future for Until<'_, F> {
-    type Output = Ended<F::Output>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let at_once = !std::mem::replace(this.polled, true);
-        if let Poll::Ready(output) = this.surroundings.run(|| this.operation.poll(cx)) {
-            return Poll::Ready(Ended::Finished { output, at_once });
+#[cold]
+fn time_out<T>(mut timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>, limit: impl FnOnce() -> Option<Instant>) -> Poll<Ended<T>> {
+    if timer.is_none() {
+        let Some(limit) = limit() else { return Poll::Pending };
+        if !has_runtime() {
+            return Poll::Ready(Ended::NoRuntime);
         }
-        let Some(limit) = *this.limit else { return Poll::Pending };
-        if this.timer.is_none() {
-            if !has_runtime() {
-                return Poll::Ready(Ended::NoRuntime);
-            }
-            this.timer.set(Some(sleep_until(limit)));
-        }
-        match this.timer.as_pin_mut() {
-            Some(timer) => timer.poll(cx).map(|()| Ended::TimedOut),
-            None => Poll::Pending,
-        }
+        timer.set(Some(sleep_until(limit)));
+    }
+    match timer.as_pin_mut() {
+        Some(timer) => timer.poll(cx).map(|()| Ended::TimedOut),
+        None => Poll::Pending,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::classify::Judges;
 use crate::execution::{Retry, RetryConfig};
 use crate::fault::{ConfigError, Fault};
 use crate::observation::{Emitter, Event, Monitor, Observer};
-use crate::outcome::{Seconds, Verdict};
+use crate::outcome::{Origin, Seconds, Verdict};
 use crate::substitution::Fallback;
 use crate::versions::Versions;
 use std::fmt;
@@ -215,6 +215,7 @@ impl PipelineBuilder {
             tell_transitions(breaker, &emitter);
         }
         let mut core = Core {
+            origin: Origin::new(Arc::clone(&name)),
             name,
             total_timeout: self.total_timeout.filter(|limit| *limit != Duration::MAX),
             attempt_timeout: self.attempt_timeout.filter(|limit| *limit != Duration::MAX),

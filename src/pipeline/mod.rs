@@ -25,6 +25,7 @@ mod registry;
 mod request;
 mod run;
 mod stats;
+mod story;
 mod typed;
 
 pub use builder::{PipelineBuilder, PolicyOf};
@@ -41,7 +42,7 @@ use crate::call::{Attempt, Priority};
 use crate::classify::{ByErrorType, ByResult, Judges};
 use crate::execution::Retry;
 use crate::observation::{CallEnd, Emitter, Events, Monitor, Recorder};
-use crate::outcome::{Error, Verdict};
+use crate::outcome::{Error, Origin, Verdict};
 use crate::substitution::{Nothing, OrElse};
 use crate::versions::Versions;
 use run::run;
@@ -53,6 +54,7 @@ use tokio::time::Instant;
 /// What the clones of a pipeline share: its settings, and the live policies with their state.
 pub(crate) struct Core {
     name: Arc<str>,
+    origin: Arc<Origin>,
     total_timeout: Option<Duration>,
     attempt_timeout: Option<Duration>,
     retry: Option<Retry>,

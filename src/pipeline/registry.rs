@@ -117,9 +117,8 @@ impl RegistryConfig {
         self,
         complete: impl Fn(&str, PipelineBuilder) -> PipelineBuilder + Send + Sync + 'static,
     ) -> Result<Registry, ConfigError> {
-        let registry = Registry {
-            shared: Arc::new(Shared { pipelines: Mutex::default(), monitor: Monitor::new(), complete: Box::new(complete) }),
-        };
+        let registry =
+            Registry { shared: Arc::new(Shared { pipelines: Mutex::default(), monitor: Monitor::new(), complete: Box::new(complete) }) };
         let _all_new = registry.reload(&self)?;
         Ok(registry)
     }

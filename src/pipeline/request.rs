@@ -22,6 +22,7 @@ pub(crate) struct Options<'a> {
 impl Options<'_> {
     pub(crate) const NONE: Self = Self { key: None, priority: Priority::Normal, cost: 1, deadline: None, within: None };
 
+    #[inline]
     pub(crate) fn deadline_at(&self, started: Instant) -> Option<Instant> {
         time::earlier(self.deadline, self.within.and_then(|wait| time::after(started, wait)))
     }

@@ -103,7 +103,7 @@ pub(crate) enum Substituted<T, E, Later> {
     /// This, at once.
     Now(Result<T, Error<E>>),
     /// What this future resolves to; with the text of the error it was made of, for when it does not.
-    Later(Later, Option<Arc<str>>),
+    Later(Later, Option<String>),
 }
 
 /// The one question a pipeline asks its fallbacks.

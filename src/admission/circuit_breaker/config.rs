@@ -219,7 +219,9 @@ impl CircuitBreakerConfig {
         self
     }
 
-    /// The longest a half-open round may last without a decision; then the circuit opens again, for one open time.
+    /// The longest a half-open round may last without a decision; then the circuit opens again, for one open time from then on.
+    ///
+    /// No timer runs: the next call or outcome notices, and subscribers hear of it then. [`state`](CircuitBreaker::state) tells at once.
     /// **Default**: no limit, for leases run out one by one.
     pub const fn half_open_for(mut self, time: Duration) -> Self {
         self.half_open_for = Some(time);

@@ -13,14 +13,20 @@
 //! What the lock protects (`Core`) is touched when something rare happens: a decision, a probe, a count window, a manual command.
 //! No user code runs under it: transitions go to the outbox, and open times of the user's choice are asked for beforehand.
 
-use super::config::{CircuitBreakerConfig, Window};
-use super::events::{CircuitSnapshot, CircuitState, OpenFacts, Outbox, Transition, TransitionCause};
-use super::window::{CountWindow, Counts, Streak, TimeWindow};
+mod control;
+mod round;
+mod rules;
+
+use super::config::CircuitBreakerConfig;
+use super::events::{CircuitState, OpenFacts, Outbox, Transition, TransitionCause};
+use super::window::{CountWindow, Counts, Streak};
 use crate::outcome::{Outcome, Rejected, RejectedKind};
 use crate::sync::atomic::{AtomicU64, Ordering, fence};
-use crate::sync::{Mutex, MutexGuard, lock};
+use crate::sync::{Mutex, Padded, lock};
 use crate::time;
 use crate::versions::Versions;
+use round::Round;
+use rules::Rules;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -37,9 +43,6 @@ const METRICS_ONLY: u64 = 5;
 const NEVER: u64 = u64::MAX;
 /// So far the clock may go back before the breaker was made and still be told apart.
 const BEFORE: u64 = 30 * 24 * 3600 * 1_000_000_000;
-/// Fewer refusals further in than this say nothing about the round (a lone probe is refused once, and the next one goes).
-const REFUSALS: u32 = 3;
-
 const fn state_of(word: u64) -> CircuitState {
     match word & KIND_MASK {
         OPEN => CircuitState::Open,
@@ -62,22 +65,16 @@ pub(super) struct Ticket {
     pub(super) probe: u64,
 }
 
-/// A probe that is out.
-#[derive(Debug)]
-struct Probe {
-    ticket: u64,
-    lease_ends: u64,
-}
+/// Not now: come back after so many nanoseconds. A number, so that what callers get is made once, where they get it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refusal(u64);
 
-/// One half-open round.
-#[derive(Debug, Default)]
-struct Round {
-    out: Vec<Probe>,
-    counts: Counts,
-    /// Places refused further in, one after the other.
-    refusals: u32,
-    /// When it has lasted too long, in nanoseconds.
-    ends: u64,
+impl From<Refusal> for Rejected {
+    #[inline]
+    fn from(Refusal(wait): Refusal) -> Self {
+        let rejected = Self::new(RejectedKind::CircuitOpen);
+        if wait == NEVER { rejected } else { rejected.with_retry_after(Duration::from_nanos(wait)) }
+    }
 }
 
 #[derive(Debug)]
@@ -118,68 +115,17 @@ struct Face {
 pub(super) struct Machine {
     face: Face,
     rules: Versions<Rules>,
-    streak: Streak,
+    streak: Padded<Streak>,
     core: Mutex<Core>,
     pub(super) outbox: Outbox,
-    stale: AtomicU64,
+    stale: Padded<AtomicU64>,
     epoch: Instant,
     shards: usize,
 }
 
-/// The settings, and what follows from them. They may change while calls are under way; the state stays.
-#[derive(Debug)]
-struct Rules {
-    window: Arc<TimeWindow>,
-    min_calls: u64,
-    close_after: u64,
-    lease: u64,
-    slower_than: Option<Duration>,
-    config: CircuitBreakerConfig,
-}
-
-impl Rules {
-    fn new(config: CircuitBreakerConfig, window: Arc<TimeWindow>) -> Self {
-        Self {
-            window,
-            min_calls: config.enough_calls(),
-            close_after: config.enough_successes().into(),
-            lease: nanos_or_never(config.lease()),
-            slower_than: config.slow.map(|(slower_than, _)| slower_than),
-            config,
-        }
-    }
-
-    /// Whether a permit has to know when it was given.
-    #[inline]
-    const fn times_calls(&self) -> bool {
-        self.slower_than.is_some() || self.config.abandoned_after.is_some()
-    }
-
-    #[inline]
-    const fn counts_calls(&self) -> bool {
-        matches!(self.config.window, Window::Count(_))
-    }
-}
-
-/// The window of time of a configuration; one without end where calls are counted.
-fn time_window(config: &CircuitBreakerConfig, shards: usize) -> TimeWindow {
-    let length = match config.window {
-        Window::Time(window) => window,
-        Window::Count(_) => Duration::MAX,
-    };
-    TimeWindow::new(time::nanos(length), shards)
-}
-
-fn count_window(config: &CircuitBreakerConfig) -> Option<CountWindow> {
-    match config.window {
-        Window::Time(_) => None,
-        Window::Count(calls) => Some(CountWindow::new(calls)),
-    }
-}
-
 impl Machine {
     pub(super) fn new(config: CircuitBreakerConfig, shards: usize, now: Instant) -> Self {
-        let (window, counted) = (time_window(&config, shards), count_window(&config));
+        let (window, counted) = (rules::time_window(&config, shards), rules::count_window(&config));
         // Whole buckets before now, so that the first bucket begins now.
         let bucket = window.dial().bucket_nanos();
         let before = Duration::from_nanos(BEFORE / bucket * bucket);
@@ -195,22 +141,13 @@ impl Machine {
                 open_time: AtomicU64::new(NEVER),
             },
             rules: Versions::new(Rules::new(config, Arc::new(window))),
-            streak: Streak::default(),
+            streak: Padded::default(),
             core: Mutex::new(core),
             outbox: Outbox::default(),
-            stale: AtomicU64::new(0),
+            stale: Padded::default(),
             epoch: now.checked_sub(before).unwrap_or(now),
             shards,
         }
-    }
-
-    #[inline]
-    fn rules(&self) -> &Rules {
-        self.rules.get()
-    }
-
-    pub(super) fn config(&self) -> CircuitBreakerConfig {
-        self.rules().config.clone()
     }
 
     #[inline]
@@ -219,10 +156,15 @@ impl Machine {
         since.as_secs().saturating_mul(1_000_000_000).saturating_add(since.subsec_nanos().into())
     }
 
+    #[inline]
+    fn rules(&self) -> &Rules {
+        self.rules.get()
+    }
+
     /// Whether a permit has to know when it was given.
     #[inline]
     pub(super) fn times_calls(&self) -> bool {
-        self.rules().times_calls()
+        self.rules().times_calls
     }
 
     pub(super) fn times_slow_calls(&self) -> bool {
@@ -239,10 +181,11 @@ impl Machine {
     }
 
     /// A permit, where the state does not say yes at once.
-    pub(super) fn enter(&self, now: Instant) -> Result<Ticket, Rejected> {
+    #[inline]
+    pub(super) fn enter(&self, now: Instant) -> Result<Ticket, Refusal> {
         let nanos = self.nanos(now);
         let entered = match self.look(nanos) {
-            Err(rejected) => Err(rejected),
+            Err(refusal) => Err(refusal),
             Ok(()) => self.enter_locked(now, nanos),
         };
         if entered.is_err() {
@@ -252,18 +195,19 @@ impl Machine {
         entered
     }
 
+    #[inline]
     pub(super) fn count_refusal(&self) {
         self.rules().window.shard().refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn look_at(&self, now: Instant) -> Result<(), Rejected> {
+    pub(super) fn look_at(&self, now: Instant) -> Result<(), Refusal> {
         let nanos = self.nanos(now);
         self.look(nanos)?;
         if self.rules().config.half_open_for.is_some() { self.look_at_round(nanos) } else { Ok(()) }
     }
 
     #[inline]
-    fn look(&self, nanos: u64) -> Result<(), Rejected> {
+    fn look(&self, nanos: u64) -> Result<(), Refusal> {
         let word = self.face.word.load(Ordering::Acquire);
         match word & KIND_MASK {
             OPEN | HALF_OPEN => {
@@ -273,131 +217,43 @@ impl Machine {
                 }
                 Err(self.refusal(until, nanos))
             }
-            ISOLATED => Err(Rejected::new(RejectedKind::CircuitOpen)),
+            ISOLATED => Err(Refusal(NEVER)),
             _ => Ok(()),
         }
     }
 
-    /// A round may have run out of time although a place is free; then the circuit is as good as open.
-    #[cold]
-    fn look_at_round(&self, nanos: u64) -> Result<(), Rejected> {
-        match self.effective(&lock(&self.core), nanos) {
-            (CircuitState::Open, wait) => Err(self.refusal(wait.map_or(NEVER, |wait| nanos.saturating_add(wait)), nanos)),
-            _ => Ok(()),
-        }
-    }
-
-    fn refusal(&self, until: u64, nanos: u64) -> Rejected {
-        let rejected = Rejected::new(RejectedKind::CircuitOpen);
+    #[inline]
+    fn refusal(&self, until: u64, nanos: u64) -> Refusal {
         let wait = if until == NEVER { NEVER } else { until.saturating_sub(nanos) };
-        match wait.min(self.face.open_time.load(Ordering::Acquire)) {
-            NEVER => rejected,
-            wait => rejected.with_retry_after(Duration::from_nanos(wait)),
-        }
-    }
-
-    #[cold]
-    fn enter_locked(&self, now: Instant, nanos: u64) -> Result<Ticket, Rejected> {
-        let mut core = lock(&self.core);
-        self.heal_clock(&mut core, nanos);
-        self.end_long_round(&mut core, now, nanos);
-        let until = self.face.until.load(Ordering::Relaxed);
-        let mut word = self.face.word.load(Ordering::Relaxed);
-        match word & KIND_MASK {
-            OPEN if nanos < until => return Err(self.refusal(until, nanos)),
-            OPEN => {
-                let refused_so_far = core.decided_on;
-                self.change(&mut core, HALF_OPEN, TransitionCause::OpenTimeOver, refused_so_far, now, None);
-                word = self.face.word.load(Ordering::Relaxed);
-            }
-            HALF_OPEN => {}
-            ISOLATED => return Err(Rejected::new(RejectedKind::CircuitOpen)),
-            _ => return Ok(Ticket { word, probe: 0 }),
-        }
-        core.round.out.retain(|probe| probe.lease_ends > nanos);
-        if self.places(&core.round) == 0 {
-            self.publish_places(&core);
-            return Err(self.refusal(self.face.until.load(Ordering::Relaxed), nanos));
-        }
-        let ticket = core.next_ticket;
-        core.next_ticket += 1;
-        core.round.out.push(Probe { ticket, lease_ends: nanos.saturating_add(self.rules().lease) });
-        self.publish_places(&core);
-        Ok(Ticket { word, probe: ticket })
-    }
-
-    /// How many more probes this round may have.
-    fn places(&self, round: &Round) -> u64 {
-        u64::from(self.rules().config.probes).saturating_sub(round.out.len() as u64).saturating_sub(round.counts.calls)
-    }
-
-    /// Tells the lock-free paths until when the round has no place.
-    fn publish_places(&self, core: &Core) {
-        let earliest = || core.round.out.iter().map(|probe| probe.lease_ends).min().unwrap_or(0).min(core.round.ends);
-        let until = if self.places(&core.round) > 0 { 0 } else { earliest() };
-        self.face.until.store(until, Ordering::Release);
-    }
-
-    /// A wait longer than any that was ever granted: the clock went back. The wait begins again, so nobody waits longer than twice.
-    fn heal_clock(&self, core: &mut Core, nanos: u64) {
-        let word = self.face.word.load(Ordering::Relaxed);
-        match word & KIND_MASK {
-            OPEN => {
-                let until = self.face.until.load(Ordering::Relaxed);
-                if until != NEVER && until.saturating_sub(nanos) > core.open_time {
-                    self.face.until.store(nanos.saturating_add(core.open_time), Ordering::Release);
-                }
-            }
-            HALF_OPEN => {
-                let latest = nanos.saturating_add(self.rules().lease);
-                core.round.out.iter_mut().for_each(|probe| probe.lease_ends = probe.lease_ends.min(latest));
-                core.round.ends = core.round.ends.min(self.round_ends(nanos));
-                self.publish_places(core);
-            }
-            _ => {}
-        }
-    }
-
-    fn round_ends(&self, nanos: u64) -> u64 {
-        self.rules().config.half_open_for.map_or(NEVER, |time| nanos.saturating_add(nanos_or_never(time)))
-    }
-
-    /// Opens again when a round ran out of time, as of the moment it did.
-    fn end_long_round(&self, core: &mut Core, now: Instant, nanos: u64) {
-        let half_open = self.face.word.load(Ordering::Relaxed) & KIND_MASK == HALF_OPEN;
-        if half_open && nanos >= core.round.ends {
-            let ended = core.round.ends;
-            let counts = core.round.counts;
-            self.change(core, OPEN, TransitionCause::HalfOpenTooLong, counts, now, None);
-            if core.open_time != NEVER {
-                self.face.until.store(ended.saturating_add(core.open_time), Ordering::Release);
-            }
-        }
+        Refusal(wait.min(self.face.open_time.load(Ordering::Acquire)))
     }
 
     // ---- out ----
 
-    /// An outcome of a call that was let through. `now` is asked for where it is needed.
+    /// An outcome of a call that was let through. Without `now` the clock is read where it is needed.
     #[inline]
-    pub(super) fn settle(&self, ticket: Ticket, outcome: Outcome, started: Option<Instant>, now: impl FnOnce() -> Instant) {
-        if ticket.probe != 0 {
-            return self.settle_probe(ticket, outcome, started, Some(now()), true);
-        }
+    pub(super) fn settle(&self, ticket: Ticket, outcome: Outcome, started: Option<Instant>, now: Option<Instant>) {
         let rules = self.rules();
-        if outcome.is_success() && !rules.times_calls() && !rules.config.trip_on_success && !rules.counts_calls() {
+        if outcome.is_success() && rules.simple && ticket.probe == 0 && ticket.word & KIND_MASK == CLOSED {
             // The common case, apart from the rest so that it stays small.
             if self.face.word.load(Ordering::Acquire) != ticket.word {
-                self.count_stale();
-            } else if ticket.word & KIND_MASK != DISABLED {
-                let generation = generation_of(ticket.word);
-                rules.window.success(generation, self.nanos(now()));
-                if rules.config.consecutive.is_some() {
-                    self.streak.success(generation);
-                }
+                return self.count_stale();
             }
-            return;
+            let generation = generation_of(ticket.word);
+            rules.window.success(generation, self.nanos(now.unwrap_or_else(Instant::now)));
+            self.streak.0.success(generation);
+        } else {
+            self.settle_rest(ticket, outcome, started, now);
         }
-        self.settle_any(ticket, outcome, started, now, true);
+    }
+
+    #[inline(never)]
+    fn settle_rest(&self, ticket: Ticket, outcome: Outcome, started: Option<Instant>, now: Option<Instant>) {
+        if ticket.probe == 0 {
+            self.settle_any(ticket, outcome, started, || now.unwrap_or_else(Instant::now), true);
+        } else {
+            self.settle_probe(ticket, outcome, started, Some(now.unwrap_or_else(Instant::now)), true);
+        }
     }
 
     fn settle_any(&self, ticket: Ticket, outcome: Outcome, started: Option<Instant>, now: impl FnOnce() -> Instant, may_call_user: bool) {
@@ -417,7 +273,7 @@ impl Machine {
 
     #[cold]
     fn count_stale(&self) {
-        self.stale.fetch_add(1, Ordering::Relaxed);
+        self.stale.0.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How an outcome counts; `None` says nothing.
@@ -441,44 +297,19 @@ impl Machine {
             Weight::Good => (false, false),
             Weight::Bad { failure, slow } => (failure, slow),
         };
-        let counts = || rules.window.counts(generation, nanos);
-        let counts = if rules.counts_calls() {
-            let mut core = lock(&self.core);
-            if self.face.word.load(Ordering::Relaxed) != word {
-                drop(core);
-                return self.count_stale();
-            }
-            core.counted.as_mut().map_or_else(Counts::default, |counted| {
-                counted.push(failure, slow);
-                counted.counts()
-            })
-        } else {
-            if failure {
-                rules.window.failure(generation, nanos);
-            } else {
-                rules.window.success(generation, nanos);
-            }
-            if slow {
-                rules.window.slow(generation, nanos);
-            }
-            if !failure && !slow && !rules.config.trip_on_success {
-                Counts::default()
-            } else {
-                // Two threads that break a rule together write to different words: each must see the other's.
-                fence(Ordering::SeqCst);
-                counts()
-            }
-        };
         let streak = match rules.config.consecutive {
-            Some(_) if failure => self.streak.failure(generation),
+            Some(_) if failure => self.streak.0.failure(generation),
             Some(_) => {
-                self.streak.success(generation);
+                self.streak.0.success(generation);
                 0
             }
             None => 0,
         };
+        let counts =
+            if rules.counts_calls() { self.count(word, failure, slow) } else { self.count_in_time(rules, word, nanos, weight, streak) };
+        let Some(counts) = counts else { return };
         let mut told = 0;
-        while let Some(cause) = self.broken(rules, counts, streak, failure, slow, told) {
+        while let Some(cause) = rules.broken(counts, streak, failure, slow, told) {
             if word & KIND_MASK != METRICS_ONLY {
                 return self.trip(word, cause, counts, now, may_call_user);
             }
@@ -487,18 +318,40 @@ impl Machine {
         }
     }
 
-    /// The first rule not yet `told` that is broken. Each is looked at when something that counts against it happened.
-    fn broken(&self, rules: &Rules, counts: Counts, streak: u32, failure: bool, slow: bool, told: u8) -> Option<TransitionCause> {
-        let any = rules.config.trip_on_success;
-        let enough = counts.calls >= rules.min_calls;
-        let consecutive = || failure && rules.config.consecutive.is_some_and(|limit| streak >= limit);
-        let rate =
-            || enough && (failure || any) && rules.config.failure_rate.is_some_and(|limit| share(counts.failures, counts.calls) >= limit);
-        let slow_rate = || enough && (slow || any) && rules.config.slow.is_some_and(|(_, limit)| share(counts.slow, counts.calls) >= limit);
-        let unless_told = |cause, is_broken: &dyn Fn() -> bool| (told & bit(cause) == 0 && is_broken()).then_some(cause);
-        unless_told(TransitionCause::ConsecutiveFailures, &consecutive)
-            .or_else(|| unless_told(TransitionCause::FailureRate, &rate))
-            .or_else(|| unless_told(TransitionCause::SlowCalls, &slow_rate))
+    /// Counts one outcome in a count window; `None` where it came too late.
+    fn count(&self, word: u64, failure: bool, slow: bool) -> Option<Counts> {
+        let mut core = lock(&self.core);
+        if self.face.word.load(Ordering::Relaxed) != word {
+            drop(core);
+            self.count_stale();
+            return None;
+        }
+        let counted = core.counted.as_mut()?;
+        counted.push(failure, slow);
+        Some(counted.counts())
+    }
+
+    /// Counts one outcome in a window of time; `None` where no rule can be broken by it.
+    fn count_in_time(&self, rules: &Rules, word: u64, nanos: u64, weight: Weight, streak: u32) -> Option<Counts> {
+        let generation = generation_of(word);
+        match weight {
+            Weight::Bad { failure: true, .. } => rules.window.failure(generation, nanos),
+            _ => rules.window.success(generation, nanos),
+        }
+        if let Weight::Bad { slow: true, .. } = weight {
+            rules.window.slow(generation, nanos);
+        }
+        if weight == Weight::Good && !rules.config.trip_on_success {
+            return None;
+        }
+        // Two threads that break a rule together write to different words: each must see the other's.
+        fence(Ordering::SeqCst);
+        // There are at least so many calls as count against the rule, so fewer of those need not be held against the successes.
+        let hopeless = |n: u64, limit: Option<f64>| limit.is_none_or(|limit| share(n, n.max(rules.min_calls)) < limit);
+        let in_a_row = rules.config.consecutive.is_some_and(|limit| streak >= limit);
+        rules.window.counts_if(generation, nanos, |failures, slow| {
+            in_a_row || !hopeless(failures, rules.config.failure_rate) || !hopeless(slow, rules.config.slow.map(|(_, limit)| limit))
+        })
     }
 
     #[cold]
@@ -517,85 +370,6 @@ impl Machine {
         if self.face.word.load(Ordering::Relaxed) == word && core.reported & bit(cause) == 0 {
             core.reported |= bit(cause);
             self.tell(word, word, cause, counts, now, None);
-        }
-    }
-
-    /// The outcome of a probe. Without `now` (a permit dropped where nobody needs the time) it only gives its place back.
-    pub(super) fn settle_probe(
-        &self,
-        ticket: Ticket,
-        outcome: Outcome,
-        started: Option<Instant>,
-        now: Option<Instant>,
-        may_call_user: bool,
-    ) {
-        self.settle_probe_locked(ticket, outcome, started, now, may_call_user);
-        self.outbox.flush();
-    }
-
-    fn settle_probe_locked(&self, ticket: Ticket, outcome: Outcome, started: Option<Instant>, now: Option<Instant>, may_call_user: bool) {
-        let weight = now.and_then(|now| self.weigh(outcome, started, now));
-        let mut core = lock(&self.core);
-        if let Some(now) = now {
-            let nanos = self.nanos(now);
-            self.end_long_round(&mut core, now, nanos);
-        }
-        let mut chosen = None;
-        if matches!(weight, Some(Weight::Bad { .. })) && self.rules().config.open_for_fn.is_some() && self.decides(&core, ticket) {
-            let facts = add(core.round.counts, Weight::Bad { failure: true, slow: false });
-            let failed_rounds = core.failed_rounds.saturating_add(1);
-            drop(core);
-            chosen = self.choose_open_time(facts, failed_rounds, may_call_user);
-            core = lock(&self.core);
-        }
-        let place = core.round.out.iter().position(|probe| probe.ticket == ticket.probe);
-        let (Some(place), true) = (place, self.face.word.load(Ordering::Relaxed) == ticket.word) else {
-            drop(core);
-            return if weight.is_some() {
-                self.count_stale()
-            };
-        };
-        let lease_ends = core.round.out.swap_remove(place).lease_ends;
-        match (weight, now) {
-            (Some(_), Some(now)) if self.nanos(now) >= lease_ends => {
-                self.count_stale();
-            }
-            (Some(weight), Some(now)) => {
-                core.round.refusals = 0;
-                core.round.counts = add(core.round.counts, weight);
-                self.decide(&mut core, now, chosen);
-            }
-            (_, Some(now)) if outcome == Outcome::NotAttempted => {
-                core.round.refusals += 1;
-                if core.round.refusals >= self.rules().config.probes.max(REFUSALS) {
-                    let counts = core.round.counts;
-                    self.change(&mut core, OPEN, TransitionCause::Inconclusive, counts, now, None);
-                }
-            }
-            _ => {}
-        }
-        if self.face.word.load(Ordering::Relaxed) == ticket.word {
-            self.publish_places(&core);
-        }
-    }
-
-    /// Whether one more failed probe would open the circuit.
-    fn decides(&self, core: &Core, ticket: Ticket) -> bool {
-        self.face.word.load(Ordering::Relaxed) == ticket.word && self.lost(bad(core.round.counts) + 1)
-    }
-
-    /// Whether so many failed probes leave too few for the circuit to close.
-    fn lost(&self, bad: u64) -> bool {
-        bad > u64::from(self.rules().config.probes).saturating_sub(self.rules().close_after)
-    }
-
-    fn decide(&self, core: &mut Core, now: Instant, chosen: Option<Duration>) {
-        let counts = core.round.counts;
-        if self.lost(bad(counts)) {
-            core.failed_rounds = core.failed_rounds.saturating_add(1);
-            self.change(core, OPEN, TransitionCause::ProbesFailed, counts, now, chosen);
-        } else if counts.calls - bad(counts) >= self.rules().close_after {
-            self.change(core, CLOSED, TransitionCause::ProbesSucceeded, counts, now, None);
         }
     }
 
@@ -655,7 +429,7 @@ impl Machine {
                 core.reported = 0;
                 core.decided_on = Counts::default();
                 self.rules().window.wipe();
-                self.streak.start(generation);
+                self.streak.0.start(generation);
                 if let Some(counted) = &mut core.counted {
                     counted.wipe();
                 }
@@ -672,182 +446,6 @@ impl Machine {
         let Counts { calls, failures, slow } = counts;
         let (from, to, generation) = (state_of(old), state_of(word), generation_of(word));
         self.outbox.push(Transition { from, to, generation, cause, at, calls, failures, slow_calls: slow, open_for });
-    }
-
-    // ---- by hand ----
-
-    /// Goes to a state by hand. Where it is that already, nothing happens, unless `anew` begins it again.
-    fn command(&self, kind: u64, anew: bool, chosen: Option<Duration>) {
-        let now = Instant::now();
-        let mut core = lock(&self.core);
-        let word = self.face.word.load(Ordering::Relaxed);
-        let nanos = self.nanos(now);
-        let over = kind == OPEN && nanos >= self.face.until.load(Ordering::Relaxed);
-        if anew || over || word & KIND_MASK != kind {
-            let counts = self.counts(&core, word, nanos);
-            self.change(&mut core, kind, TransitionCause::Manual, counts, now, chosen);
-        }
-        drop(core);
-        self.outbox.flush();
-    }
-
-    pub(super) fn force_open(&self) {
-        self.command(OPEN, false, None);
-    }
-
-    pub(super) fn open_for(&self, time: Duration) {
-        self.command(OPEN, true, Some(time));
-    }
-
-    pub(super) fn force_close(&self) {
-        self.command(CLOSED, false, None);
-    }
-
-    pub(super) fn reset(&self) {
-        self.command(CLOSED, true, None);
-    }
-
-    pub(super) fn isolate(&self) {
-        self.command(ISOLATED, false, None);
-    }
-
-    pub(super) fn disable(&self) {
-        self.command(DISABLED, false, None);
-    }
-
-    pub(super) fn metrics_only(&self) {
-        self.command(METRICS_ONLY, false, None);
-    }
-
-    pub(super) fn half_open(&self) -> bool {
-        let now = Instant::now();
-        let mut core = lock(&self.core);
-        let possible = matches!(self.face.word.load(Ordering::Relaxed) & KIND_MASK, OPEN | HALF_OPEN);
-        if possible {
-            let counts = core.decided_on;
-            self.change(&mut core, HALF_OPEN, TransitionCause::Manual, counts, now, None);
-        }
-        drop(core);
-        self.outbox.flush();
-        possible
-    }
-
-    /// Goes on under other rules. The state stays, with its generation, its times and the probes that are out; so do the counts, unless
-    /// they are to be taken over another window. `false`: the counts began anew.
-    ///
-    /// Tells nobody: whoever calls this may hold a lock. See [`flush`](Outbox::flush).
-    pub(super) fn reconfigure(&self, config: &CircuitBreakerConfig) -> bool {
-        let now = Instant::now();
-        let mut core = lock(&self.core);
-        let (before, nanos) = (self.rules(), self.nanos(now));
-        if before.config == *config {
-            return true;
-        }
-        let same_window = before.config.window == config.window;
-        let after = self.rules.change(
-            |before| {
-                let window = if same_window { Arc::clone(&before.window) } else { Arc::new(time_window(config, self.shards)) };
-                Rules::new(config.clone(), window)
-            },
-            // Rules that come back have their own window, which is then wiped; unless the window stays, which has counts to keep.
-            |known, made| known.config == made.config && (!same_window || Arc::ptr_eq(&known.window, &made.window)),
-        );
-        if !same_window {
-            after.window.wipe();
-            core.counted = count_window(config);
-        }
-        core.reported = 0;
-        match self.face.word.load(Ordering::Relaxed) & KIND_MASK {
-            // Opened for longer than it would be now, by rules that no longer hold.
-            OPEN if config.longest_open() < before.config.longest_open() && core.open_time != NEVER => {
-                let longest = nanos_or_never(config.longest_open());
-                core.open_time = core.open_time.min(longest);
-                self.face.open_time.store(core.open_time, Ordering::Release);
-                self.face.longest_wait.store(core.open_time, Ordering::Release);
-                let until = self.face.until.load(Ordering::Relaxed).min(nanos.saturating_add(longest));
-                self.face.until.store(until, Ordering::Release);
-            }
-            HALF_OPEN => {
-                core.round.ends = core.round.ends.min(self.round_ends(nanos));
-                // So many probes may be enough now to decide, and then no further one would ever come.
-                self.decide(&mut core, now, None);
-                if self.face.word.load(Ordering::Relaxed) & KIND_MASK == HALF_OPEN {
-                    self.publish_places(&core);
-                }
-            }
-            _ => {}
-        }
-        same_window
-    }
-
-    // ---- to read ----
-
-    fn counts(&self, core: &Core, word: u64, nanos: u64) -> Counts {
-        match (word & KIND_MASK, &core.counted) {
-            (CLOSED | METRICS_ONLY, Some(counted)) => counted.counts(),
-            (CLOSED | METRICS_ONLY, None) => self.rules().window.counts(generation_of(word), nanos),
-            (HALF_OPEN, _) => core.round.counts,
-            (OPEN | ISOLATED, _) => core.decided_on,
-            _ => Counts::default(),
-        }
-    }
-
-    /// The state as a call at `nanos` would find it, and when it may go.
-    fn effective(&self, core: &Core, nanos: u64) -> (CircuitState, Option<u64>) {
-        let word = self.face.word.load(Ordering::Relaxed);
-        let mut until = self.face.until.load(Ordering::Relaxed);
-        if word & KIND_MASK == HALF_OPEN {
-            if nanos < core.round.ends {
-                return (CircuitState::HalfOpen, (until != NEVER).then(|| until.saturating_sub(nanos)));
-            }
-            until = core.round.ends.saturating_add(core.open_time);
-        } else if word & KIND_MASK != OPEN {
-            return (state_of(word), None);
-        }
-        let wait = (until != NEVER).then(|| until.saturating_sub(nanos).min(core.open_time));
-        (if wait == Some(0) { CircuitState::HalfOpen } else { CircuitState::Open }, wait)
-    }
-
-    fn core(&self) -> MutexGuard<'_, Core> {
-        lock(&self.core)
-    }
-
-    pub(super) fn state(&self) -> CircuitState {
-        let word = self.face.word.load(Ordering::Acquire);
-        if matches!(word & KIND_MASK, OPEN | HALF_OPEN) {
-            let nanos = self.nanos(Instant::now());
-            return self.effective(&self.core(), nanos).0;
-        }
-        state_of(word)
-    }
-
-    pub(super) fn next_probe_in(&self) -> Option<Duration> {
-        let nanos = self.nanos(Instant::now());
-        self.effective(&self.core(), nanos).1.map(Duration::from_nanos)
-    }
-
-    pub(super) fn snapshot(&self) -> CircuitSnapshot {
-        let nanos = self.nanos(Instant::now());
-        let core = self.core();
-        let word = self.face.word.load(Ordering::Relaxed);
-        let (state, wait) = self.effective(&core, nanos);
-        let counts = self.counts(&core, word, nanos);
-        let rate = |n| (counts.calls > 0).then(|| share(n, counts.calls));
-        CircuitSnapshot {
-            state,
-            generation: generation_of(word),
-            calls: counts.calls,
-            failures: counts.failures,
-            slow_calls: counts.slow,
-            failure_rate: rate(counts.failures),
-            slow_call_rate: rate(counts.slow),
-            consecutive_failures: self.streak.get(generation_of(word)),
-            not_permitted: self.rules().window.refused(),
-            probes_in_flight: core.round.out.iter().filter(|probe| probe.lease_ends > nanos).count() as u32,
-            next_probe_in: wait.map(Duration::from_nanos),
-            stale: self.stale.load(Ordering::Relaxed),
-            listener_panics: self.outbox.panics.load(Ordering::Relaxed),
-        }
     }
 
     /// For the permit's `Drop`: says nothing unless abandoned calls count, and calls no user function.
@@ -873,20 +471,6 @@ const fn bit(cause: TransitionCause) -> u8 {
         TransitionCause::ConsecutiveFailures => 2,
         _ => 4,
     }
-}
-
-/// A probe counts once, however bad it was: the round keeps bad probes as failures.
-const fn bad(counts: Counts) -> u64 {
-    counts.failures
-}
-
-fn add(mut counts: Counts, weight: Weight) -> Counts {
-    counts.calls += 1;
-    if let Weight::Bad { slow, .. } = weight {
-        counts.failures += 1;
-        counts.slow += u64::from(slow);
-    }
-    counts
 }
 
 fn nanos_or_never(time: Duration) -> u64 {

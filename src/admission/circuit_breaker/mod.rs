@@ -97,7 +97,6 @@ impl CircuitBreaker {
     }
 
     /// What it runs with.
-    #[must_use]
     pub fn config(&self) -> CircuitBreakerConfig {
         self.machine.config()
     }
@@ -140,7 +139,7 @@ impl CircuitBreaker {
     pub fn try_acquire(&self) -> Result<CircuitPermit<'_>, Rejected> {
         let machine = &*self.machine;
         match machine.pass() {
-            Some(ticket) => Ok(CircuitPermit { machine, ticket, started: machine.times_calls().then(Instant::now), settled: false }),
+            Some(ticket) => Ok(CircuitPermit { machine, ticket, started: machine.times_calls().then(Instant::now) }),
             None => self.enter(Instant::now()),
         }
     }
@@ -153,14 +152,16 @@ impl CircuitBreaker {
     pub fn try_acquire_at(&self, now: Instant) -> Result<CircuitPermit<'_>, Rejected> {
         let machine = &*self.machine;
         match machine.pass() {
-            Some(ticket) => Ok(CircuitPermit { machine, ticket, started: Some(now), settled: false }),
+            Some(ticket) => Ok(CircuitPermit { machine, ticket, started: Some(now) }),
             None => self.enter(now),
         }
     }
 
     fn enter(&self, now: Instant) -> Result<CircuitPermit<'_>, Rejected> {
-        let ticket = self.machine.enter(now)?;
-        Ok(CircuitPermit { machine: &self.machine, ticket, started: Some(now), settled: false })
+        match self.machine.enter(now) {
+            Ok(ticket) => Ok(CircuitPermit { machine: &self.machine, ticket, started: Some(now) }),
+            Err(refusal) => Err(refusal.into()),
+        }
     }
 
     /// Whether a permit would be given at `now`. Changes nothing, and counts nothing.
@@ -169,7 +170,7 @@ impl CircuitBreaker {
     /// What [`try_acquire_at`](Self::try_acquire_at) would refuse with.
     #[inline]
     pub fn check_at(&self, now: Instant) -> Result<(), Rejected> {
-        if self.machine.pass().is_some() { Ok(()) } else { self.machine.look_at(now) }
+        if self.machine.pass().is_some() { Ok(()) } else { self.machine.look_at(now).map_err(Rejected::from) }
     }
 
     /// The pipeline's look: like [`check_at`](Self::check_at), but a refusal is one that a caller was given, so it counts.
@@ -284,22 +285,26 @@ pub struct CircuitPermit<'a> {
     machine: &'a Machine,
     ticket: Ticket,
     started: Option<Instant>,
-    settled: bool,
 }
 
 impl CircuitPermit<'_> {
     /// The call ended like this. Reads the clock where the outcome says anything.
     #[inline]
-    pub fn settle(mut self, outcome: Outcome) {
-        self.settled = true;
-        self.machine.settle(self.ticket, outcome, self.started, Instant::now);
+    pub fn settle(self, outcome: Outcome) {
+        self.end(outcome, None);
     }
 
     /// The same, for a caller that has read the clock already.
     #[inline]
-    pub fn settle_at(mut self, outcome: Outcome, now: Instant) {
-        self.settled = true;
-        self.machine.settle(self.ticket, outcome, self.started, || now);
+    pub fn settle_at(self, outcome: Outcome, now: Instant) {
+        self.end(outcome, Some(now));
+    }
+
+    #[inline]
+    fn end(self, outcome: Outcome, now: Option<Instant>) {
+        let (machine, ticket, started) = (self.machine, self.ticket, self.started);
+        std::mem::forget(self); // dropping is for those who do not settle
+        machine.settle(ticket, outcome, started, now);
     }
 
     /// Whether this call is one of the few that decide a half-open circuit.
@@ -312,9 +317,7 @@ impl CircuitPermit<'_> {
 impl Drop for CircuitPermit<'_> {
     #[inline]
     fn drop(&mut self) {
-        if !self.settled {
-            self.machine.abandon(self.ticket, self.started);
-        }
+        self.machine.abandon(self.ticket, self.started);
     }
 }
 

@@ -197,6 +197,8 @@ fn a_streak_belongs_to_its_generation() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn the_dial_divides_exactly(window in 1_u64.., nanos in any::<u64>()) {
         let dial = Dial::new(window);

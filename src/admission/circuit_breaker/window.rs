@@ -61,6 +61,25 @@ impl Dial {
         Position { lap, bucket: (tick % BUCKETS as u64) as usize }
     }
 
+    /// The same, by way of where the shard was last: nearly always the same bucket, and then no division is on the way.
+    #[inline]
+    fn position_near(&self, cursor: &AtomicU64, nanos: u64) -> Position {
+        let last = cursor.load(Ordering::Relaxed);
+        let at = Position { lap: last >> 4, bucket: (last & 15) as usize };
+        let begins = (at.lap * BUCKETS as u64 + at.bucket as u64).wrapping_mul(self.bucket_nanos);
+        if nanos.wrapping_sub(begins) < self.bucket_nanos {
+            return at;
+        }
+        self.move_cursor(cursor, nanos)
+    }
+
+    #[cold]
+    fn move_cursor(&self, cursor: &AtomicU64, nanos: u64) -> Position {
+        let at = self.position(nanos);
+        cursor.store(at.lap << 4 | at.bucket as u64, Ordering::Relaxed);
+        at
+    }
+
     #[inline]
     const fn stamp(&self, generation: u64, lap: u64) -> u64 {
         ((generation % GENERATIONS) << STAMP_BITS) | (lap << self.shift)
@@ -74,14 +93,14 @@ impl Dial {
     /// What a bucket holds after one more record, where its stamp is not simply the record's. `None` drops the record.
     #[cold]
     fn meet(&self, word: u64, stamp: u64) -> Option<u64> {
-        let ahead = (word >> STAMP_BITS).wrapping_sub(stamp >> STAMP_BITS) % GENERATIONS;
         if word & self.count_mask() == 0 {
-            return Some(stamp | 1);
+            return Some(stamp | 1); // wiped, whatever it says
         }
-        match ahead {
+        match (word >> STAMP_BITS).wrapping_sub(stamp >> STAMP_BITS) % GENERATIONS {
+            0 if word > stamp && word & self.count_mask() == self.count_mask() => None, // full: it stays full
             // The clock went back, or this thread was held up for a whole window: better counted late than lost.
-            0 if word > stamp => Some(if word & self.count_mask() == self.count_mask() { word } else { word + 1 }),
-            1..32 => None,
+            0 if word > stamp => Some(word + 1),
+            1..32 => None, // a later generation
             _ => Some(stamp | 1),
         }
     }
@@ -94,21 +113,13 @@ pub(super) struct Ring([AtomicU64; BUCKETS]);
 impl Ring {
     #[inline]
     pub(super) fn add(&self, dial: &Dial, generation: u64, at: Position) {
-        let cell = &self.0[at.bucket];
+        let Some(cell) = self.0.get(at.bucket) else { return };
         let stamp = dial.stamp(generation, at.lap);
         let mut word = cell.load(Ordering::Relaxed);
         loop {
-            let same = word & !dial.count_mask() == stamp && word & dial.count_mask() != dial.count_mask();
-            let next = if same {
-                word + 1
-            } else if word & !dial.count_mask() == stamp {
-                return; // full: it stays full
-            } else {
-                match dial.meet(word, stamp) {
-                    Some(next) => next,
-                    None => return,
-                }
-            };
+            // The same stamp, and not full: the difference is a count, and not the last one.
+            let next = if word.wrapping_sub(stamp) < dial.count_mask() { Some(word + 1) } else { dial.meet(word, stamp) };
+            let Some(next) = next else { return };
             match cell.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(seen) => word = seen,
@@ -118,16 +129,14 @@ impl Ring {
 
     /// What this generation counted within one window before `now`. Stamps of the future (the clock went back) are counted.
     pub(super) fn sum(&self, dial: &Dial, generation: u64, now: Position) -> u64 {
-        let mut sum = 0;
-        for (bucket, cell) in self.0.iter().enumerate() {
-            let word = cell.load(Ordering::Acquire);
-            let oldest = if bucket <= now.bucket { now.lap } else { now.lap.saturating_sub(1) };
-            let lap = (word >> dial.shift) & ((1 << (STAMP_BITS - dial.shift)) - 1);
-            if word >> STAMP_BITS == generation % GENERATIONS && lap >= oldest {
-                sum += word & dial.count_mask();
-            }
-        }
-        sum
+        // Words of this generation, from the oldest lap on, are a range of numbers.
+        let end = dial.stamp(generation, 0) | ((1 << STAMP_BITS) - 1);
+        let (near, far) = (dial.stamp(generation, now.lap), dial.stamp(generation, now.lap.saturating_sub(1)));
+        let sum = |sum, (bucket, cell): (usize, &AtomicU64)| {
+            let (word, oldest) = (cell.load(Ordering::Acquire), if bucket <= now.bucket { near } else { far });
+            if (oldest..=end).contains(&word) { sum + (word & dial.count_mask()) } else { sum }
+        };
+        self.0.iter().enumerate().fold(0, sum)
     }
 
     pub(super) fn wipe(&self) {
@@ -147,6 +156,8 @@ pub(super) struct Counts {
 #[derive(Debug, Default)]
 pub(super) struct Shard {
     successes: Ring,
+    /// The position of the last success: lap, and bucket in the low four bits.
+    cursor: AtomicU64,
     pub(super) refused: AtomicU64,
 }
 
@@ -155,14 +166,15 @@ pub(super) struct Shard {
 pub(super) struct TimeWindow {
     dial: Dial,
     shards: Box<[Padded<Shard>]>,
-    failures: Ring,
-    slow: Ring,
+    /// Apart from what every call reads, as are the slow calls: a failure must not cost other threads their view of the dial.
+    failures: Padded<Ring>,
+    slow: Padded<Ring>,
 }
 
 impl TimeWindow {
     pub(super) fn new(window: u64, shards: usize) -> Self {
         let shards = (0..shards.max(1).next_power_of_two()).map(|_| Padded::default()).collect();
-        Self { dial: Dial::new(window), shards, failures: Ring::default(), slow: Ring::default() }
+        Self { dial: Dial::new(window), shards, failures: Padded::default(), slow: Padded::default() }
     }
 
     pub(super) const fn dial(&self) -> &Dial {
@@ -177,23 +189,31 @@ impl TimeWindow {
 
     #[inline]
     pub(super) fn success(&self, generation: u64, nanos: u64) {
-        self.shard().successes.add(&self.dial, generation, self.dial.position(nanos));
+        let shard = self.shard();
+        shard.successes.add(&self.dial, generation, self.dial.position_near(&shard.cursor, nanos));
     }
 
     pub(super) fn failure(&self, generation: u64, nanos: u64) {
-        self.failures.add(&self.dial, generation, self.dial.position(nanos));
+        self.failures.0.add(&self.dial, generation, self.dial.position(nanos));
     }
 
     pub(super) fn slow(&self, generation: u64, nanos: u64) {
-        self.slow.add(&self.dial, generation, self.dial.position(nanos));
+        self.slow.0.add(&self.dial, generation, self.dial.position(nanos));
     }
 
     pub(super) fn counts(&self, generation: u64, nanos: u64) -> Counts {
+        self.counts_if(generation, nanos, |_, _| true).unwrap_or_default()
+    }
+
+    /// The same where it is `worth` it by the failures and the slow calls alone: adding up the successes visits every shard.
+    pub(super) fn counts_if(&self, generation: u64, nanos: u64, worth: impl FnOnce(u64, u64) -> bool) -> Option<Counts> {
         let now = self.dial.position(nanos);
-        let failures = self.failures.sum(&self.dial, generation, now);
-        let slow = self.slow.sum(&self.dial, generation, now);
-        let successes: u64 = self.shards.iter().map(|shard| shard.0.successes.sum(&self.dial, generation, now)).sum();
-        Counts { calls: successes + failures, failures, slow }
+        let failures = self.failures.0.sum(&self.dial, generation, now);
+        let slow = self.slow.0.sum(&self.dial, generation, now);
+        worth(failures, slow).then(|| {
+            let successes: u64 = self.shards.iter().map(|shard| shard.0.successes.sum(&self.dial, generation, now)).sum();
+            Counts { calls: successes + failures, failures, slow }
+        })
     }
 
     pub(super) fn refused(&self) -> u64 {
@@ -206,8 +226,8 @@ impl TimeWindow {
 
     pub(super) fn wipe(&self) {
         self.shards.iter().for_each(|shard| shard.0.successes.wipe());
-        self.failures.wipe();
-        self.slow.wipe();
+        self.failures.0.wipe();
+        self.slow.0.wipe();
     }
 }
 

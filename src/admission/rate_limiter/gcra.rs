@@ -54,6 +54,7 @@ impl Pace {
     }
 
     /// The tick in which a nanosecond begins.
+    #[inline]
     fn tick(&self, nanos: u64) -> u64 {
         let nanos = nanos.min(END_OF_TIME);
         if self.excess == 0 {
@@ -70,15 +71,20 @@ impl Pace {
 
     /// The first nanosecond that is in this tick or later.
     fn nanos(&self, tick: u64) -> u64 {
+        if self.excess == 0 {
+            return tick;
+        }
         let longer = u128::from(self.period) + u128::from(self.excess);
         u64::try_from((u128::from(tick) * u128::from(self.period)).div_ceil(longer)).unwrap_or(u64::MAX)
     }
 
+    #[inline]
     fn full(&self) -> u64 {
         self.interval.saturating_mul(u64::from(self.burst))
     }
 
     /// The TAT as it counts at `now`: a clock that went back must not make it deny for longer than an empty bucket would.
+    #[inline]
     fn sane(&self, tat: u64, now: u64) -> u64 {
         if tat > now + self.most_debt + DISORDER { now + self.full() } else { tat }
     }
@@ -134,6 +140,7 @@ impl Gcra {
     }
 
     /// Takes `cost` units, or tells how long until they will be there; `Duration::MAX` when never.
+    #[inline]
     pub(super) fn take(&self, cost: NonZeroU32, now: Instant) -> Result<Receipt, Duration> {
         let nanos = time::nanos_since(self.epoch, now);
         loop {
@@ -233,6 +240,7 @@ impl Gcra {
     }
 
     /// The setting, all numbers of one version.
+    #[inline]
     fn pace(&self) -> Pace {
         let setting = &self.setting.0;
         loop {
@@ -271,6 +279,7 @@ impl Gcra {
 ///
 /// The governor limiter is made for this one check, on the stack: so the quota may have changed since the last, and the time is the
 /// reading that the call has made already. All of it is inlined; what remains is the arithmetic and the compare-exchange.
+#[inline]
 fn check(pace: &Pace, state: &State<'_>, now: u64, cost: NonZeroU32) -> Option<Result<(), u64>> {
     type Limiter<'a> = governor::RateLimiter<NotKeyed, &'a State<'a>, Reading, NoOpMiddleware<Nanos>>;
     let quota = governor::Quota::with_period(Duration::from_nanos(pace.interval))?.allow_burst(NonZeroU32::new(pace.burst)?);
@@ -285,6 +294,7 @@ struct Reading {
 }
 
 impl Reading {
+    #[inline]
     const fn new(now: u64) -> Self {
         Self { next: Cell::new(0), now }
     }
@@ -293,6 +303,7 @@ impl Reading {
 impl Clock for Reading {
     type Instant = Nanos;
 
+    #[inline]
     fn now(&self) -> Nanos {
         Nanos::new(self.next.replace(self.now))
     }
@@ -317,6 +328,7 @@ struct State<'a> {
 impl StateStore for &State<'_> {
     type Key = NotKeyed;
 
+    #[inline]
     fn measure_and_replace<T, F, E>(&self, _key: &NotKeyed, decide: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
@@ -347,5 +359,85 @@ impl StateStore for &State<'_> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: NonZeroU32 = NonZeroU32::MIN;
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn h36_a_tick_and_its_nanosecond_agree() {
+        for (units, nanos) in
+            [(7, 60_000_000_000), (1_000_003, 60_000_000_000), (3, 10), (u32::MAX, LONGEST_FILL), (999_983, 3_600_000_000_000)]
+        {
+            let pace = Pace::new(units, Duration::from_nanos(nanos), 1);
+            assert_eq!(pace.interval * u64::from(units), nanos + pace.excess);
+            for at in [0, 1, 2, 12_345_678_901, nanos - 1, nanos, END_OF_TIME - 1, END_OF_TIME] {
+                let tick = pace.tick(at);
+                assert_eq!(
+                    u128::from(tick),
+                    u128::from(at) * u128::from(nanos + pace.excess) / u128::from(nanos),
+                    "{units} in {nanos} at {at}"
+                );
+                assert_eq!(pace.nanos(tick), at.min(pace.nanos(tick)));
+                assert!(pace.tick(pace.nanos(tick)) >= tick && pace.nanos(tick + 1) > at);
+            }
+        }
+    }
+
+    #[test]
+    fn h35_the_largest_numbers_do_not_overflow() {
+        let epoch = Instant::now();
+        let bucket = Gcra::new(1, Duration::from_nanos(LONGEST_FILL), 1, epoch);
+        let late = epoch + Duration::from_nanos(END_OF_TIME);
+        for now in [epoch, late, late + SECOND, epoch] {
+            let _ = bucket.take(ONE, now);
+            assert!(bucket.take(ONE, now).is_err());
+            assert!(bucket.wait_for(u64::MAX, now) > SECOND);
+            bucket.set(u32::MAX, Duration::from_nanos(LONGEST_FILL), u32::MAX, now);
+            bucket.set(1, Duration::from_nanos(LONGEST_FILL), 1, now);
+        }
+    }
+
+    #[test]
+    fn h47_threads_that_take_while_the_rate_changes_take_no_more_than_there_is() {
+        let epoch = Instant::now();
+        let bucket = Gcra::new(1_000, SECOND, 1_000, epoch);
+        let taken = std::thread::scope(|scope| {
+            let take = || (0..2_000).filter(|_| bucket.take(ONE, epoch).is_ok()).count();
+            let threads = [scope.spawn(take), scope.spawn(take)];
+            for n in 0..500_u32 {
+                bucket.set(1_000 + n % 7 * 100, SECOND, 1_000 + n % 5, epoch);
+            }
+            threads.into_iter().filter_map(|thread| thread.join().ok()).sum::<usize>()
+        });
+        assert!(taken <= 1_000, "{taken}");
+        assert!(taken + bucket.available(epoch) as usize <= 1_000);
+    }
+
+    #[test]
+    fn a_grant_of_another_setting_is_not_handed_back_in_the_wrong_units() {
+        let now = Instant::now();
+        let bucket = Gcra::new(10, SECOND, 10, now);
+        let receipt = bucket.take(ONE, now).expect("full");
+        bucket.set(1, SECOND, 10, now);
+        bucket.give_back(receipt, now);
+        assert_eq!(bucket.available(now), 9);
+    }
+
+    #[test]
+    fn what_others_handed_back_is_not_handed_back_twice() {
+        let epoch = Instant::now();
+        let bucket = Gcra::new(10, SECOND, 10, epoch);
+        let [first, second] = [0, 1].map(|_| bucket.take(ONE, epoch).expect("full"));
+        bucket.give_back(first, epoch);
+        let later = epoch + Duration::from_millis(150); // full again, with or without the second
+        assert!(bucket.take(NonZeroU32::new(10).expect("ten"), later).is_ok());
+        bucket.give_back(second, later);
+        assert_eq!(bucket.available(later), 0);
     }
 }

@@ -25,6 +25,7 @@ pub(super) enum Receipt {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one to a limiter, and the common path wants no pointer to follow")]
 enum Algorithm {
     Bucket(Gcra),
     Window(Window),
@@ -48,6 +49,7 @@ impl Meter {
     }
 
     /// Takes `cost` units, or tells how long until they will be there; `Duration::MAX` when never.
+    #[inline]
     pub(super) fn take(&self, cost: NonZeroU32, now: Instant) -> Result<Receipt, Duration> {
         match &self.algorithm {
             Algorithm::Bucket(bucket) => bucket.take(cost, now).map(Receipt::Bucket),
@@ -65,8 +67,7 @@ impl Meter {
         match self.take(cost, in_time) {
             Ok(receipt) => Ok(receipt),
             Err(early) if early <= TIMER => self.take(cost, in_time + early),
-            Err(Duration::MAX) => Err(Duration::MAX),
-            Err(early) => Err(early - TIMER),
+            Err(_) => self.take(cost, now),
         }
     }
 
@@ -111,6 +112,8 @@ impl Meter {
 
 impl Supply for Meter {
     type Grant = Option<Receipt>;
+
+    const CRITICAL_FIRST: bool = true;
 
     /// Only the first in line has a moment to wait for; the others wait for it.
     fn slots(&self) -> usize {

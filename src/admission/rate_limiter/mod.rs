@@ -32,11 +32,16 @@
 //! # Ok(()) }
 //! ```
 //!
+//! Rates are exact at any number of units in any period: nothing is rounded, over no length of time. Time is the monotonic clock, which
+//! stands still on Linux while the machine sleeps: nothing comes free meanwhile.
+//!
 //! With [`max_wait`](RateLimiterConfig::max_wait), callers stand in line: by [`Priority`], then first come, first served. Who waits
 //! holds a place, not units: dropped, everybody behind moves up.
 
 mod gcra;
 mod meter;
+#[cfg(test)]
+mod tests;
 mod waiter;
 mod window;
 
@@ -61,8 +66,12 @@ use tokio::time::Instant;
 /// As many as may stand in line, unless set: at 100 per second they wait for ten seconds, longer than most callers would.
 const QUEUE: usize = 1_000;
 
+/// A longer queue is a mistake: nobody is served by a wait behind a million callers.
+const MOST_WAITERS: u64 = 1_000_000;
+
 /// How a [`RateLimiter`] shall work. Made by its constructors.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a configuration does nothing until it is built or given to a pipeline"]
 pub struct RateLimiterConfig {
     pub(crate) units: u32,
     pub(crate) period: Duration,
@@ -81,14 +90,12 @@ impl RateLimiterConfig {
     /// How many units may go at once after a quiet time; also the largest cost of one call.
     ///
     /// **Default**: the units of one period, so that whoever was quiet for a period may spend it all at once.
-    #[must_use]
     pub const fn burst(mut self, units: u32) -> Self {
         self.burst = Some(units);
         self
     }
 
     /// One at a time, evenly spaced: a burst of 1.
-    #[must_use]
     pub const fn smooth(self) -> Self {
         self.burst(1)
     }
@@ -98,7 +105,6 @@ impl RateLimiterConfig {
     /// For quotas that a provider counts that way. It costs a lock, and 16 bytes for each unit of the quota at most (so the quota is
     /// limited to a million units), and it has no burst: all units may go at once, and come back a period later.
     /// **Default**: off, the token bucket.
-    #[must_use]
     pub const fn sliding_window(mut self) -> Self {
         self.sliding = true;
         self
@@ -106,17 +112,17 @@ impl RateLimiterConfig {
 
     /// The longest a caller may wait for its turn. Whoever would have to wait longer is refused at once.
     ///
-    /// The timer counts in milliseconds, so a waiter may be up to one late; it is debited as if it had come in time, so that waiters
-    /// get the full rate at any rate. **Default**: zero, refuse at once. `Duration::MAX` waits for as long as the call's deadline allows.
-    #[must_use]
+    /// The timer counts in milliseconds, so a waiter may be up to one late. It is debited as if it had come in time: waiters get the full
+    /// rate at any rate, and in return may come up to a millisecond closer to each other than the burst says. (A sliding window stays
+    /// exact, and its waiters lose that millisecond.)
+    /// **Default**: zero, refuse at once. `Duration::MAX` waits for as long as the call's deadline allows.
     pub const fn max_wait(mut self, wait: Duration) -> Self {
         self.max_wait = wait;
         self
     }
 
     /// The longest queue, when waiting is on. A full queue refuses, or sends away the newest of the least important for somebody
-    /// more important. **Default**: 1 000, ten seconds' worth at 100 per second.
-    #[must_use]
+    /// more important. At most a million. **Default**: 1 000, ten seconds' worth at 100 per second.
     pub const fn queue(mut self, waiters: usize) -> Self {
         self.queue = waiters;
         self
@@ -125,7 +131,6 @@ impl RateLimiterConfig {
     /// The head start of one [`Priority`] over the next, when waiting is on: a caller that came this much later, and is one step more
     /// important, stands beside it in line. Zero ignores priorities; `Duration::MAX` lets the important starve the others.
     /// [`Priority::Critical`] is always next, however long others have waited. **Default**: 2 s.
-    #[must_use]
     pub const fn ageing(mut self, step: Duration) -> Self {
         self.ageing = step;
         self
@@ -177,8 +182,10 @@ impl RateLimiterConfig {
             let problem = format!("{} would take longer than 73 years to fill; choose a smaller burst or a higher rate", self.capacity());
             faults.push(Fault::new("burst", problem));
         }
+        let queue = u64::try_from(self.queue).unwrap_or(u64::MAX);
+        check::at_most(&mut faults, "queue", queue, MOST_WAITERS);
         if !self.max_wait.is_zero() {
-            check::at_least(&mut faults, "queue", self.queue as u64, 1);
+            check::at_least(&mut faults, "queue", queue, 1);
         }
         faults
     }
@@ -213,25 +220,21 @@ struct Shared {
 
 impl RateLimiter {
     /// So many units a second.
-    #[must_use]
     pub const fn per_second(units: u32) -> RateLimiterConfig {
         Self::per(units, Duration::from_secs(1))
     }
 
     /// So many units a minute.
-    #[must_use]
     pub const fn per_minute(units: u32) -> RateLimiterConfig {
         Self::per(units, Duration::from_secs(60))
     }
 
     /// So many units an hour.
-    #[must_use]
     pub const fn per_hour(units: u32) -> RateLimiterConfig {
         Self::per(units, Duration::from_secs(60 * 60))
     }
 
     /// So many units in a period of any length, up to 73 years.
-    #[must_use]
     pub const fn per(units: u32, period: Duration) -> RateLimiterConfig {
         RateLimiterConfig::new(units, period)
     }
@@ -264,7 +267,7 @@ impl RateLimiter {
     /// # Cancel safety
     /// Dropped while it waits, it has taken nothing, and everybody behind it moves up.
     pub async fn acquire(&self, call: &Call<'_>) -> Result<(), Rejected> {
-        let reservation = match self.enter_at(call, Instant::now()) {
+        let reservation = match self.enter(call.cost, call.priority, Instant::now(), || *call) {
             Entry::Granted(reservation) => reservation,
             Entry::Refused(rejected) => return Err(rejected),
             Entry::Wait(waiter) => waiter.await?,
@@ -282,18 +285,20 @@ impl RateLimiter {
         Ok(Reservation { shared: &self.shared, receipt })
     }
 
-    /// The door of a pipeline, at the moment its attempt began.
+    /// The door of a pipeline. Most calls need no more than cost, priority and time; the whole `call` is asked for to wait.
     #[inline]
-    pub(crate) fn enter<'a>(&'a self, call: &Call<'_>) -> Entry<Reservation<'a>, RateLimiterWaiter<'a>> {
-        self.enter_at(call, call.attempt.started)
-    }
-
-    fn enter_at<'a>(&'a self, call: &Call<'_>, now: Instant) -> Entry<Reservation<'a>, RateLimiterWaiter<'a>> {
+    pub(crate) fn enter<'a, 'k>(
+        &'a self,
+        cost: u32,
+        priority: Priority,
+        now: Instant,
+        call: impl FnOnce() -> Call<'k>,
+    ) -> Entry<Reservation<'a>, RateLimiterWaiter<'a>> {
         let shared = &*self.shared;
-        let Some(cost) = NonZeroU32::new(call.cost) else { return Entry::Granted(Reservation { shared, receipt: None }) };
-        match shared.take(cost, call.priority, now) {
+        let Some(cost) = NonZeroU32::new(cost) else { return Entry::Granted(Reservation { shared, receipt: None }) };
+        match shared.take(cost, priority, now) {
             Ok(receipt) => Entry::Granted(Reservation { shared, receipt: Some(receipt) }),
-            Err(wait) => shared.stand_in_line(call, wait, now),
+            Err(wait) => shared.stand_in_line(&call(), wait, now),
         }
     }
 
@@ -316,7 +321,6 @@ impl RateLimiter {
     }
 
     /// What it runs with now.
-    #[must_use]
     pub fn config(&self) -> RateLimiterConfig {
         lock(&self.shared.config).clone()
     }
@@ -420,7 +424,9 @@ impl Shared {
     #[inline]
     fn try_take(&self, cost: u32, priority: Priority, now: Instant) -> Result<Option<Receipt>, Rejected> {
         let Some(cost) = NonZeroU32::new(cost) else { return Ok(None) };
-        match self.take(cost, priority, now) {
+        // Who will not stand in line goes behind all who do, whatever their priority: they may have aged.
+        let place = if priority == Priority::Critical { priority } else { Priority::Background };
+        match self.take(cost, place, now) {
             Ok(receipt) => Ok(Some(receipt)),
             // Those before it may all be parked somewhere, unpolled; the queue finds out.
             Err(wait) if self.queue.waiting() > 0 && wait < Duration::MAX => match self.queue.try_take(now, cost.get()) {
@@ -489,6 +495,12 @@ impl Reservation<'_> {
     /// The call is made: the units are used.
     #[inline]
     pub fn keep(mut self) {
+        self.used();
+    }
+
+    /// The same, in place.
+    #[inline]
+    pub(crate) fn used(&mut self) {
         self.receipt = None;
     }
 }

@@ -1,6 +1,6 @@
 //! The line of people waiting, as a plain machine: no lock, no timer, no future. Time and supply come in as arguments.
 
-use super::{Supply, Take};
+use super::{GLANCE, PATIENCE, Supply, Take};
 use crate::call::Priority;
 use crate::time;
 use std::array;
@@ -39,17 +39,31 @@ struct Waiter {
     level: u8,
     cost: u32,
     role: Role,
+    /// It was passed over once and came after all: not parked, only slow to be polled (behind a long task, say, or in another runtime).
+    slow: bool,
     /// `None` from the wake to the next poll: who has been woken needs no second wake.
     waker: Option<Waker>,
 }
 
+/// Under what circumstances a waiter is polled.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Here {
+    pub(super) now: Instant,
+    /// Whether there is a timer, and time left, to give another one a little longer.
+    pub(super) courteous: bool,
+    /// Whether others are polled on other threads, so that a turn of this one proves nothing.
+    pub(super) threads: bool,
+}
+
 /// What a poll came to.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step<G> {
     Taken(G),
     Evicted,
-    /// Not yet; look again at that moment, or when woken.
+    /// Not yet, but at that moment, if the supply could tell.
     Pending(Option<Instant>),
+    /// Not yet; to look then whether the one in front has come.
+    Watch(Instant),
 }
 
 /// Wakers to be called, and old ones to be dropped, once the lock is released. A fixed number, so that a release allocates nothing.
@@ -104,7 +118,7 @@ pub(super) struct Line {
     latest: u64,
     /// The watchman woken last.
     lookout: Option<Index>,
-    /// Since when somebody at the door has found this call unanswered.
+    /// Up to which stamp, and since when, somebody at the door has known that calls went unanswered.
     doubt: Option<(u64, Instant)>,
 }
 
@@ -124,7 +138,7 @@ impl Line {
     }
 
     /// Places a newcomer at the end of its priority, asleep.
-    pub(super) fn join(&mut self, now: Instant, priority: Priority, cost: u32, ageing: Duration) -> Index {
+    pub(super) fn join(&mut self, now: Instant, priority: Priority, cost: u32, ageing: Duration, critical_first: bool) -> Index {
         let epoch = *self.epoch.get_or_insert(now);
         self.latest = self.latest.max(time::nanos_since(epoch, now));
         self.arrivals += 1;
@@ -134,11 +148,11 @@ impl Line {
             self.waiters.len() - 1
         });
         let moment = match priority {
-            Priority::Critical => 0, // before everybody, however long they have waited
+            Priority::Critical if critical_first => 0,
             _ => u128::from(self.latest).saturating_add(ageing.as_nanos().saturating_mul(u128::from(level))),
         };
         let rank = Rank { moment, number: self.arrivals, index };
-        self.waiters[index] = Some(Waiter { rank, level, cost, role: Role::Asleep, waker: None });
+        self.waiters[index] = Some(Waiter { rank, level, cost, role: Role::Asleep, slow: false, waker: None });
         self.asleep.insert(rank);
         self.displaceable.insert((level, rank.number, index));
         self.costs[usize::from(level)] += u64::from(cost);
@@ -146,7 +160,7 @@ impl Line {
         index
     }
 
-    /// Who waits for a moment gives way to somebody more important, and keeps its place behind.
+    /// Who waits for a moment gives way to somebody who stands before it now, and keeps its place behind.
     fn give_way(&mut self, newcomer: Rank) {
         let Some((&stamp, &index)) = self.called.last_key_value() else { return };
         let Some(waiter) = &mut self.waiters[index] else { return };
@@ -181,20 +195,24 @@ impl Line {
 
     /// Takes a waiter out of the line, its slot excepted.
     fn withdraw(&mut self, index: Index) {
-        let Some(waiter) = &self.waiters[index] else { return };
-        match waiter.role {
-            Role::Asleep => _ = self.asleep.remove(&waiter.rank),
-            Role::Watching { .. } => _ = self.watching.remove(&waiter.rank),
+        let Some(&Waiter { rank, level, cost, role, .. }) = self.waiters[index].as_ref() else { return };
+        match role {
+            Role::Asleep => _ = self.asleep.remove(&rank),
+            Role::Watching { .. } => self.relieve(rank),
             Role::Called { stamp, .. } => _ = self.called.remove(&stamp),
             Role::Passed => {}
             Role::Evicted => return,
         }
-        if !matches!(waiter.role, Role::Passed) {
-            self.costs[usize::from(waiter.level)] -= u64::from(waiter.cost);
+        if !matches!(role, Role::Passed) {
+            self.costs[usize::from(level)] -= u64::from(cost);
         }
-        self.displaceable.remove(&(waiter.level, waiter.rank.number, index));
-        if self.lookout == Some(index) {
-            self.lookout = None;
+        self.displaceable.remove(&(level, rank.number, index));
+    }
+
+    fn relieve(&mut self, watchman: Rank) {
+        self.watching.remove(&watchman);
+        if self.lookout == Some(watchman.index) {
+            self.lookout = self.watching.last().map(|rank| rank.index);
         }
     }
 
@@ -221,11 +239,7 @@ impl Line {
     pub(super) fn call_up(&mut self, supply: &impl Supply, wakes: &mut Wakes) -> bool {
         let slots = supply.slots();
         while self.called.len() < slots {
-            let first = match (self.watching.first(), self.asleep.first()) {
-                (Some(a), Some(b)) => *a.min(b),
-                (Some(only), None) | (None, Some(only)) => *only,
-                (None, None) => break,
-            };
+            let Some(first) = self.first() else { break };
             if !wakes.has_room() {
                 return true;
             }
@@ -237,18 +251,26 @@ impl Line {
         false
     }
 
+    /// The first in line of those not called up.
+    fn first(&self) -> Option<Rank> {
+        self.watching.first().into_iter().chain(self.asleep.first()).min().copied()
+    }
+
     fn call(&mut self, rank: Rank, wakes: &mut Wakes) {
         self.asleep.remove(&rank);
-        self.watching.remove(&rank);
-        if self.lookout == Some(rank.index) {
-            self.lookout = None;
-        }
+        self.relieve(rank);
         self.stamp += 1;
         self.called.insert(self.stamp, rank.index);
         if let Some(waiter) = &mut self.waiters[rank.index] {
             waiter.role = Role::Called { stamp: self.stamp, due: None };
             wakes.push(waiter.waker.take());
         }
+    }
+
+    fn stand_down(&mut self, watchman: Rank) {
+        self.relieve(watchman);
+        self.asleep.insert(watchman);
+        self.set_role(watchman.index, Role::Asleep);
     }
 
     fn post_watchman(&mut self, wakes: &mut Wakes) {
@@ -265,7 +287,7 @@ impl Line {
     pub(super) fn poll<S: Supply>(
         &mut self,
         index: Index,
-        now: Instant,
+        here: Here,
         waker: &mut Option<Waker>,
         supply: &S,
         wakes: &mut Wakes,
@@ -280,20 +302,24 @@ impl Line {
             }
             Role::Passed => {
                 waiter.role = Role::Asleep;
-                self.asleep.insert(waiter.rank);
+                waiter.slow = true;
+                let rank = waiter.rank;
+                self.asleep.insert(rank);
                 self.costs[usize::from(waiter.level)] += u64::from(waiter.cost);
+                self.give_way(rank);
             }
             _ => {}
         }
         self.call_up(supply, wakes);
-        let step = self.advance(index, now, supply, wakes);
-        if let (Step::Pending(_), false, Some(waiter)) = (&step, wakes.again, &mut self.waiters[index]) {
+        let step = self.advance(index, here, supply, wakes);
+        if let (Step::Pending(_) | Step::Watch(_), false, Some(waiter)) = (step, wakes.again, &mut self.waiters[index]) {
             waiter.waker = waker.take();
         }
         step
     }
 
-    fn advance<S: Supply>(&mut self, index: Index, now: Instant, supply: &S, wakes: &mut Wakes) -> Step<S::Grant> {
+    fn advance<S: Supply>(&mut self, index: Index, here: Here, supply: &S, wakes: &mut Wakes) -> Step<S::Grant> {
+        let now = here.now;
         loop {
             let Some(waiter) = &mut self.waiters[index] else { return Step::Evicted };
             match waiter.role {
@@ -307,8 +333,16 @@ impl Line {
                             return Step::Taken(grant);
                         }
                         Take::At(due) => {
+                            let rank = waiter.rank;
+                            if self.first().is_some_and(|first| first < rank) {
+                                // Somebody more important came after the call and before this poll: the next moment is theirs.
+                                self.set_role(index, Role::Asleep);
+                                self.asleep.insert(rank);
+                                self.call_up(supply, wakes);
+                                continue;
+                            }
                             self.stamp += 1;
-                            waiter.role = Role::Called { stamp: self.stamp, due: Some(due) };
+                            self.set_role(index, Role::Called { stamp: self.stamp, due: Some(due) });
                             self.called.insert(self.stamp, index);
                             return Step::Pending(Some(due));
                         }
@@ -319,27 +353,37 @@ impl Line {
                         }
                     }
                 }
-                Role::Watching { since, .. } => {
+                Role::Watching { since, until } => {
                     let rank = waiter.rank;
                     let Some((&stamp, &silent)) = self.called.first_key_value() else {
-                        waiter.role = Role::Asleep;
-                        self.watching.remove(&rank);
-                        self.asleep.insert(rank);
+                        self.stand_down(rank);
                         return Step::Pending(None);
                     };
                     match self.due(silent) {
                         Some(due) if due > now => {
+                            // One timer beside that of the first in line is enough.
+                            let other = self.watching.first().filter(|first| **first != rank).map(|first| first.index);
+                            if other.is_some_and(|other| !self.is_silent(other, Some(now))) {
+                                self.stand_down(rank);
+                                return Step::Pending(None);
+                            }
                             self.set_role(index, Role::Watching { since: None, until: Some(due) });
-                            return Step::Pending(Some(due));
+                            return Step::Watch(due);
                         }
                         _ if since.is_some_and(|since| stamp <= since) => {
+                            if let Some(until) = until.filter(|&until| here.courteous && now < until) {
+                                return Step::Watch(until);
+                            }
                             // It had its turn between two of ours and did not take it: parked somewhere, unpolled.
                             self.pass_over(stamp);
                             self.call(rank, wakes);
                         }
                         _ => {
-                            // Once more around the executor, so that whoever is awake goes first.
-                            self.set_role(index, Role::Watching { since: Some(self.stamp), until: None });
+                            // Once more around the executor, so that whoever is awake goes first; and longer where that proves little.
+                            let slow = self.waiters[silent].as_ref().is_some_and(|waiter| waiter.slow);
+                            let longer = if slow { Some(PATIENCE) } else { here.threads.then_some(GLANCE) };
+                            let until = longer.and_then(|longer| now.checked_add(longer));
+                            self.set_role(index, Role::Watching { since: Some(self.stamp), until });
                             wakes.again = true;
                             return Step::Pending(None);
                         }
@@ -371,22 +415,26 @@ impl Line {
         }
     }
 
-    /// Somebody at the door who cannot wait finds the way barred. Whoever has not answered its call since somebody found the same
-    /// `patience` ago is passed over.
-    pub(super) fn doubt(&mut self, now: Instant, patience: Duration) {
-        let Some((&stamp, &index)) = self.called.first_key_value() else { return };
-        if self.due(index).is_some_and(|due| due > now) {
-            return;
-        }
+    /// Somebody at the door finds the way barred. Those whose call has gone unanswered since somebody found the same [`PATIENCE`] ago
+    /// are passed over: an arrival that cannot wait has no other way to tell.
+    pub(super) fn doubt(&mut self, now: Instant) {
+        let Some(oldest) = self.silent_call(now) else { return };
         match self.doubt {
-            Some((doubted, since)) if doubted == stamp => {
-                if now.saturating_duration_since(since) >= patience {
-                    self.doubt = None;
-                    self.pass_over(stamp);
+            Some((doubted, since)) if oldest <= doubted => {
+                if now.saturating_duration_since(since) >= PATIENCE {
+                    while let Some(stamp) = self.silent_call(now).filter(|stamp| *stamp <= doubted) {
+                        self.pass_over(stamp);
+                    }
                 }
             }
-            _ => self.doubt = Some((stamp, now)),
+            _ => self.doubt = Some((self.stamp, now)),
         }
+    }
+
+    /// Who was called up first of those who could take and have not come.
+    fn silent_call(&self, now: Instant) -> Option<u64> {
+        let (&stamp, &index) = self.called.first_key_value()?;
+        self.due(index).is_none_or(|due| due <= now).then_some(stamp)
     }
 
     /// The supply changed its times: those who wait for a moment ask again.

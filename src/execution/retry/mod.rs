@@ -166,6 +166,7 @@ impl Retry {
         self.begin(true)
     }
 
+    #[inline]
     pub(crate) fn begin(&self, nested: bool) -> RetryState {
         self.shared.budget.deposit();
         RetryState { retries: 0, place: Place::default(), nested: nested && !self.shared.config.even_when_nested }
@@ -257,6 +258,7 @@ impl Retry {
     }
 
     /// Ends a call, for the statistics. Once for each call that came to an end; not for one that was dropped.
+    #[inline]
     pub fn finish(&self, state: RetryState, succeeded: bool) {
         self.shared.tally.finished(state.retries, succeeded);
     }

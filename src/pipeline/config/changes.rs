@@ -50,9 +50,8 @@ pub struct Changes {
 impl Changes {
     pub(crate) fn between(old: &PipelineConfig, new: &PipelineConfig) -> Self {
         let (old, new) = (old.tree().leaves(), new.tree().leaves());
-        let find = |leaves: &[(String, String)], field: &str| {
-            leaves.iter().find(|(known, _)| known == field).map(|(_, value)| value.clone())
-        };
+        let find =
+            |leaves: &[(String, String)], field: &str| leaves.iter().find(|(known, _)| known == field).map(|(_, value)| value.clone());
         let gone = old.iter().filter(|(field, _)| find(&new, field).is_none());
         let fields = new.iter().chain(gone).map(|(field, _)| field.clone());
         let changes = fields

@@ -68,9 +68,9 @@
 //! ```
 
 mod changes;
-mod reconfigure;
 #[cfg(feature = "serde")]
 pub(crate) mod read;
+mod reconfigure;
 #[cfg(feature = "serde")]
 pub(crate) mod source;
 pub mod text;

@@ -11,8 +11,7 @@ use crate::outcome::RejectedKind;
 use crate::pipeline::{Pipeline, PipelineBuilder};
 use std::time::Duration;
 
-const PIPELINE: &[&str] =
-    &["preset", "total_timeout", "attempt_timeout", "retry", "circuit_breaker", "rate_limit", "bulkhead", "monitor"];
+const PIPELINE: &[&str] = &["preset", "total_timeout", "attempt_timeout", "retry", "circuit_breaker", "rate_limit", "bulkhead", "monitor"];
 const RETRY: &[&str] = &[
     "retries",
     "backoff",
@@ -563,9 +562,7 @@ fn count<T: TryFrom<i128>>(value: &Tree, most: u128) -> Result<T, String> {
 
 fn jitter(value: &Tree) -> Result<Jitter, String> {
     match value {
-        Tree::Text(text) if text.starts_with('+') => {
-            parse_duration(&text[1..]).map(Jitter::Additive).map_err(|error| error.to_string())
-        }
+        Tree::Text(text) if text.starts_with('+') => parse_duration(&text[1..]).map(Jitter::Additive).map_err(|error| error.to_string()),
         value => one_of(JITTERS, value).map_err(|problem| format!("{problem}, or a duration to add at most: \"+50ms\"")),
     }
 }

@@ -111,6 +111,7 @@ impl Core {
         let recorder = monitor.as_ref().map(|monitor| monitor.recorder(&self.name));
         let mut core = Self {
             name: Arc::clone(&self.name),
+            origin: Arc::clone(&self.origin),
             total_timeout: finite(config.total_timeout),
             attempt_timeout: finite(config.attempt_timeout),
             reads_end: recorder.is_some() || breaker.as_ref().is_some_and(CircuitBreaker::needs_end_time),

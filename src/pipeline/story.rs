@@ -1,0 +1,448 @@
+//! What is known of one call, and held for it: what each stage of [`Run`](super::run::Run) asks and tells the policies.
+
+use super::{Core, Options};
+use crate::admission::{BulkheadPermit, BulkheadWaiter, CircuitPermit, Entry, Pass, RateLimiterWaiter, Reservation};
+use crate::call::{Attempt, Call};
+use crate::execution::{Ended, Nesting, RetryState, Surroundings, Until};
+use crate::observation::{CallEnd, Event, call_span};
+use crate::outcome::{Error, Outcome, Rejected, RejectedKind, Verdict};
+use crate::time;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// One call: its facts, and what its attempt under way holds. Dropped untold, it was abandoned, or its operation panicked.
+pub(super) struct Story<'c> {
+    pub(super) core: &'c Core,
+    options: &'c Options<'c>,
+    pub(super) surroundings: Surroundings,
+    /// The clock reading at which the call began.
+    started: Instant,
+    /// The clock reading at which this attempt began, shared by every policy.
+    began: Instant,
+    /// The latest clock reading.
+    now: Instant,
+    retry: Option<RetryState>,
+    held: Held<'c>,
+    /// The turn: 1 for the first, also when a gate refuses it.
+    number: u32,
+    /// How many times the operation was started.
+    attempts: u32,
+    /// The gates that this attempt has passed.
+    passed: Gates,
+    told: bool,
+    /// The commonest story (one attempt, no wait, and it went well) is told in one entry, at its end.
+    untold_success: bool,
+}
+
+/// What an attempt holds. Dropped unsettled (the call was cancelled, or user code panicked) it gives everything back.
+#[derive(Default)]
+struct Held<'c> {
+    reservation: Option<Reservation<'c>>,
+    place: Option<BulkheadPermit<'c>>,
+    passes: Option<Box<Passes<'c>>>,
+    permit: Option<CircuitPermit<'c>>,
+}
+
+type Passes<'c> = Vec<Box<dyn Pass + 'c>>;
+
+/// The gates that may make an attempt wait, in their order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Gates {
+    None,
+    RateLimit,
+    Bulkhead,
+    Own,
+}
+
+/// What the gates said.
+pub(super) enum Admission<'c> {
+    Granted,
+    Wait(Waiting<'c>),
+    Refused(Rejected),
+}
+
+/// What a wait came to.
+pub(super) enum Waited {
+    Granted,
+    Refused(Rejected),
+}
+
+/// Whether there is another attempt.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    No,
+    AtOnce,
+    At(Instant),
+}
+
+/// A wait at one of the gates.
+pub(super) enum Waiting<'c> {
+    RateLimit(Pin<Box<RateLimiterWaiter<'c>>>),
+    Bulkhead(Pin<Box<BulkheadWaiter<'c>>>),
+    Own(Pin<Box<Until<OwnGates<'c>>>>),
+}
+
+type OwnGates<'c> = Pin<Box<dyn Future<Output = Result<Passes<'c>, Rejected>> + Send + 'c>>;
+
+impl<'c> Story<'c> {
+    #[inline]
+    pub(super) fn begin(core: &'c Core, options: &'c Options<'c>) -> Self {
+        let now = Instant::now();
+        let outer = Nesting::current();
+        let own = core.total_timeout.and_then(|limit| time::after(now, limit));
+        let deadline = time::earlier(own, options.deadline_at(now));
+        let span = if core.spans { Some(call_span(&core.name, options.key.filter(|_| core.log_keys))) } else { None };
+        Self {
+            core,
+            options,
+            surroundings: Surroundings::new(outer.deeper(deadline, core.retry.is_some()), span),
+            started: now,
+            began: now,
+            now,
+            retry: core.retry.as_ref().map(|retry| retry.begin(outer.retries)),
+            held: Held::default(),
+            number: 1,
+            attempts: 0,
+            passed: Gates::None,
+            told: false,
+            untold_success: false,
+        }
+    }
+
+    fn attempt(&self) -> Attempt {
+        Attempt { number: self.number, started: self.began, deadline: self.surroundings.deadline() }
+    }
+
+    fn call(&self) -> Call<'c> {
+        Call { attempt: self.attempt(), key: self.options.key, priority: self.options.priority, cost: self.options.cost }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.now.saturating_duration_since(self.started)
+    }
+
+    // -------------------------------------------------------------- before the operation
+
+    /// Look at the breaker > rate limit > bulkhead > your gates > the breaker's permit; from where the last wait ended.
+    #[inline]
+    pub(super) fn ask_gates(&mut self) -> Admission<'c> {
+        let core = self.core;
+        if self.passed == Gates::None {
+            if let Some(breaker) = &core.breaker {
+                if let Err(rejected) = breaker.refuse_at(self.began) {
+                    return Admission::Refused(rejected);
+                }
+            }
+        }
+        if let (Some(limiter), true) = (&core.limiter, self.passed < Gates::RateLimit) {
+            match limiter.enter(self.options.cost, self.options.priority, self.began, || self.call()) {
+                Entry::Granted(reservation) => self.held.reservation = Some(reservation),
+                Entry::Refused(rejected) => return self.refused(rejected),
+                Entry::Wait(waiter) => return Admission::Wait(Waiting::RateLimit(Box::pin(waiter))),
+            }
+        }
+        if let (Some(bulkhead), true) = (&core.bulkhead, self.passed < Gates::Bulkhead) {
+            match bulkhead.enter(|| self.call()) {
+                Entry::Granted(place) => self.held.place = Some(place),
+                Entry::Refused(rejected) => return self.refused(rejected),
+                Entry::Wait(waiter) => return Admission::Wait(Waiting::Bulkhead(Box::pin(waiter))),
+            }
+        }
+        if !core.gates.is_empty() && self.passed < Gates::Own {
+            return Admission::Wait(Waiting::Own(Box::pin(Until::new(own_gates(core, self.call())))));
+        }
+        if let Some(breaker) = &core.breaker {
+            match breaker.try_acquire_at(self.began) {
+                Ok(permit) => self.held.permit = Some(permit),
+                Err(rejected) => return self.refused(rejected),
+            }
+        }
+        Admission::Granted
+    }
+
+    #[cold]
+    fn refused(&mut self, rejected: Rejected) -> Admission<'c> {
+        self.held = Held::default();
+        Admission::Refused(rejected)
+    }
+
+    /// All gates passed: what was reserved is used, and the operation begins.
+    #[inline]
+    pub(super) fn start<Fut>(&mut self, operation: impl Fn(Attempt) -> Fut) -> Fut {
+        if let Some(reservation) = &mut self.held.reservation {
+            reservation.used();
+        }
+        self.attempts = self.attempts.saturating_add(1);
+        let attempt = self.attempt();
+        // The closure is the caller's code as much as its future is.
+        self.surroundings.guard(|| operation(attempt))
+    }
+
+    // -------------------------------------------------------------- while it runs, and after
+
+    /// When this attempt must have ended.
+    pub(super) fn attempt_limit(&self) -> impl FnOnce() -> Option<Instant> + use<> {
+        let (own, began, deadline) = (self.core.attempt_timeout, self.began, self.surroundings.deadline());
+        move || time::earlier(own.and_then(|limit| time::after(began, limit)), deadline)
+    }
+
+    /// The operation answered; if `at_once`, no time passed that is worth a clock reading, unless somebody measures it.
+    #[inline]
+    pub(super) fn finished(&mut self, at_once: bool) {
+        self.now = if at_once && !self.core.reads_end { self.began } else { Instant::now() };
+    }
+
+    #[cold]
+    pub(super) fn timed_out(&mut self) -> Rejected {
+        self.now = Instant::now();
+        let out_of_time = self.surroundings.deadline().is_some_and(|deadline| deadline <= self.now);
+        Rejected::new(if out_of_time { RejectedKind::DeadlineExceeded } else { RejectedKind::Timeout })
+    }
+
+    #[cold]
+    pub(super) fn no_runtime(&mut self) -> Rejected {
+        self.now = Instant::now();
+        Rejected::new(RejectedKind::NoRuntime)
+    }
+
+    /// Tells everyone who let the attempt through, and gives back what it held.
+    #[inline]
+    pub(super) fn settle(&mut self, outcome: Outcome) {
+        if let Some(permit) = self.held.permit.take() {
+            permit.settle_at(outcome, self.now);
+        }
+        if let Some(passes) = self.held.passes.take() {
+            passes.into_iter().for_each(|pass| pass.settle(outcome));
+        }
+        self.held.place = None;
+        if !outcome.is_success() {
+            self.failed(outcome);
+        }
+    }
+
+    #[inline]
+    pub(super) fn succeeded(&mut self) {
+        if self.core.recorder.is_some() {
+            self.untold_success = self.number == 1 && self.began == self.started;
+            if !self.untold_success {
+                self.record_attempt(Outcome::Judged(Verdict::Success));
+            }
+        }
+        if let (Some(policy), Some(state)) = (&self.core.retry, &self.retry) {
+            policy.finish(*state, true);
+        }
+    }
+
+    #[cold]
+    fn failed(&mut self, outcome: Outcome) {
+        self.record_attempt(outcome);
+        if outcome != Outcome::NotAttempted {
+            let (attempt, elapsed) = (self.number, self.now.saturating_duration_since(self.began));
+            self.core.emitter.emit(|| Event::AttemptFailed { attempt, outcome, elapsed });
+        }
+    }
+
+    fn record_attempt(&self, outcome: Outcome) {
+        if let Some(recorder) = &self.core.recorder {
+            recorder.record_attempt(outcome, self.now.saturating_duration_since(self.began), self.now);
+        }
+    }
+
+    // -------------------------------------------------------------- between attempts
+
+    #[cold]
+    pub(super) fn decide<T, E>(&mut self, result: &Result<T, Error<E>>, outcome: Outcome) -> Again {
+        let (Some(retry), Some(state)) = (&self.core.retry, &mut self.retry) else { return Again::No };
+        let rejected = result.as_ref().err().and_then(Error::rejected);
+        let (emitter, attempt, now) = (&self.core.emitter, self.number, self.now);
+        // Sleeping towards a breaker that will still be open is a wait for nothing.
+        let open = |wake| self.core.breaker.as_ref().is_some_and(|breaker| breaker.check_at(wake).is_err());
+        match retry.next_delay_unless(open, state, outcome, rejected, now, self.surroundings.deadline()) {
+            Ok(delay) => {
+                emitter.emit(|| Event::Retrying { attempt, delay, cause: outcome });
+                time::after(now, delay).filter(|_| !delay.is_zero()).map_or(Again::AtOnce, Again::At)
+            }
+            Err(reason) => {
+                emitter.emit(|| Event::RetryStopped { attempts: self.attempts, reason: reason.as_str() });
+                Again::No
+            }
+        }
+    }
+
+    pub(super) fn next_attempt(&mut self) {
+        self.number = self.number.saturating_add(1);
+        self.passed = Gates::None;
+        self.now = Instant::now();
+        self.began = self.now;
+    }
+
+    // -------------------------------------------------------------- the end
+
+    /// What the caller gets in the end, unless a fallback answers.
+    #[cold]
+    pub(super) fn conclude<T, E: 'static>(
+        &mut self,
+        result: Result<T, Error<E>>,
+        outcome: Outcome,
+        last_error: Option<E>,
+    ) -> Result<T, Error<E>> {
+        if let (Some(policy), Some(state)) = (&self.core.retry, &self.retry) {
+            policy.finish(*state, outcome.is_success());
+        }
+        let concluded = match (result, last_error) {
+            // A retry that our own gate refused is no news about the dependency; its last error is.
+            (Err(Error::Rejected(rejected)), Some(error)) if rejected.is_refusal() => Err(Error::Inner(error)),
+            (Err(Error::Rejected(rejected)), last_error) => {
+                Err(self.complete(rejected, last_error.and_then(|error| self.core.judges.text(&error))))
+            }
+            (result, _) => result,
+        };
+        self.tell(concluded.as_ref().err().map_or(CallEnd::Success, CallEnd::of));
+        concluded
+    }
+
+    /// The rejection, with all that is known of the call.
+    fn complete<E>(&self, rejected: Rejected, last_error: Option<String>) -> Error<E> {
+        let rejected = rejected.in_call(&self.core.origin, self.attempts, self.elapsed(), last_error);
+        self.core.emitter.emit(|| Event::Rejected { kind: rejected.kind(), retry_after: rejected.retry_after() });
+        Error::Rejected(rejected)
+    }
+
+    /// Enters the call in the books.
+    #[inline]
+    pub(super) fn tell(&mut self, end: CallEnd) {
+        self.told = true;
+        if let Some(recorder) = &self.core.recorder {
+            if self.untold_success {
+                recorder.record_single(end, Outcome::Judged(Verdict::Success), self.elapsed(), self.now);
+            } else {
+                recorder.record_call(end, self.attempts, self.elapsed(), self.now);
+            }
+        }
+        self.core.emitter.emit(|| Event::CallFinished { end, attempts: self.attempts, elapsed: self.elapsed() });
+    }
+
+    #[cold]
+    pub(super) fn fell_back(&self, cause: CallEnd) {
+        self.core.fallback_used(cause, self.now);
+    }
+
+    /// What a fallback's future came to. One that did not finish in time leaves the call out of time.
+    #[cold]
+    pub(super) fn late_answer<T, E>(&mut self, ended: Ended<Result<T, Error<E>>>, text: Option<String>) -> Result<T, Error<E>> {
+        let kind = match ended {
+            Ended::Finished { output, .. } => return output,
+            Ended::TimedOut => RejectedKind::DeadlineExceeded,
+            Ended::NoRuntime => RejectedKind::NoRuntime,
+        };
+        self.now = Instant::now();
+        Err(self.complete(Rejected::new(kind), text))
+    }
+}
+
+impl Drop for Story<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.told {
+            self.broken_off();
+        }
+    }
+}
+
+impl Story<'_> {
+    #[cold]
+    fn broken_off(&mut self) {
+        let panicked = self.surroundings.panicked();
+        // A call that was merely dropped is abandoned, which is what an unsettled permit says of itself.
+        if let (Some(permit), true) = (self.held.permit.take(), panicked) {
+            permit.settle(Outcome::Panicked);
+        }
+        if self.core.recorder.is_none() && self.core.emitter.is_idle() {
+            return;
+        }
+        let running = self.held.place.is_some() || self.attempts > 0;
+        let (end, outcome) = if panicked { (CallEnd::Panicked, Outcome::Panicked) } else { (CallEnd::Abandoned, Outcome::Abandoned) };
+        self.now = Instant::now();
+        if running {
+            self.record_attempt(outcome);
+        }
+        if let Some(recorder) = &self.core.recorder {
+            recorder.record_call(end, self.attempts, self.elapsed(), self.now);
+        }
+        // Observers are user code, which has no place in a drop: only the stream and `tracing` hear of it.
+        self.core.emitter.emit_unobserved(|| Event::CallFinished { end, attempts: self.attempts, elapsed: self.elapsed() });
+    }
+}
+
+impl<'c> Waiting<'c> {
+    /// Waits; what it comes to is entered in the story.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, story: &mut Story<'c>) -> Poll<Waited> {
+        let deadline = story.surroundings.deadline();
+        let (passed, policy, entered) = match self {
+            Self::RateLimit(waiter) => {
+                let entered = ready!(waiter.as_mut().poll(cx));
+                (Gates::RateLimit, "rate_limit", entered.map(|reservation| story.held.reservation = Some(reservation)))
+            }
+            Self::Bulkhead(waiter) => {
+                let entered = ready!(waiter.as_mut().poll(cx));
+                (Gates::Bulkhead, "bulkhead", entered.map(|place| story.held.place = Some(place)))
+            }
+            Self::Own(asked) => {
+                let entered = match ready!(asked.as_mut().poll(cx, &mut story.surroundings, || deadline)) {
+                    Ended::Finished { output, .. } => output.map(|passes| story.held.passes = Some(Box::new(passes))),
+                    Ended::TimedOut => Err(Rejected::new(RejectedKind::DeadlineExceeded)),
+                    Ended::NoRuntime => Err(Rejected::new(RejectedKind::NoRuntime)),
+                };
+                (Gates::Own, "gate", entered)
+            }
+        };
+        // The attempt begins anew: its timeout and its latency do not count the wait.
+        let before = std::mem::replace(&mut story.began, Instant::now());
+        story.now = story.began;
+        story.passed = passed;
+        let waited = story.now.saturating_duration_since(before);
+        if !waited.is_zero() {
+            story.core.emitter.emit(|| Event::Waited { policy, waited });
+        }
+        Poll::Ready(match entered {
+            Ok(()) => Waited::Granted,
+            Err(rejected) => {
+                story.held = Held::default();
+                Waited::Refused(rejected)
+            }
+        })
+    }
+}
+
+/// Asks the gates of the caller's own, one after another.
+fn own_gates<'c>(core: &'c Core, call: Call<'c>) -> OwnGates<'c> {
+    Box::pin(async move {
+        let mut passes = Vec::with_capacity(core.gates.len());
+        for gate in &core.gates {
+            passes.push(gate.admit(call).await?);
+        }
+        Ok(passes)
+    })
+}
+
+impl CallEnd {
+    /// How a call that fails with this error ended.
+    pub(super) const fn of<E>(error: &Error<E>) -> Self {
+        match error {
+            Error::Inner(_) => Self::Failure,
+            Error::Rejected(rejected) => Self::Rejected(rejected.kind()),
+        }
+    }
+}
+
+impl Core {
+    #[cold]
+    pub(super) fn fallback_used(&self, cause: CallEnd, now: Instant) {
+        if let Some(recorder) = &self.recorder {
+            recorder.record_fallback(now);
+        }
+        self.emitter.emit(|| Event::FallbackUsed { cause });
+    }
+}
