@@ -87,7 +87,7 @@ mod tests {
             seen.push(versions.change(|before| before + 1, i32::eq));
             assert_eq!(*versions.get(), n);
         }
-        assert!(seen.iter().enumerate().all(|(n, version)| n == **version), "{seen:?}");
+        assert!(seen.iter().zip(0..).all(|(version, n)| n == **version), "{seen:?}");
     }
 
     #[test]

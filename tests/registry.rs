@@ -123,7 +123,8 @@ async fn a_reload_adds_takes_away_and_changes_in_place() -> Result<(), Box<dyn s
     assert!(stays.call(|| async { Ok::<_, String>(()) }).await.unwrap_err().is_circuit_open(), "the state stayed");
     assert_eq!(goes.call(|| async { Ok::<_, String>(1) }).await, Ok(1), "whoever has it can go on");
     let attempts = std::cell::Cell::new(0);
-    let call = registry.find("comes")?.call(|| {
+    let comes = registry.find("comes")?;
+    let call = comes.call(|| {
         attempts.set(attempts.get() + 1);
         async { Err::<(), _>(String::new()) }
     });
@@ -177,7 +178,7 @@ async fn monitored_pipelines_share_one_table() -> Result<(), Box<dyn std::error:
     assert_eq!(registry.monitor().report().len(), 2);
     let on = registry.find("c")?.config().monitor(true);
     let all = RegistryConfig::new().pipeline("c", on);
-    let _ = registry.reload(&all)?;
+    registry.reload(&all)?;
     registry.find("c")?.call(|| async { Ok::<_, ()>(()) }).await.map_err(|_| "failed")?;
     assert_eq!(registry.monitor().report().len(), 3, "also one that is switched on later");
     Ok(())

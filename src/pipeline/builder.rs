@@ -128,6 +128,16 @@ impl PipelineBuilder {
         self
     }
 
+    /// Goes on with what `change` makes of the retries, if there are any. A live policy goes on sharing its budget and statistics.
+    #[cfg(feature = "testing")]
+    pub(crate) fn map_retry(mut self, change: impl FnOnce(RetryConfig) -> RetryConfig) -> Self {
+        self.retry = self.retry.map(|retry| match retry {
+            PolicyOf::New(config) => PolicyOf::New(change(config)),
+            PolicyOf::Shared(live) => live.reconfigured(change(live.config())).map_or(PolicyOf::Shared(live), PolicyOf::Shared),
+        });
+        self
+    }
+
     /// Stops calling a dependency that fails. **Default**: none.
     pub fn circuit_breaker(mut self, breaker: impl Into<PolicyOf<CircuitBreakerConfig, CircuitBreaker>>) -> Self {
         self.breaker = Some(breaker.into());

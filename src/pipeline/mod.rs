@@ -41,6 +41,8 @@ use crate::admission::{Bulkhead, CircuitBreaker, Gate, RateLimiter};
 use crate::call::{Attempt, Priority};
 use crate::classify::{ByErrorType, ByResult, Judges};
 use crate::execution::Retry;
+#[cfg(feature = "testing")]
+use crate::observation::Observer;
 use crate::observation::{CallEnd, Emitter, Events, Monitor, Recorder};
 use crate::outcome::{Error, Origin, Verdict};
 use crate::substitution::{Nothing, OrElse};
@@ -270,6 +272,12 @@ impl Pipeline {
     #[must_use]
     pub fn monitor(&self) -> Option<&Monitor> {
         self.core().monitor.as_ref()
+    }
+
+    /// Tells one more observer what happens from now on.
+    #[cfg(feature = "testing")]
+    pub(crate) fn observe(&self, observer: Arc<dyn Observer>) {
+        self.core().emitter.add(observer);
     }
 
     pub(crate) fn core(&self) -> &Core {

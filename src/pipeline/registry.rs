@@ -29,7 +29,9 @@
 
 use super::config::Changes;
 #[cfg(feature = "serde")]
-use super::config::{read, source, tree::Tree};
+use super::config::tree::{Tree, once};
+#[cfg(feature = "serde")]
+use super::config::{read, source};
 use super::{Pipeline, PipelineBuilder, PipelineConfig};
 use crate::fault::{ConfigError, Fault};
 use crate::observation::Monitor;
@@ -119,7 +121,7 @@ impl RegistryConfig {
     ) -> Result<Registry, ConfigError> {
         let registry =
             Registry { shared: Arc::new(Shared { pipelines: Mutex::default(), monitor: Monitor::new(), complete: Box::new(complete) }) };
-        let _all_new = registry.reload(&self)?;
+        registry.reload(&self)?;
         Ok(registry)
     }
 }
@@ -137,7 +139,8 @@ impl RegistryConfig {
         Ok(config)
     }
 
-    fn judged(tree: Tree, faults: &mut Vec<Fault>) -> Self {
+    fn judged(mut tree: Tree, faults: &mut Vec<Fault>) -> Self {
+        once(&mut tree, "", faults);
         const KNOWN: &[&str] = &["defaults", "pipelines"];
         let mut config = Self::default();
         let (mut defaults, mut pipelines) = (Tree::table(), Vec::new());
@@ -180,27 +183,16 @@ impl RegistryConfig {
     }
 }
 
-/// The fields of a table, each once.
+/// The fields of a table.
 #[cfg(feature = "serde")]
 fn entries(path: &str, tree: Tree, faults: &mut Vec<Fault>) -> Vec<(String, Tree)> {
-    let Tree::Table(all) = tree else {
-        let problem = match tree {
-            Tree::Bad(problem) => problem,
-            other => format!("{other} where a table is wanted: `[pipelines.name]`"),
-        };
-        faults.push(Fault::new(if path.is_empty() { "source" } else { path }, problem));
-        return Vec::new();
+    let problem = match tree {
+        Tree::Table(entries) => return entries,
+        Tree::Bad(problem) => problem,
+        other => format!("{other} where a table is wanted: `[pipelines.name]`"),
     };
-    let mut seen = std::collections::HashSet::with_capacity(all.len());
-    let mut once = Vec::with_capacity(all.len());
-    for (name, value) in all {
-        if seen.insert(name.clone()) {
-            once.push((name, value));
-        } else {
-            faults.push(Fault::new(super::config::tree::join(path, &read::shown(&name)), "is there twice; leave one out"));
-        }
-    }
-    once
+    faults.push(Fault::new(if path.is_empty() { "source" } else { path }, problem));
+    Vec::new()
 }
 
 #[cfg(feature = "serde")]
@@ -433,7 +425,6 @@ impl std::error::Error for UnknownPipeline {}
 
 /// What a [`Registry::reload`] changed. `Display` prints a line for each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[must_use = "it tells which state was lost, if any"]
 pub struct RegistryChanges {
     added: Vec<String>,
     removed: Vec<String>,

@@ -23,6 +23,8 @@ pub struct RetryConfig {
     pub(crate) rejections: Vec<RejectedKind>,
     pub(crate) timeouts: bool,
     pub(crate) even_when_nested: bool,
+    /// Decides as ever, and then does not wait: for tests.
+    pub(crate) hurried: bool,
 }
 
 impl RetryConfig {
@@ -36,6 +38,7 @@ impl RetryConfig {
             rejections: Vec::new(),
             timeouts: true,
             even_when_nested: false,
+            hurried: false,
         }
     }
 

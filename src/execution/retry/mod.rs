@@ -204,7 +204,7 @@ impl Retry {
             Ok((next, delay, cause)) => {
                 *state = next;
                 self.shared.tally.retried(cause);
-                Ok(delay)
+                Ok(if self.shared.config.hurried { Duration::ZERO } else { delay })
             }
             Err(reason) => {
                 // A success is no failure that was stopped.

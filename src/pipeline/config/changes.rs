@@ -41,7 +41,6 @@ impl fmt::Display for Change {
 /// What [`Pipeline::reconfigure`](crate::Pipeline::reconfigure) changed, and what had to begin anew for it. `Display` prints a line for
 /// each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[must_use = "it tells which state was lost, if any"]
 pub struct Changes {
     changes: Vec<Change>,
     restarted: Vec<&'static str>,

@@ -9,6 +9,7 @@ use crate::execution::{Backoff, Budget, BudgetConfig, Jitter, Retry, RetryConfig
 use crate::fault::Fault;
 use crate::outcome::RejectedKind;
 use crate::pipeline::{Pipeline, PipelineBuilder};
+use std::collections::HashMap;
 use std::time::Duration;
 
 const PIPELINE: &[&str] = &["preset", "total_timeout", "attempt_timeout", "retry", "circuit_breaker", "rate_limit", "bulkhead", "monitor"];
@@ -123,12 +124,10 @@ pub(crate) fn merged(lower: Tree, upper: Tree) -> Tree {
         (lower, Tree::Nothing) => lower,
         (Tree::Table(mut below), Tree::Table(above)) => {
             yield_to(&mut below, &above);
+            let places: HashMap<String, usize> = below.iter().enumerate().map(|(place, (field, _))| (field.clone(), place)).collect();
             for (field, value) in above {
-                match below.iter().position(|(known, _)| *known == field) {
-                    Some(place) => {
-                        let under = std::mem::replace(&mut below[place].1, Tree::Nothing);
-                        below[place].1 = merged(under, value);
-                    }
+                match places.get(&field).and_then(|place| below.get_mut(*place)) {
+                    Some((_, known)) => *known = merged(std::mem::replace(known, Tree::Nothing), value),
                     None => below.push((field, value)),
                 }
             }
@@ -199,7 +198,7 @@ enum Said<T> {
 }
 
 impl<'f> Section<'f> {
-    /// Fields that are not `known`, and those that are there twice, are faults.
+    /// Fields that are not `known` are faults.
     fn open(path: String, tree: Tree, known: &[&str], faults: &'f mut Vec<Fault>) -> Option<Self> {
         let entries = match tree {
             Tree::Table(entries) => entries,
@@ -218,8 +217,6 @@ impl<'f> Section<'f> {
         for (name, value) in entries {
             if !known.contains(&name.as_str()) {
                 section.fault(&shown(&name), format!("unknown field; {}", suggest(&name, known)));
-            } else if section.entries.iter().any(|(earlier, _)| *earlier == name) {
-                section.fault(&name, "is there twice; leave one out".into());
             } else {
                 section.entries.push((name, value));
             }

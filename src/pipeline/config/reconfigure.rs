@@ -149,3 +149,28 @@ impl Core {
             && same(self.bulkhead.as_ref(), other.bulkhead.as_ref(), Bulkhead::is_same)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::CircuitBreaker;
+    use std::ptr;
+
+    #[test]
+    fn h47_a_configuration_that_comes_back_is_not_kept_twice() -> Result<(), ConfigError> {
+        let day = Pipeline::http("p").build()?.config().circuit_breaker(CircuitBreaker::failure_rate(0.5));
+        let night = day.clone().attempt_timeout(Duration::from_secs(1)).circuit_breaker(CircuitBreaker::failure_rate(0.2));
+        let pipeline = day.build("p")?;
+        let first: *const Core = pipeline.core();
+        pipeline.reconfigure(&night)?;
+        let second: *const Core = pipeline.core();
+        assert!(!ptr::eq(first, second));
+        for _ in 0..10 {
+            pipeline.reconfigure(&day)?;
+            assert!(ptr::eq(pipeline.core(), first));
+            pipeline.reconfigure(&night)?;
+            assert!(ptr::eq(pipeline.core(), second));
+        }
+        Ok(())
+    }
+}

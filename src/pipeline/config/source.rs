@@ -2,7 +2,7 @@
 
 use super::PipelineConfig;
 use super::read::{merged, normal, pipeline, preset_of};
-use super::tree::Tree;
+use super::tree::{Tree, once};
 use crate::fault::{ConfigError, Fault};
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::ser::{self, SerializeMap, SerializeSeq, Serializer};
@@ -40,7 +40,8 @@ impl PipelineConfig {
         Ok(config)
     }
 
-    fn judged(tree: Tree, faults: &mut Vec<Fault>) -> Self {
+    fn judged(mut tree: Tree, faults: &mut Vec<Fault>) -> Self {
+        once(&mut tree, "", faults);
         let tree = normal(tree);
         let preset = preset_of(&tree, "", faults);
         pipeline("", merged(preset, tree), false, faults)

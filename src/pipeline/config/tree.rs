@@ -3,6 +3,11 @@
 //! A derive would stop at the first mistake. So everything is read into a [`Tree`] first, which accepts anything, within limits; then
 //! it is judged as a whole.
 
+#[cfg(feature = "serde")]
+use super::words::shown;
+#[cfg(feature = "serde")]
+use crate::fault::Fault;
+
 /// A value of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Tree {
@@ -51,6 +56,21 @@ impl Tree {
         walk(self, "", &mut leaves);
         leaves
     }
+}
+
+/// Keeps of each field that is there twice the first, and says so.
+#[cfg(feature = "serde")]
+pub(crate) fn once(tree: &mut Tree, path: &str, faults: &mut Vec<Fault>) {
+    let Tree::Table(entries) = tree else { return };
+    let mut seen = std::collections::HashSet::with_capacity(entries.len());
+    entries.retain(|(name, _)| {
+        let first = seen.insert(name.clone());
+        if !first {
+            faults.push(Fault::new(join(path, &shown(name)), "is there twice; leave one out"));
+        }
+        first
+    });
+    entries.iter_mut().for_each(|(name, value)| once(value, &join(path, &shown(name)), faults));
 }
 
 /// The path of a field.

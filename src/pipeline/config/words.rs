@@ -13,7 +13,7 @@ pub(crate) fn shown(name: &str) -> String {
 pub(crate) fn suggest(name: &str, known: &[&str]) -> String {
     let nearest = known.iter().map(|known| (distance(name, known), known)).min();
     match nearest {
-        Some((edits, near)) if edits <= near.len().div_ceil(3) => format!("did you mean `{near}`?"),
+        Some((edits, near)) if edits.saturating_mul(2) < near.len().max(name.len()) => format!("did you mean `{near}`?"),
         _ => format!("there are `{}`", known.join("`, `")),
     }
 }
