@@ -13,23 +13,27 @@ use crate::sync::{Mutex, lock};
 use std::fmt;
 use std::sync::OnceLock;
 
+/// So many later versions are a step nearer than the rest. Most programs never have more.
+const NEAR: usize = 7;
 /// Rows double in size, so that a version, once it has its place, never moves.
 const ROWS: usize = usize::BITS as usize;
 
 type Row<T> = OnceLock<Box<[OnceLock<T>]>>;
 
 pub(crate) struct Versions<T> {
-    /// 0 is `first`; n is in row log2(n).
+    /// 0 is `first`, up to `NEAR` they are near, and then n is in row log2(n).
     current: AtomicUsize,
     first: T,
-    later: OnceLock<Box<[Row<T>]>>,
+    near: [OnceLock<Box<T>>; NEAR],
+    far: OnceLock<Box<[Row<T>]>>,
     /// How many later ones there are. Held by whoever changes.
     len: Mutex<usize>,
 }
 
 impl<T> Versions<T> {
     pub(crate) fn new(first: T) -> Self {
-        Self { current: AtomicUsize::new(0), first, later: OnceLock::new(), len: Mutex::new(0) }
+        let near = std::array::from_fn(|_| OnceLock::new());
+        Self { current: AtomicUsize::new(0), first, near, far: OnceLock::new(), len: Mutex::new(0) }
     }
 
     /// The current version.
@@ -41,29 +45,51 @@ impl<T> Versions<T> {
         }
     }
 
+    #[inline]
     fn nth(&self, n: usize) -> Option<&T> {
-        if n == 0 {
-            return Some(&self.first);
+        match n.checked_sub(1) {
+            None => Some(&self.first),
+            Some(place) if place < NEAR => self.near[place].get().map(|near| &**near),
+            Some(_) => self.nth_far(n),
+        }
+    }
+
+    #[cold]
+    fn nth_far(&self, n: usize) -> Option<&T> {
+        let row = n.ilog2() as usize;
+        self.far.get()?.get(row)?.get()?.get(n - (1 << row))?.get()
+    }
+
+    /// Gives a version its place, which is empty: whoever calls this holds the lock.
+    fn put(&self, n: usize, version: T) {
+        if n <= NEAR {
+            let _ = self.near[n - 1].set(Box::new(version));
+            return;
         }
         let row = n.ilog2() as usize;
-        self.later.get()?.get(row)?.get()?.get(n - (1 << row))?.get()
+        let rows = self.far.get_or_init(|| (0..ROWS).map(|_| OnceLock::new()).collect());
+        let places = rows[row].get_or_init(|| (0..1_usize << row).map(|_| OnceLock::new()).collect());
+        let _ = places[n - (1 << row)].set(version);
     }
 
     /// Goes on with what `make` makes of the current version, or with an earlier version that is the `same` as that.
     /// Those who change come one after the other; both closures run under their lock.
     pub(crate) fn change(&self, make: impl FnOnce(&T) -> T, same: impl Fn(&T, &T) -> bool) -> &T {
+        let spare; // dropped without the lock, for what is in it may have a drop of its own
         let mut len = lock(&self.len);
         let made = make(self.get());
         let known = (0..=*len).find(|n| self.nth(*n).is_some_and(|known| same(known, &made)));
         let next = known.unwrap_or(*len + 1);
-        if known.is_none() {
-            let row = next.ilog2() as usize;
-            let rows = self.later.get_or_init(|| (0..ROWS).map(|_| OnceLock::new()).collect());
-            let places = rows[row].get_or_init(|| (0..1_usize << row).map(|_| OnceLock::new()).collect());
-            let _ = places[next - (1 << row)].set(made); // empty: whoever writes it holds the lock
+        if known.is_some() {
+            spare = Some(made);
+        } else {
+            spare = None;
+            self.put(next, made);
             *len = next;
         }
         self.current.store(next, Ordering::Release);
+        drop(len);
+        drop(spare);
         self.get()
     }
 }

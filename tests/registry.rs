@@ -183,3 +183,13 @@ async fn monitored_pipelines_share_one_table() -> Result<(), Box<dyn std::error:
     assert_eq!(registry.monitor().report().len(), 3, "also one that is switched on later");
     Ok(())
 }
+
+#[test]
+fn what_code_says_of_settings_holds_over_the_file_also_after_a_reload() -> Result<(), Box<dyn std::error::Error>> {
+    let registry =
+        config("[pipelines.a]\nretry = 1")?.build_with(|_, builder| builder.retry(Retry::custom(7, |_| Duration::from_millis(1))))?;
+    registry.reload(&config("[pipelines.a]\nattempt_timeout = '1s'")?)?;
+    let a = registry.find("a")?;
+    assert_eq!((a.explain().attempts(), a.to_string().contains("attempt timeout")), (8, true));
+    Ok(())
+}

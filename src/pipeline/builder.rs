@@ -1,7 +1,7 @@
 //! From settings to a pipeline: every fault reported at once, and the doubtful combinations named.
 
 use super::typed::TypedBuilder;
-use super::{Core, Pipeline, explain};
+use super::{Core, Pipeline, PipelineConfig, explain};
 use crate::admission::{Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerConfig, Gate, RateLimiter, RateLimiterConfig};
 use crate::classify::Judges;
 use crate::execution::{Retry, RetryConfig};
@@ -198,6 +198,25 @@ impl PipelineBuilder {
     /// Answers failed calls, which fixes the type of value and error: see [`TypedPipeline`](crate::TypedPipeline). **Default**: none.
     pub fn fallback<T: 'static, E: 'static>(self, fallback: Fallback<T, E>) -> TypedBuilder<T, E> {
         TypedBuilder::new(self, fallback)
+    }
+
+    /// The settings alone.
+    pub(crate) fn config(&self) -> PipelineConfig {
+        fn of<C: Clone, L>(policy: Option<&PolicyOf<C, L>>, live: impl Fn(&L) -> C) -> Option<C> {
+            policy.map(|policy| match policy {
+                PolicyOf::New(config) => config.clone(),
+                PolicyOf::Shared(shared) => live(shared),
+            })
+        }
+        PipelineConfig {
+            total_timeout: self.total_timeout,
+            attempt_timeout: self.attempt_timeout,
+            retry: of(self.retry.as_ref(), Retry::config),
+            circuit_breaker: of(self.breaker.as_ref(), CircuitBreaker::config),
+            rate_limit: of(self.limiter.as_ref(), RateLimiter::config),
+            bulkhead: of(self.bulkhead.as_ref(), Bulkhead::config),
+            monitor: self.monitor.is_some(),
+        }
     }
 
     /// Builds the pipeline.

@@ -96,8 +96,8 @@ impl RegistryConfig {
         self.build_with(|_, builder| builder)
     }
 
-    /// Builds all pipelines, each completed by `complete`: judges, observers and gates, which no file can say. It is asked again for
-    /// pipelines that a [`reload`](Registry::reload) adds.
+    /// Builds all pipelines, each completed by `complete`: judges, observers and gates, which no file can say. It is asked again at every
+    /// [`reload`](Registry::reload), and what it says of settings holds over what the file says.
     ///
     /// ```
     /// # fn main() -> Result<(), steadfast::ConfigError> {
@@ -315,27 +315,38 @@ impl Registry {
         loop {
             let known = lock(&self.shared.pipelines).clone();
             // Without the lock, for completing a pipeline is the user's own code.
-            let added = self.check(&known, config)?;
-            if let Some(changes) = self.exchange(&known, config, added) {
+            let plan = self.plan(&known, config)?;
+            if let Some(changes) = self.exchange(&known, plan) {
                 changes.changed.iter().filter_map(|(name, _)| known.get(name)).for_each(|entry| entry.pipeline.tell_changes());
                 return Ok(changes);
             } // else somebody else changed the table meanwhile
         }
     }
 
-    /// The pipelines that are new, or every fault there is.
-    fn check(&self, known: &Table, config: &RegistryConfig) -> Result<Vec<(String, Entry)>, ConfigError> {
-        let (mut faults, mut added) = (Vec::new(), Vec::new());
+    /// What is to be built, and what is to be changed; or every fault there is.
+    fn plan(&self, known: &Table, config: &RegistryConfig) -> Result<Plan, ConfigError> {
+        let (mut faults, mut plan) = (Vec::new(), Plan::default());
         for (name, settings) in &config.pipelines {
+            let mut builder = settings.builder(name);
+            if settings.monitor {
+                builder = builder.monitor(self.shared.monitor.clone());
+            }
+            let builder = (self.shared.complete)(name, builder);
             let found = match known.get(name) {
                 Some(entry) if entry.by_hand => {
                     faults.push(taken(name));
                     continue;
                 }
-                Some(_) => settings.faults(),
-                None => match self.build(name, settings) {
+                Some(_) => {
+                    // As completed, for that may have its say about settings too.
+                    let settings = builder.config();
+                    let found = settings.faults();
+                    plan.changed.insert(name.clone(), settings);
+                    found
+                }
+                None => match builder.build() {
                     Ok(pipeline) => {
-                        added.push((name.clone(), Entry { pipeline, by_hand: false }));
+                        plan.added.push((name.clone(), Entry { pipeline, by_hand: false }));
                         continue;
                     }
                     Err(error) => error.faults().to_vec(),
@@ -344,11 +355,11 @@ impl Registry {
             faults.extend(found.into_iter().map(|fault| fault.under(&format!("pipelines.{name}"))));
         }
         ConfigError::check("registry", faults)?;
-        Ok(added)
+        Ok(plan)
     }
 
     /// Changes all of it at once, if the table is still as it was `known`.
-    fn exchange(&self, known: &Table, config: &RegistryConfig, added: Vec<(String, Entry)>) -> Option<RegistryChanges> {
+    fn exchange(&self, known: &Table, plan: Plan) -> Option<RegistryChanges> {
         let mut pipelines = lock(&self.shared.pipelines);
         let same = pipelines.len() == known.len() && pipelines.iter().zip(known).all(|((a, x), (b, y))| a == b && x.by_hand == y.by_hand);
         if !same {
@@ -356,7 +367,7 @@ impl Registry {
         }
         let mut changes = RegistryChanges::default();
         for (name, entry) in known.iter().filter(|(_, entry)| !entry.by_hand) {
-            match config.pipelines.get(name) {
+            match plan.changed.get(name) {
                 None => {
                     pipelines.remove(name);
                     changes.removed.push(name.clone());
@@ -369,18 +380,17 @@ impl Registry {
                 }
             }
         }
-        changes.added = added.iter().map(|(name, _)| name.clone()).collect();
-        pipelines.extend(added);
+        changes.added = plan.added.iter().map(|(name, _)| name.clone()).collect();
+        pipelines.extend(plan.added);
         Some(changes)
     }
+}
 
-    fn build(&self, name: &str, settings: &PipelineConfig) -> Result<Pipeline, ConfigError> {
-        let mut builder = settings.builder(name);
-        if settings.monitor {
-            builder = builder.monitor(self.shared.monitor.clone());
-        }
-        (self.shared.complete)(name, builder).build()
-    }
+/// What a reload is going to do.
+#[derive(Default)]
+struct Plan {
+    added: Vec<(String, Entry)>,
+    changed: BTreeMap<String, PipelineConfig>,
 }
 
 fn taken(name: &str) -> Fault {

@@ -47,7 +47,7 @@ pub struct Changes {
 }
 
 impl Changes {
-    pub(crate) fn between(old: &PipelineConfig, new: &PipelineConfig) -> Self {
+    pub(crate) fn between(old: &PipelineConfig, new: &PipelineConfig, restarted: Vec<&'static str>) -> Self {
         let (old, new) = (old.tree().leaves(), new.tree().leaves());
         let find =
             |leaves: &[(String, String)], field: &str| leaves.iter().find(|(known, _)| known == field).map(|(_, value)| value.clone());
@@ -57,11 +57,7 @@ impl Changes {
             .map(|field| Change { before: find(&old, &field), after: find(&new, &field), field })
             .filter(|change| change.before != change.after)
             .collect();
-        Self { changes, restarted: Vec::new() }
-    }
-
-    pub(crate) fn restarted_at(&mut self, field: &'static str) {
-        self.restarted.push(field);
+        Self { changes, restarted }
     }
 
     /// Every setting that is different now, in the order of the fields.

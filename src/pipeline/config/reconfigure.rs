@@ -56,8 +56,10 @@ impl Pipeline {
         let mut changes = Changes::default();
         self.core.change(
             |core| {
-                changes = Changes::between(&PipelineConfig::of(core), config);
-                core.next(config, monitor, &mut changes)
+                let (before, mut restarted) = (PipelineConfig::of(core), Vec::new());
+                let next = core.next(config, monitor, &mut restarted);
+                changes = Changes::between(&before, &PipelineConfig::of(&next), restarted);
+                next
             },
             Core::is_same,
         );
@@ -75,7 +77,7 @@ impl Pipeline {
 
 impl Core {
     /// The next version. Policies that stay are changed where they are, so whoever has a handle keeps the live one.
-    fn next(&self, config: &PipelineConfig, monitor: &Monitor, changes: &mut Changes) -> Self {
+    fn next(&self, config: &PipelineConfig, monitor: &Monitor, restarted: &mut Vec<&'static str>) -> Self {
         let finite = |limit: Option<Duration>| limit.filter(|limit| *limit != Duration::MAX);
         let retry = config.retry.as_ref().and_then(|new| match &self.retry {
             Some(live) if live.config() == *new => Some(live.clone()),
@@ -85,7 +87,7 @@ impl Core {
         let breaker = config.circuit_breaker.as_ref().and_then(|new| match &self.breaker {
             Some(live) => {
                 if !live.reconfigure_quietly(new) {
-                    changes.restarted_at("circuit_breaker.window");
+                    restarted.push("circuit_breaker.window");
                 }
                 Some(live.clone())
             }
@@ -95,7 +97,7 @@ impl Core {
             Some(live) if live.reconfigure_quietly(new) => Some(live.clone()),
             other => {
                 if other.is_some() {
-                    changes.restarted_at("rate_limit");
+                    restarted.push("rate_limit");
                 }
                 new.clone().build().ok()
             }

@@ -1,5 +1,6 @@
 //! Names that a file or a caller got wrong: how to show them, and which was meant.
 
+#[cfg(feature = "serde")]
 use super::text::quoted;
 
 /// A field's name, of whatever a file has.
