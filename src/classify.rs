@@ -102,10 +102,8 @@ impl Judges {
             e
         } else if let Some(e) = any.downcast_ref::<std::io::Error>() {
             e
-        } else if let Some(e) = any.downcast_ref::<Box<dyn std::error::Error + Send + Sync>>() {
-            e
         } else {
-            return None;
+            any.downcast_ref::<Box<dyn std::error::Error + Send + Sync>>()?
         };
         Some(display.to_string())
     }

@@ -1,4 +1,5 @@
 //! Dropped calls: nothing is lost, wherever the drop comes.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
 //! Policies together, as the scenarios give the numbers: what one layer does to another.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::cell::Cell;
 use std::time::Duration;

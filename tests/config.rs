@@ -1,6 +1,7 @@
 //! Settings from text: what is read, what is refused and how it is told, and what a running pipeline makes of new ones.
 
 #![cfg(feature = "serde")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::time::{Duration, Instant};
 use steadfast::{
@@ -356,6 +357,20 @@ fn what_the_format_cannot_read_is_a_fault_of_the_source() {
         error.faults().iter().map(|fault| fault.problem().split(';').next().unwrap_or_default().to_owned()).collect()
     }
     assert_eq!(faults("retry = 3\nbulkhed = 5"), ["bulkhed: unknown field; did you mean `bulkhead`?"]);
+}
+
+#[test]
+fn settings_are_a_part_of_the_users_own() -> Result<(), Box<dyn std::error::Error>> {
+    #[derive(serde::Deserialize)]
+    struct App {
+        listen: String,
+        github: PipelineConfig,
+    }
+    let app: App = toml::from_str("listen = ':80'\n[github]\npreset = 'http'\nretry = 1")?;
+    assert_eq!((app.listen.as_str(), app.github.build("github")?.explain().attempts()), (":80", 2));
+    let error = toml::from_str::<App>("listen = ':80'\n[github]\nretry = -1\nbulkhead = 0").map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("retry.retries: -1 is negative") && error.contains("bulkhead.limit: 0 would refuse"), "{error}");
+    Ok(())
 }
 
 mod arbitrary {

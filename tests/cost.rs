@@ -1,4 +1,5 @@
 //! What a call costs, exactly: bytes of its future, allocations. Nanoseconds live in `benches/`.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use allocation_counter::measure;
 use std::task::{Context, Poll, Waker};

@@ -1,4 +1,5 @@
 //! Panics of user code: they reach the caller as themselves, and everything held comes back.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;

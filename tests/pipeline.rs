@@ -1,4 +1,5 @@
 //! The pipeline as a caller meets it: shapes of code that must work, order, explanations, configuration errors.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::cell::Cell;
 use std::rc::Rc;

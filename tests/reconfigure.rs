@@ -1,5 +1,7 @@
 //! Other settings for a running pipeline: what stays, what changes, and for whom.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

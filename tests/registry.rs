@@ -1,6 +1,7 @@
 //! Many pipelines from one file, and new files for running ones.
 
 #![cfg(feature = "serde")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::time::Duration;
 use steadfast::{CircuitBreaker, ConfigError, Pipeline, PipelineConfig, RegistryConfig, Retry, Verdict};

@@ -1,6 +1,7 @@
 //! The testing kit does what it says, to pipelines as users have them.
 
 #![cfg(feature = "testing")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -303,9 +303,9 @@ impl Iterator for Delays {
 /// How far one call is along its backoff: the only state there is, and it belongs to the call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
-    step: u32,
+    pub(super) step: u32,
     /// In nanoseconds, to keep the call small; only a decorrelated backoff looks at it.
-    previous: u64,
+    pub(super) previous: u64,
 }
 
 /// Where chance comes from: the thread's generator, or a SplitMix64 whose state is one atomic.

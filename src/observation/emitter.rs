@@ -51,6 +51,7 @@ impl Emitter {
     }
 
     /// The pipeline's name, escaped.
+    #[cfg(test)]
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
     }

@@ -169,10 +169,10 @@ pub(super) fn warnings(core: &Core) -> Vec<Warning> {
     if core.breaker.is_some() && timeless {
         warn("circuit_breaker", "calls that hang never end, so they never count as failures; set attempt_timeout".into());
     }
-    if let (Some(bulkhead), None) = (&core.bulkhead, core.total_timeout) {
-        if bulkhead.config().waits_for_ever() {
-            warn("bulkhead.queue", "a call may wait in the queue for ever; set bulkhead.max_wait or total_timeout".into());
-        }
+    if let (Some(bulkhead), None) = (&core.bulkhead, core.total_timeout)
+        && bulkhead.config().waits_for_ever()
+    {
+        warn("bulkhead.queue", "a call may wait in the queue for ever; set bulkhead.max_wait or total_timeout".into());
     }
     found
 }

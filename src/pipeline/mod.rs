@@ -18,10 +18,10 @@
 //! ```
 
 mod builder;
-mod config;
+pub mod config;
 mod explain;
 mod preset;
-mod registry;
+pub mod registry;
 mod request;
 mod run;
 mod stats;
@@ -233,7 +233,6 @@ impl Pipeline {
     }
 
     /// A stream of everything that happens from now on: bounded, the oldest dropped first.
-    #[must_use]
     pub fn events(&self) -> Events {
         self.core().emitter.subscribe()
     }

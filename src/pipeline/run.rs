@@ -14,7 +14,7 @@
 //! and every policy uses that reading; a wait, or an operation that did not finish at its first poll, is worth another. Rare things
 //! (waits, a fallback's future) are boxed when they happen, so this future is small.
 
-use super::story::{Admission, Again, Story, Waited, Waiting};
+use super::story::{Admission, Again, Story, Waiting};
 use super::{Core, Options};
 use crate::call::Attempt;
 use crate::classify::Judge;
@@ -96,7 +96,7 @@ where
         };
         loop {
             let (result, outcome) = match this.stage.as_mut().project() {
-                StageProjection::Between => match story.ask_gates() {
+                StageProjection::Between => match story.ask_gates(None) {
                     Admission::Granted => {
                         let operation = story.start(&*this.operation);
                         this.stage.set(Stage::Running(Until::new(operation)));
@@ -108,14 +108,21 @@ where
                     }
                     Admission::Refused(rejected) => refused(rejected),
                 },
-                StageProjection::Waiting(waiting) => {
-                    let waited = ready!(waiting.poll(cx, story));
-                    this.stage.set(Stage::Between);
-                    match waited {
-                        Waited::Granted => continue,
-                        Waited::Refused(rejected) => refused(rejected),
+                StageProjection::Waiting(waiting) => match ready!(waiting.poll(cx, story)) {
+                    Admission::Granted => {
+                        let operation = story.start(&*this.operation);
+                        this.stage.set(Stage::Running(Until::new(operation)));
+                        continue;
                     }
-                }
+                    Admission::Wait(waiting) => {
+                        this.stage.set(Stage::Waiting(waiting));
+                        continue;
+                    }
+                    Admission::Refused(rejected) => {
+                        this.stage.set(Stage::Between);
+                        refused(rejected)
+                    }
+                },
                 StageProjection::Running(until) => {
                     let limit = story.attempt_limit();
                     let ended = ready!(until.poll(cx, &mut story.surroundings, limit));

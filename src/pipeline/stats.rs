@@ -2,7 +2,7 @@
 
 use super::Core;
 use crate::admission::CircuitSnapshot;
-use crate::execution::RetryStats;
+use crate::execution::{RetryStats, StopReason};
 use crate::observation::Snapshot;
 use std::fmt;
 use tokio::time::Instant;
@@ -60,12 +60,27 @@ impl PipelineStats {
 
 impl fmt::Display for PipelineStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.name)?;
-        if let Some(calls) = &self.calls {
-            writeln!(f, "{calls}")?;
+        match &self.calls {
+            Some(calls) => writeln!(f, "{calls}")?, // a table, under the same name
+            None => writeln!(f, "{}", self.name)?,
         }
         if let Some(retry) = &self.retry {
-            writeln!(f, "{retry}")?;
+            let (saved, lost) = (retry.succeeded_with_retry(), retry.failed_with_retry());
+            writeln!(f, "retry            {} made; calls saved {saved}, lost {lost}", retry.retries())?;
+            let causes = counts([
+                ("transient", retry.transient_retries),
+                ("hinted", retry.hinted_retries),
+                ("timed out", retry.timed_out_retries),
+                ("rejected", retry.rejected_retries),
+            ]);
+            // What the breaker or the judge forbade is no news of the retry.
+            let limits = [StopReason::Attempts, StopReason::Budget, StopReason::Deadline, StopReason::HintTooLong, StopReason::Nested];
+            let limits = counts(limits.map(|reason| (reason.as_str(), retry.stopped(reason))));
+            for (name, counts) in [("because of", causes), ("stopped by", limits)] {
+                if !counts.is_empty() {
+                    writeln!(f, "  {name:<15}{counts}")?;
+                }
+            }
         }
         if let Some(breaker) = &self.circuit_breaker {
             writeln!(f, "circuit breaker  {breaker}")?;
@@ -76,5 +91,36 @@ impl fmt::Display for PipelineStats {
             }
         }
         Ok(())
+    }
+}
+
+/// The counts that are not zero: `7 hinted, 32 timed out`.
+fn counts<const N: usize>(counts: [(&str, u64); N]) -> String {
+    let some: Vec<_> = counts.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")).collect();
+    some.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_a_line_for_each_policy_that_is_there() {
+        let mut retry = RetryStats::default();
+        (retry.timed_out_retries, retry.hinted_retries, retry.succeeded_after[1]) = (32, 7, 19);
+        let gauge = Gauge { limit: 20, available: 16, waiting: 0 };
+        let stats = PipelineStats {
+            name: "api".into(),
+            calls: None,
+            retry: Some(retry),
+            circuit_breaker: None,
+            bulkhead: Some(gauge),
+            rate_limit: None,
+        };
+        let expected = "api\n\
+                        retry            39 made; calls saved 19, lost 0\n  \
+                        because of     7 hinted, 32 timed out\n\
+                        bulkhead         16 of 20 free, 0 waiting\n";
+        assert_eq!(stats.to_string(), expected);
     }
 }

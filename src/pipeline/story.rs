@@ -23,7 +23,8 @@ pub(super) struct Story<'c> {
     began: Instant,
     /// The latest clock reading.
     now: Instant,
-    retry: Option<RetryState>,
+    /// Means something only where there is a retry policy.
+    retry: RetryState,
     held: Held<'c>,
     /// The turn: 1 for the first, also when a gate refuses it.
     number: u32,
@@ -37,9 +38,9 @@ pub(super) struct Story<'c> {
 }
 
 /// What an attempt holds. Dropped unsettled (the call was cancelled, or user code panicked) it gives everything back.
+#[repr(C)] // in this order no padding comes before what is set to `None` at the start, which would make that a slow copy
 #[derive(Default)]
 struct Held<'c> {
-    reservation: Option<Reservation<'c>>,
     place: Option<BulkheadPermit<'c>>,
     passes: Option<Box<Passes<'c>>>,
     permit: Option<CircuitPermit<'c>>,
@@ -63,12 +64,6 @@ pub(super) enum Admission<'c> {
     Refused(Rejected),
 }
 
-/// What a wait came to.
-pub(super) enum Waited {
-    Granted,
-    Refused(Rejected),
-}
-
 /// Whether there is another attempt.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Again {
@@ -77,8 +72,13 @@ pub(super) enum Again {
     At(Instant),
 }
 
-/// A wait at one of the gates.
-pub(super) enum Waiting<'c> {
+/// A wait at one of the gates, and what the one before it has reserved.
+pub(super) struct Waiting<'c> {
+    door: Door<'c>,
+    reservation: Option<Reservation<'c>>,
+}
+
+enum Door<'c> {
     RateLimit(Pin<Box<RateLimiterWaiter<'c>>>),
     Bulkhead(Pin<Box<BulkheadWaiter<'c>>>),
     Own(Pin<Box<Until<OwnGates<'c>>>>),
@@ -101,8 +101,8 @@ impl<'c> Story<'c> {
             started: now,
             began: now,
             now,
-            retry: core.retry.as_ref().map(|retry| retry.begin(outer.retries)),
-            held: Held::default(),
+            retry: RetryState::new(core.retry.as_ref().is_some_and(|retry| retry.join(outer.retries))),
+            held: Held { place: None, passes: None, permit: None },
             number: 1,
             attempts: 0,
             passed: Gates::None,
@@ -125,39 +125,55 @@ impl<'c> Story<'c> {
 
     // -------------------------------------------------------------- before the operation
 
-    /// Look at the breaker > rate limit > bulkhead > your gates > the breaker's permit; from where the last wait ended.
+    /// Look at the breaker > rate limit > bulkhead > your gates > the breaker's permit; from where the last wait ended, with what was
+    /// reserved before it.
     #[inline]
-    pub(super) fn ask_gates(&mut self) -> Admission<'c> {
+    pub(super) fn ask_gates(&mut self, mut reservation: Option<Reservation<'c>>) -> Admission<'c> {
         let core = self.core;
-        if self.passed == Gates::None {
-            if let Some(breaker) = &core.breaker {
-                if let Err(rejected) = breaker.refuse_at(self.began) {
-                    return Admission::Refused(rejected);
-                }
-            }
+        if self.passed == Gates::None
+            && let Some(breaker) = &core.breaker
+            && let Err(rejected) = breaker.refuse_at(self.began)
+        {
+            return Admission::Refused(rejected);
         }
         if let (Some(limiter), true) = (&core.limiter, self.passed < Gates::RateLimit) {
-            match limiter.enter(self.options.cost, self.options.priority, self.began, || self.call()) {
-                Entry::Granted(reservation) => self.held.reservation = Some(reservation),
-                Entry::Refused(rejected) => return self.refused(rejected),
-                Entry::Wait(waiter) => return Admission::Wait(Waiting::RateLimit(Box::pin(waiter))),
+            // Two branches that each keep what they have: one value for both would be copied, which costs more than the check.
+            let Options { cost, priority, .. } = *self.options;
+            if let Some(granted) = limiter.pass(cost, priority, self.began) {
+                reservation = Some(granted);
+            } else {
+                match limiter.enter(cost, priority, self.began, || self.call()) {
+                    Entry::Granted(granted) => reservation = Some(granted),
+                    Entry::Refused(rejected) => return self.refused(rejected),
+                    Entry::Wait(waiter) => return Admission::Wait(Waiting { door: Door::RateLimit(Box::pin(waiter)), reservation: None }),
+                }
             }
         }
         if let (Some(bulkhead), true) = (&core.bulkhead, self.passed < Gates::Bulkhead) {
             match bulkhead.enter(|| self.call()) {
                 Entry::Granted(place) => self.held.place = Some(place),
                 Entry::Refused(rejected) => return self.refused(rejected),
-                Entry::Wait(waiter) => return Admission::Wait(Waiting::Bulkhead(Box::pin(waiter))),
+                Entry::Wait(waiter) => return Admission::Wait(Waiting { door: Door::Bulkhead(Box::pin(waiter)), reservation }),
             }
         }
         if !core.gates.is_empty() && self.passed < Gates::Own {
-            return Admission::Wait(Waiting::Own(Box::pin(Until::new(own_gates(core, self.call())))));
+            let asked = Box::pin(Until::new(own_gates(core, self.call())));
+            return Admission::Wait(Waiting { door: Door::Own(asked), reservation });
         }
         if let Some(breaker) = &core.breaker {
-            match breaker.try_acquire_at(self.began) {
-                Ok(permit) => self.held.permit = Some(permit),
-                Err(rejected) => return self.refused(rejected),
+            // As above.
+            if let Some(permit) = breaker.pass_at(self.began) {
+                self.held.permit = Some(permit);
+            } else {
+                match breaker.enter(self.began) {
+                    Ok(permit) => self.held.permit = Some(permit),
+                    Err(rejected) => return self.refused(rejected),
+                }
             }
+        }
+        // All gates are passed: what was reserved is used.
+        if let Some(reservation) = reservation {
+            reservation.keep();
         }
         Admission::Granted
     }
@@ -168,12 +184,9 @@ impl<'c> Story<'c> {
         Admission::Refused(rejected)
     }
 
-    /// All gates passed: what was reserved is used, and the operation begins.
+    /// The operation begins.
     #[inline]
     pub(super) fn start<Fut>(&mut self, operation: impl Fn(Attempt) -> Fut) -> Fut {
-        if let Some(reservation) = &mut self.held.reservation {
-            reservation.used();
-        }
         self.attempts = self.attempts.saturating_add(1);
         let attempt = self.attempt();
         // The closure is the caller's code as much as its future is.
@@ -230,8 +243,8 @@ impl<'c> Story<'c> {
                 self.record_attempt(Outcome::Judged(Verdict::Success));
             }
         }
-        if let (Some(policy), Some(state)) = (&self.core.retry, &self.retry) {
-            policy.finish(*state, true);
+        if let Some(policy) = &self.core.retry {
+            policy.finish(self.retry, true);
         }
     }
 
@@ -254,7 +267,7 @@ impl<'c> Story<'c> {
 
     #[cold]
     pub(super) fn decide<T, E>(&mut self, result: &Result<T, Error<E>>, outcome: Outcome) -> Again {
-        let (Some(retry), Some(state)) = (&self.core.retry, &mut self.retry) else { return Again::No };
+        let (Some(retry), state) = (&self.core.retry, &mut self.retry) else { return Again::No };
         let rejected = result.as_ref().err().and_then(Error::rejected);
         let (emitter, attempt, now) = (&self.core.emitter, self.number, self.now);
         // Sleeping towards a breaker that will still be open is a wait for nothing.
@@ -288,8 +301,8 @@ impl<'c> Story<'c> {
         outcome: Outcome,
         last_error: Option<E>,
     ) -> Result<T, Error<E>> {
-        if let (Some(policy), Some(state)) = (&self.core.retry, &self.retry) {
-            policy.finish(*state, outcome.is_success());
+        if let Some(policy) = &self.core.retry {
+            policy.finish(self.retry, outcome.is_success());
         }
         let concluded = match (result, last_error) {
             // A retry that our own gate refused is no news about the dependency; its last error is.
@@ -377,19 +390,19 @@ impl Story<'_> {
 }
 
 impl<'c> Waiting<'c> {
-    /// Waits; what it comes to is entered in the story.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, story: &mut Story<'c>) -> Poll<Waited> {
+    /// Waits, and then asks the gates after this one.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, story: &mut Story<'c>) -> Poll<Admission<'c>> {
         let deadline = story.surroundings.deadline();
-        let (passed, policy, entered) = match self {
-            Self::RateLimit(waiter) => {
+        let (passed, policy, entered) = match &mut self.door {
+            Door::RateLimit(waiter) => {
                 let entered = ready!(waiter.as_mut().poll(cx));
-                (Gates::RateLimit, "rate_limit", entered.map(|reservation| story.held.reservation = Some(reservation)))
+                (Gates::RateLimit, "rate_limit", entered.map(|reservation| self.reservation = Some(reservation)))
             }
-            Self::Bulkhead(waiter) => {
+            Door::Bulkhead(waiter) => {
                 let entered = ready!(waiter.as_mut().poll(cx));
                 (Gates::Bulkhead, "bulkhead", entered.map(|place| story.held.place = Some(place)))
             }
-            Self::Own(asked) => {
+            Door::Own(asked) => {
                 let entered = match ready!(asked.as_mut().poll(cx, &mut story.surroundings, || deadline)) {
                     Ended::Finished { output, .. } => output.map(|passes| story.held.passes = Some(Box::new(passes))),
                     Ended::TimedOut => Err(Rejected::new(RejectedKind::DeadlineExceeded)),
@@ -407,11 +420,8 @@ impl<'c> Waiting<'c> {
             story.core.emitter.emit(|| Event::Waited { policy, waited });
         }
         Poll::Ready(match entered {
-            Ok(()) => Waited::Granted,
-            Err(rejected) => {
-                story.held = Held::default();
-                Waited::Refused(rejected)
-            }
+            Ok(()) => story.ask_gates(self.reservation.take()),
+            Err(rejected) => story.refused(rejected),
         })
     }
 }

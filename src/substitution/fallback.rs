@@ -28,10 +28,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 type Answer<T, E> = Pin<Box<dyn Future<Output = Result<T, Error<E>>> + Send>>;
+type Function<T, E> = Arc<dyn Fn(Error<E>) -> Result<T, Error<E>> + Send + Sync>;
 type Condition<E> = Arc<dyn Fn(&Error<E>) -> bool + Send + Sync>;
 
 enum Source<T, E> {
-    Now(Arc<dyn Fn(Error<E>) -> Result<T, Error<E>> + Send + Sync>),
+    Now(Function<T, E>),
     Later(Arc<dyn Fn(Error<E>) -> Answer<T, E> + Send + Sync>),
 }
 

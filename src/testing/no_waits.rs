@@ -24,7 +24,6 @@ use crate::pipeline::{Pipeline, PipelineBuilder, PipelineConfig};
 /// ```
 pub trait NoWaits {
     /// The same without waits between attempts. For a `&Pipeline` (a static, say): from now on, for all its clones.
-    #[must_use]
     fn no_waits(self) -> Self;
 }
 

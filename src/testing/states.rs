@@ -117,7 +117,6 @@ pub fn exhausted_limiter() -> RateLimiter {
 ///
 /// # Panics
 /// Never: the configuration is sound.
-#[must_use]
 pub fn full_bulkhead() -> (Bulkhead, OwnedBulkheadPermit) {
     let bulkhead = Bulkhead::new(1).build().expect("sound");
     let taken = bulkhead.try_acquire().expect("free").into_owned();

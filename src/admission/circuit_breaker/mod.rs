@@ -157,7 +157,15 @@ impl CircuitBreaker {
         }
     }
 
-    fn enter(&self, now: Instant) -> Result<CircuitPermit<'_>, Rejected> {
+    /// A permit where the state alone says yes; what [`enter`](Self::enter) says must be asked otherwise.
+    #[inline]
+    pub(crate) fn pass_at(&self, now: Instant) -> Option<CircuitPermit<'_>> {
+        let machine = &*self.machine;
+        machine.pass().map(|ticket| CircuitPermit { machine, ticket, started: Some(now) })
+    }
+
+    #[cold]
+    pub(crate) fn enter(&self, now: Instant) -> Result<CircuitPermit<'_>, Rejected> {
         match self.machine.enter(now) {
             Ok(ticket) => Ok(CircuitPermit { machine: &self.machine, ticket, started: Some(now) }),
             Err(refusal) => Err(refusal.into()),

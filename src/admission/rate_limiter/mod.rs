@@ -285,6 +285,15 @@ impl RateLimiter {
         Ok(Reservation { shared: &self.shared, receipt })
     }
 
+    /// A reservation where there are units and nobody stands in line; what [`enter`](Self::enter) says must be asked otherwise.
+    #[inline]
+    pub(crate) fn pass(&self, cost: u32, priority: Priority, now: Instant) -> Option<Reservation<'_>> {
+        let shared = &*self.shared;
+        let Some(cost) = NonZeroU32::new(cost) else { return Some(Reservation { shared, receipt: None }) };
+        let receipt = shared.take(cost, priority, now).ok()?;
+        Some(Reservation { shared, receipt: Some(receipt) })
+    }
+
     /// The door of a pipeline. Most calls need no more than cost, priority and time; the whole `call` is asked for to wait.
     #[inline]
     pub(crate) fn enter<'a, 'k>(

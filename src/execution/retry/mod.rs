@@ -168,8 +168,14 @@ impl Retry {
 
     #[inline]
     pub(crate) fn begin(&self, nested: bool) -> RetryState {
+        RetryState::new(self.join(nested))
+    }
+
+    /// Puts the share of a call into the budget, and tells whether its retries are left to an outer policy.
+    #[inline]
+    pub(crate) fn join(&self, nested: bool) -> bool {
         self.shared.budget.deposit();
-        RetryState { retries: 0, place: Place::default(), nested: nested && !self.shared.config.even_when_nested }
+        nested && !self.shared.config.even_when_nested
     }
 
     /// Whether, and after what wait, a failed attempt is tried again. Zero means at once, without a timer.
@@ -285,6 +291,11 @@ pub struct RetryState {
 }
 
 impl RetryState {
+    #[inline]
+    pub(crate) const fn new(nested: bool) -> Self {
+        Self { retries: 0, place: Place { step: 0, previous: 0 }, nested }
+    }
+
     /// The retries granted so far.
     #[must_use]
     pub const fn retries(&self) -> u32 {

@@ -67,7 +67,8 @@ const PRESETS: &[(&str, Preset)] = &[
 
 /// A jitter of nothing but words: what is not one of these is a duration to add.
 const JITTERS: &[(&str, Jitter)] = &[("full", Jitter::Full), ("equal", Jitter::Equal), ("none", Jitter::None)];
-const BACKOFFS: &[(&str, fn(Duration) -> Backoff)] = &[
+type Delays = fn(Duration) -> Backoff;
+const BACKOFFS: &[(&str, Delays)] = &[
     ("constant", Backoff::constant),
     ("linear", Backoff::linear),
     ("exponential", Backoff::exponential),

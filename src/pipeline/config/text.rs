@@ -223,7 +223,6 @@ pub struct Rate {
 
 impl Rate {
     /// A rate limiter of this rate.
-    #[must_use]
     pub const fn limiter(self) -> RateLimiterConfig {
         RateLimiter::per(self.units, self.period)
     }

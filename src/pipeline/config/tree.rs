@@ -10,6 +10,7 @@ use crate::fault::Fault;
 
 /// A value of a file.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(not(feature = "serde"), expect(dead_code, reason = "only files say nothing, and reading them is a feature"))]
 pub(crate) enum Tree {
     Nothing,
     Bool(bool),
@@ -19,7 +20,6 @@ pub(crate) enum Tree {
     List(Vec<Tree>),
     Table(Vec<(String, Tree)>),
     /// What cannot be a setting, and why: too deep, too long; or a function, which cannot be written.
-    #[allow(dead_code, reason = "only files have such things, and reading them is a feature")]
     Bad(String),
 }
 
