@@ -5,8 +5,8 @@
 //! that was there before is found again instead of kept twice, so memory grows with the number of *different* versions. That is right
 //! for settings, which people change, and wrong for what a control loop changes.
 //!
-//! Measured against the alternatives for a reader (2 cores, ns): this 0.5 (1.3 once changed), `ArcSwap::load` 12, a lock around
-//! an `Arc` 18, and 40 as soon as two threads meet.
+//! Measured against the alternatives for a reader (2 cores, ns): a plain `Arc` 0.4, this 0.5 (1.3 once changed), `ArcSwap::load` 12, a
+//! lock around an `Arc` 18, and 40 as soon as two threads meet. A call of six policies took 111 before, 111 with it, 114 once changed.
 
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, lock};

@@ -16,7 +16,7 @@
 //!
 //! The last word has the pipeline, before that the defaults, before that the preset (the pipeline's own, or that of the defaults).
 //! They are put together field by field: `retry = 5` over a preset keeps its delays. The fields are those of a
-//! [`PipelineConfig`](crate::PipelineConfig), which tells the details.
+//! [`PipelineConfig`], which tells the details.
 //!
 //! All faults of all pipelines come at once, each at the place where the file says it:
 //!
@@ -31,7 +31,10 @@ use super::config::Changes;
 #[cfg(feature = "serde")]
 use super::config::tree::{Tree, once};
 #[cfg(feature = "serde")]
-use super::config::{read, source};
+use super::config::words::shown;
+use super::config::words::suggest;
+#[cfg(feature = "serde")]
+use super::config::{layers, read, source};
 use super::{Pipeline, PipelineBuilder, PipelineConfig};
 use crate::fault::{ConfigError, Fault};
 use crate::observation::Monitor;
@@ -147,27 +150,27 @@ impl RegistryConfig {
         for (name, value) in entries("", tree, faults) {
             match (name.as_str(), value) {
                 (_, Tree::Nothing) => {}
-                ("defaults", value) => defaults = read::normal(value),
+                ("defaults", value) => defaults = layers::normal(value),
                 ("pipelines", value) => pipelines = entries("pipelines", value, faults),
-                _ => faults.push(Fault::new(read::shown(&name), format!("unknown field; {}", read::suggest(&name, KNOWN)))),
+                _ => faults.push(Fault::new(shown(&name), format!("unknown field; {}", suggest(&name, KNOWN)))),
             }
         }
-        let _ = read::preset_of(&defaults, "defaults", faults);
+        let _ = layers::preset_of(&defaults, "defaults", faults);
         let _ = read::pipeline("defaults", defaults.clone(), true, faults);
         for (name, own) in pipelines {
-            let path = format!("pipelines.{}", read::shown(&name));
+            let path = format!("pipelines.{}", shown(&name));
             if name.is_empty() {
                 faults.push(Fault::new(path, "has no name, and errors and statistics need it; name the dependency"));
                 continue;
             }
-            let own = read::normal(if own == Tree::Nothing { Tree::table() } else { own });
-            let both = read::merged(defaults.clone(), own.clone());
+            let own = layers::normal(if own == Tree::Nothing { Tree::table() } else { own });
+            let both = layers::merged(defaults.clone(), own.clone());
             let (mut found, complete) = (Vec::new(), matches!(own, Tree::Table(_)));
-            let preset = read::preset_of(&both, "", &mut found);
-            let read = read::pipeline("", if complete { read::merged(preset, both) } else { own.clone() }, false, &mut found);
+            let preset = layers::preset_of(&both, "", &mut found);
+            let read = read::pipeline("", if complete { layers::merged(preset, both) } else { own.clone() }, false, &mut found);
             // A fault of the defaults is told once, where they say it.
             for fault in found {
-                let theirs = !read::says(&own, fault.field()) && read::says(&defaults, fault.field());
+                let theirs = !layers::says(&own, fault.field()) && layers::says(&defaults, fault.field());
                 let fault = match (theirs, fault.field()) {
                     (true, _) => fault.under("defaults"),
                     (false, "") => Fault::new(path.clone(), fault.problem()),
@@ -427,7 +430,7 @@ impl UnknownPipeline {
 impl fmt::Display for UnknownPipeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let known: Vec<&str> = self.known.iter().map(String::as_str).collect();
-        write!(f, "there is no pipeline {}; {}", super::config::text::quoted(&self.name), super::config::words::suggest(&self.name, &known))
+        write!(f, "there is no pipeline {}; {}", super::config::text::quoted(&self.name), suggest(&self.name, &known))
     }
 }
 

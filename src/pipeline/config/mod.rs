@@ -69,6 +69,8 @@
 
 mod changes;
 #[cfg(feature = "serde")]
+pub(crate) mod layers;
+#[cfg(feature = "serde")]
 pub(crate) mod read;
 mod reconfigure;
 #[cfg(feature = "serde")]

@@ -1,15 +1,14 @@
 //! From a [`Tree`] to a configuration: every fault with its full path, all at once.
 
 use super::PipelineConfig;
+use super::layers::is_off;
 use super::text::{Rate, parse_duration, parse_share, quoted};
 use super::tree::{Tree, join};
-pub(crate) use super::words::{shown, suggest};
+use super::words::{shown, suggest};
 use crate::admission::{Bulkhead, BulkheadConfig, CircuitBreakerConfig, RateLimiter, RateLimiterConfig};
 use crate::execution::{Backoff, Budget, BudgetConfig, Jitter, Retry, RetryConfig};
 use crate::fault::Fault;
 use crate::outcome::RejectedKind;
-use crate::pipeline::{Pipeline, PipelineBuilder};
-use std::collections::HashMap;
 use std::time::Duration;
 
 const PIPELINE: &[&str] = &["preset", "total_timeout", "attempt_timeout", "retry", "circuit_breaker", "rate_limit", "bulkhead", "monitor"];
@@ -52,19 +51,6 @@ const SLOW_CALLS: &[&str] = &["slower_than", "share"];
 const RATE_LIMIT: &[&str] = &["rate", "burst", "sliding_window", "max_wait", "queue", "ageing"];
 const BULKHEAD: &[&str] = &["limit", "queue", "max_wait", "ageing"];
 
-/// What a section means when it is a single value: `bulkhead = 50`.
-const SHORTHANDS: &[(&str, &str)] =
-    &[("retry", "retries"), ("circuit_breaker", "failure_rate"), ("rate_limit", "rate"), ("bulkhead", "limit")];
-
-type Preset = fn(String) -> PipelineBuilder;
-const PRESETS: &[(&str, Preset)] = &[
-    ("http", Pipeline::http),
-    ("database", Pipeline::database),
-    ("interactive", Pipeline::interactive),
-    ("background", Pipeline::background),
-    ("standard", Pipeline::standard),
-];
-
 /// A jitter of nothing but words: what is not one of these is a duration to add.
 const JITTERS: &[(&str, Jitter)] = &[("full", Jitter::Full), ("equal", Jitter::Equal), ("none", Jitter::None)];
 type Delays = fn(Duration) -> Backoff;
@@ -90,98 +76,6 @@ const REJECTIONS: &[(&str, RejectedKind)] = &[
 const DEFAULT_DELAY: Duration = Duration::from_millis(100);
 /// The share of failures that everybody's breaker begins with.
 const DEFAULT_FAILURE_RATE: f64 = 0.5;
-
-// ---- layers ----
-
-/// Sections given as one value, written out.
-pub(crate) fn normal(mut tree: Tree) -> Tree {
-    let expand = |value: &mut Tree, field: &str| {
-        if matches!(value, Tree::Whole(_) | Tree::Real(_) | Tree::Text(_)) && !is_off(value) {
-            let scalar = std::mem::replace(value, Tree::table());
-            value.put(field, scalar);
-        }
-    };
-    if let Tree::Table(entries) = &mut tree {
-        for (name, value) in entries {
-            if let Some((_, field)) = SHORTHANDS.iter().find(|(section, _)| section == name) {
-                expand(value, field);
-            }
-            if let ("retry", Tree::Table(fields)) = (name.as_str(), value) {
-                for (_, budget) in fields.iter_mut().filter(|(field, _)| field == "budget") {
-                    if matches!(budget, Tree::Text(text) if text == "unlimited") {
-                        *budget = Tree::Bool(false);
-                    }
-                    expand(budget, "share");
-                }
-            }
-        }
-    }
-    tree
-}
-
-/// What holds when `upper` has the last word and `lower` speaks where it is silent.
-pub(crate) fn merged(lower: Tree, upper: Tree) -> Tree {
-    match (lower, upper) {
-        (lower, Tree::Nothing) => lower,
-        (Tree::Table(mut below), Tree::Table(above)) => {
-            yield_to(&mut below, &above);
-            let places: HashMap<String, usize> = below.iter().enumerate().map(|(place, (field, _))| (field.clone(), place)).collect();
-            for (field, value) in above {
-                match places.get(&field).and_then(|place| below.get_mut(*place)) {
-                    Some((_, known)) => *known = merged(std::mem::replace(known, Tree::Nothing), value),
-                    None => below.push((field, value)),
-                }
-            }
-            Tree::Table(below)
-        }
-        (_, upper) => upper,
-    }
-}
-
-/// Fields that exclude each other: whoever names one has done with the others of the layer below.
-fn yield_to(below: &mut Vec<(String, Tree)>, above: &[(String, Tree)]) {
-    const EXCLUDED: &[(&str, &[&str])] = &[
-        ("window", &["count_window"]),
-        ("count_window", &["window"]),
-        ("sliding_window", &["burst"]),
-        ("backoff", &["delay", "factor", "max_delay", "jitter"]),
-    ];
-    for (field, others) in EXCLUDED {
-        if above.iter().any(|(name, value)| name == field && !is_off(value) && *value != Tree::Nothing) {
-            below.retain(|(name, _)| !others.contains(&name.as_str()));
-        }
-    }
-}
-
-/// Whether the field at this path was said in this tree.
-pub(crate) fn says(tree: &Tree, path: &str) -> bool {
-    let (head, rest) = path.split_once('.').unwrap_or((path, ""));
-    match tree {
-        Tree::Table(entries) => entries.iter().any(|(name, value)| name == head && (rest.is_empty() || says(value, rest))),
-        _ => false,
-    }
-}
-
-fn is_off(tree: &Tree) -> bool {
-    matches!(tree, Tree::Bool(false)) || matches!(tree, Tree::Text(text) if text == "false")
-}
-
-/// The preset that a tree names, as a tree.
-pub(crate) fn preset_of(tree: &Tree, path: &str, faults: &mut Vec<Fault>) -> Tree {
-    let Tree::Table(entries) = tree else { return Tree::table() };
-    match entries.iter().find(|(name, _)| name == "preset").map(|(_, value)| value) {
-        None | Some(Tree::Nothing | Tree::Bool(false)) => Tree::table(),
-        Some(value) => match one_of(PRESETS, value) {
-            Ok(preset) => preset(String::new()).config().tree(),
-            Err(problem) => {
-                faults.push(Fault::new(join(path, "preset"), problem));
-                Tree::table()
-            }
-        },
-    }
-}
-
-// ---- sections ----
 
 /// One table on its way to a configuration. Fields are taken out as they are read.
 struct Section<'f> {
@@ -572,7 +466,7 @@ fn rejections(value: &Tree) -> Result<Vec<RejectedKind>, String> {
 }
 
 /// The one of a few words that a text is.
-fn one_of<T: Copy>(choices: &[(&str, T)], value: &Tree) -> Result<T, String> {
+pub(super) fn one_of<T: Copy>(choices: &[(&str, T)], value: &Tree) -> Result<T, String> {
     let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
     match value {
         Tree::Text(text) => match choices.iter().find(|(name, _)| name == text) {

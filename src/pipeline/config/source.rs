@@ -1,7 +1,8 @@
 //! Where settings come from and go to: any format that serde knows.
 
 use super::PipelineConfig;
-use super::read::{merged, normal, pipeline, preset_of};
+use super::layers::{merged, normal, preset_of};
+use super::read::pipeline;
 use super::tree::{Tree, once};
 use crate::fault::{ConfigError, Fault};
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};

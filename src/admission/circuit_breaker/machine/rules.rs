@@ -115,6 +115,7 @@ impl Machine {
             }
             HALF_OPEN => {
                 core.round.ends = core.round.ends.min(self.round_ends(nanos));
+                self.face.longest_wait.fetch_max(after.lease, Ordering::AcqRel);
                 // The probes so far may be enough to decide now, and then no further one would ever come.
                 self.decide(&mut core, now, None);
                 if self.face.word.load(Ordering::Relaxed) & KIND_MASK == HALF_OPEN {
