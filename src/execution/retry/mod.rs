@@ -50,7 +50,8 @@ pub use config::RetryConfig;
 pub use stats::RetryStats;
 
 use super::backoff::{Backoff, Place, Random, uniform};
-use super::budget::Budget;
+use super::budget::{Budget, BudgetSource};
+use crate::fault::ConfigError;
 use crate::outcome::{Outcome, Rejected, RejectedKind};
 use crate::time;
 use stats::{Cause, Tally};
@@ -70,7 +71,7 @@ struct Shared {
     config: RetryConfig,
     random: Random,
     budget: Budget,
-    tally: Tally,
+    tally: Arc<Tally>,
 }
 
 impl Retry {
@@ -117,6 +118,29 @@ impl Retry {
     #[must_use]
     pub fn with_backoff(retries: u32, backoff: Backoff) -> RetryConfig {
         RetryConfig::new(retries, backoff)
+    }
+
+    /// The same policy under other settings: budget and statistics go on, and are shared with this one. A budget of the policy's own takes on
+    /// its new settings.
+    ///
+    /// # Errors
+    /// What [`build`](RetryConfig::build) would refuse; then nothing is changed.
+    pub fn reconfigured(&self, config: RetryConfig) -> Result<Self, ConfigError> {
+        ConfigError::check("retry", config.faults())?;
+        let budget = match &config.budget {
+            BudgetSource::Own(own) => {
+                // Of a budget that was shared with others, this policy leaves without changing it for them.
+                if matches!(self.shared.config.budget, BudgetSource::Own(_)) {
+                    self.shared.budget.reconfigure(own)?;
+                    self.shared.budget.clone()
+                } else {
+                    own.clone().build()?
+                }
+            }
+            BudgetSource::Shared(other) => other.clone(),
+        };
+        let (random, tally) = (Random::new(config.backoff.seed_value()), Arc::clone(&self.shared.tally));
+        Ok(Self { shared: Arc::new(Shared { random, budget, tally, config }) })
     }
 
     /// What it was made from.
@@ -193,7 +217,7 @@ impl Retry {
             Ok((next, delay, cause)) => {
                 *state = next;
                 self.shared.tally.retried(cause);
-                Ok(delay)
+                Ok(if self.shared.config.hurried { Duration::ZERO } else { delay })
             }
             Err(reason) => {
                 // A success is no failure that was stopped.
