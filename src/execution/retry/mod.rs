@@ -154,6 +154,12 @@ impl Retry {
         nested && !self.shared.config.even_when_nested
     }
 
+    /// Whether it makes any retries, so that those inside its calls need not.
+    #[inline]
+    pub(crate) fn is_on(&self) -> bool {
+        self.shared.config.retries > 0
+    }
+
     /// Whether, and after what wait, a failed attempt is tried again. Zero means at once, without a timer.
     ///
     /// `rejected` is the rejection that the attempt met, if that is how it ended. An `Ok` is a retry granted and paid for.
