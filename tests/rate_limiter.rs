@@ -359,6 +359,23 @@ async fn critical_is_immediate_when_units_are_there_and_does_not_break_the_quota
 }
 
 #[tokio::test(start_paused = true)]
+async fn h61_critical_calls_do_not_overtake_each_other() {
+    let limiter = build(RateLimiter::per_second(10).max_wait(HOUR));
+    assert!(limiter.try_acquire(10).is_ok());
+    let critical = Call::now().priority(Priority::Critical);
+    let newcomers = async {
+        for _ in 0..50 {
+            sleep(ms(100)).await;
+            if limiter.reserve(&critical).map(Reservation::keep).is_ok() {
+                assert_eq!(limiter.waiting(), 0, "a newcomer overtook one as important as itself");
+            }
+        }
+    };
+    let (big, ()) = tokio::join!(waited(&limiter, critical.cost(10)), newcomers);
+    assert_eq!(big, Some(SECOND));
+}
+
+#[tokio::test(start_paused = true)]
 async fn h59_ageing_keeps_low_priority_alive() {
     let limiter = build(RateLimiter::per_second(20).max_wait(HOUR));
     let local = LocalSet::new();
@@ -678,6 +695,21 @@ async fn h33_a_late_clock_reading_gives_no_credit() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn h33_a_reading_that_is_seconds_old_gives_no_credit() {
+    for config in [RateLimiter::per_second(10), RateLimiter::per_second(10).sliding_window()] {
+        let limiter = build(config);
+        let old = Instant::now(); // and then its thread was held up
+        advance(SECOND * 10).await;
+        assert!(limiter.try_acquire(10).is_ok());
+        assert!(limiter.try_acquire_at(1, old).is_err());
+        assert_eq!(limiter.available(), 0, "nothing comes back by it");
+        assert_eq!(refusal(&limiter, 1, old).is_some(), true);
+        advance(ms(99)).await;
+        assert!(limiter.try_acquire(1).is_err());
+    }
+}
+
 // Exactness.
 
 #[test]
@@ -786,6 +818,25 @@ async fn h65_no_window_holds_more_than_the_limit_at_any_offset() {
             let found = most_in(&grants, 1000);
             assert!(found <= most, "{config:?}: {found} in a second");
             assert!(grants.iter().map(|grant| grant.1).sum::<u64>() >= (10_000 - offset) / 10 - 100, "the full rate");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h37_the_credit_for_the_timer_is_a_millisecond_once_not_for_each() {
+    for (rate, burst) in [(300, 1), (700, 5), (3_000, 1), (50_000, 20)] {
+        let limiter = build(RateLimiter::per_second(rate).burst(burst).max_wait(HOUR).queue(100_000));
+        let (start, grants) = (Instant::now(), RefCell::new(Vec::new()));
+        let call = Call::now();
+        let waiters = (0..rate / 2).map(|_| async {
+            limiter.acquire(&call).await.expect("granted");
+            grants.borrow_mut().push((start.elapsed().as_nanos() as u64, 1));
+        });
+        futures_util::future::join_all(waiters).await;
+        for length in [1, 2, 5, 20, 100] {
+            let most = u64::from(burst) + u64::from(rate) * (length + 1) / 1000;
+            let found = most_in(&grants.borrow(), length * 1_000_000);
+            assert!(found <= most, "{rate}/s, burst {burst}: {found} in {length} ms, {most} at most");
         }
     }
 }

@@ -101,7 +101,7 @@ impl RateLimiterConfig {
 
     /// Counts exactly: at most so many units in *any* interval as long as the period, the beginning included and the end not.
     ///
-    /// For quotas that a provider counts that way. It costs a lock, and 16 bytes for each unit of the quota at most (so the quota is
+    /// For quotas that a provider counts that way. It costs a lock, and 32 bytes for each unit of the quota at most (so the quota is
     /// limited to a million units), and it has no burst: all units may go at once, and come back a period later.
     /// **Default**: off, the token bucket.
     pub const fn sliding_window(mut self) -> Self {
@@ -372,10 +372,10 @@ impl fmt::Debug for RateLimiter {
 }
 
 impl Shared {
-    /// Takes, if that overtakes nobody; or tells how long until it could. `Critical` goes before every waiter.
+    /// Takes, if that overtakes nobody; or tells how long until it could. `Critical` goes before every waiter that is not.
     #[inline]
     fn take(&self, cost: NonZeroU32, priority: Priority, now: Instant) -> Result<Receipt, Duration> {
-        if self.queue.waiting() == 0 || priority == Priority::Critical {
+        if self.queue.waiting() == 0 || (priority == Priority::Critical && self.queue.cost_ahead(priority) == 0) {
             return self.queue.supply().take(cost, now);
         }
         Err(self.wait_for(cost, priority, now))
@@ -412,7 +412,7 @@ impl Shared {
     fn stand_in_line<'a>(&'a self, call: &Call<'_>, wait: Duration, now: Instant) -> Entry<Reservation<'a>, RateLimiterWaiter<'a>> {
         let deadline = call.attempt.deadline;
         let until = time::after(now, self.max_wait);
-        // After the wait so far; `Critical` has only looked at the bucket, and others like it may stand before it.
+        // After the wait so far; `Critical` has only looked at the bucket, and others like it may have come since.
         let wait = if self.max_wait.is_zero() || wait == Duration::MAX {
             wait
         } else {
