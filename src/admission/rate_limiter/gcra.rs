@@ -483,4 +483,36 @@ mod tests {
         let free = (1..200).find(|&second| bucket.available(now + SECOND * second) == 60);
         assert_eq!(free, Some(taken), "the debt is paid off when as many seconds have passed");
     }
+
+    proptest::proptest! {
+        /// Units handed back were never taken: without them, every window still holds at most `burst + rate * t`.
+        #[test]
+        fn with_refunds_no_window_holds_more_than_burst_and_rate(
+            (units, period, burst) in (1..200_u32, 1_000..1_000_000_u64, 1..12_u32),
+            steps in proptest::collection::vec((0..4_u8, 0.0..2.0_f64, 1..6_u32, proptest::prelude::any::<proptest::sample::Index>()), 1..150),
+        ) {
+            let epoch = Instant::now();
+            let bucket = Gcra::new(units, Duration::from_nanos(period), burst, epoch);
+            let (mut now, mut granted) = (0_u64, Vec::<(u64, Receipt)>::new());
+            for (kind, intervals, cost, which) in steps {
+                now += if kind == 1 { (intervals * period as f64 / f64::from(units)) as u64 } else { 0 };
+                let at = epoch + Duration::from_nanos(now);
+                if kind == 0 && !granted.is_empty() {
+                    let (_, receipt) = granted.remove(which.index(granted.len()));
+                    bucket.give_back(receipt, at);
+                } else if let Some(receipt) = NonZeroU32::new(cost).and_then(|cost| bucket.take(cost, at).ok()) {
+                    granted.push((now, receipt));
+                }
+                for (i, (from, _)) in granted.iter().enumerate() {
+                    let mut sum = 0;
+                    for (to, receipt) in &granted[i..] {
+                        sum += u128::from(receipt.cost);
+                        // A decision may be early by a nanosecond, at either end.
+                        let most = u128::from(burst) * u128::from(period) + u128::from(to - from + 2) * u128::from(units);
+                        proptest::prop_assert!(sum * u128::from(period) <= most, "{sum} in {} ns", to - from);
+                    }
+                }
+            }
+        }
+    }
 }

@@ -169,7 +169,7 @@ mod tests {
     const ONE: NonZeroU32 = NonZeroU32::MIN;
 
     #[test]
-    fn h55_what_is_handed_back_leaves_nothing_in_the_log() {
+    fn h88_what_is_handed_back_leaves_nothing_in_the_log() {
         let epoch = Instant::now();
         let window = Window::new(10, Duration::from_secs(3600), epoch);
         let mut held = None;
