@@ -522,18 +522,14 @@ async fn a_deadline_that_comes_while_it_waits_ends_the_wait() {
     let call = Call::now().within(ms(150));
     let normal = async { (limiter.acquire(&call).await.map_err(|refused| refused.kind()), start.elapsed()) };
     let critical = async {
-        sleep(ms(100)).await;
+        sleep(ms(50)).await;
         limiter.try_acquire(1).expect_err("the waiter is before it");
         waited(&limiter, Call::now().priority(Priority::Critical)).await
     };
-    let ((granted, after), critical) = tokio::join!(normal, critical);
-    match granted {
-        Ok(()) => assert_eq!((after, critical), (ms(100), Some(ms(100)))),
-        Err(kind) => {
-            assert!(matches!(kind, RejectedKind::RateLimited | RejectedKind::DeadlineExceeded));
-            assert!(after <= ms(150) && critical == Some(Duration::ZERO), "{after:?}, {critical:?}");
-        }
-    }
+    let ((refused, after), critical) = tokio::join!(normal, critical);
+    assert_eq!(critical, Some(ms(50)), "the turn was the waiter's, and the next comes too late for it");
+    assert!(matches!(refused, Err(RejectedKind::RateLimited | RejectedKind::DeadlineExceeded)), "{refused:?}");
+    assert!(after >= ms(50) && after <= ms(150), "{after:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -704,7 +700,6 @@ async fn h33_a_reading_that_is_seconds_old_gives_no_credit() {
         assert!(limiter.try_acquire(10).is_ok());
         assert!(limiter.try_acquire_at(1, old).is_err());
         assert_eq!(limiter.available(), 0, "nothing comes back by it");
-        assert_eq!(refusal(&limiter, 1, old).is_some(), true);
         advance(ms(99)).await;
         assert!(limiter.try_acquire(1).is_err());
     }
@@ -911,7 +906,7 @@ proptest! {
     #[test]
     fn a_sliding_window_against_a_naive_log(
         (units, period) in (1..20_u32, 1..5_000_u64),
-        steps in prop::collection::vec((0..1_000_u64, 1..8_u32, any::<bool>()), 1..200),
+        steps in prop::collection::vec((0..1_000_u64, 1..8_u32), 1..200),
     ) {
         paused(async {
             let limiter = build(RateLimiter::per(units, Duration::from_nanos(period.max(u64::from(units)))).sliding_window());
@@ -919,7 +914,7 @@ proptest! {
             let start = Instant::now();
             let mut now = 0;
             let mut log: Vec<(u64, u32)> = Vec::new();
-            for (step, cost, keep) in steps {
+            for (step, cost) in steps {
                 now += step;
                 let at = start + Duration::from_nanos(now);
                 let used = |now: u64| log.iter().filter(|(at, _)| at + period > now).map(|(_, cost)| cost).sum::<u32>();
@@ -936,7 +931,6 @@ proptest! {
                         assert_eq!(then, naive.filter(|_| cost <= units));
                     }
                 }
-                let _ = keep;
             }
         });
     }
@@ -956,9 +950,10 @@ fn changes_of_rate_at_random_never_give_more_than_the_larger_of_both() {
                     let before = limiter.available();
                     limiter.set_rate(units, SECOND).expect("valid");
                     limiter.set_burst(burst).expect("valid");
-                    assert!(limiter.available() <= before, "a free refill");
+                    let after = limiter.available();
+                    assert!(after <= before, "a free refill");
                     limiter.set_rate(units, SECOND).expect("valid");
-                    assert!(before.min(burst).abs_diff(limiter.available()) <= before, "no panic");
+                    assert_eq!(limiter.available(), after, "the same again changes nothing");
                 }
             });
             Ok(())
