@@ -24,11 +24,14 @@
 mod bulkhead;
 mod circuit_breaker;
 mod gate;
+#[cfg(all(test, steadfast_loom))]
+mod models;
 mod rate_limiter;
 mod wait_queue;
 
 pub(crate) use bulkhead::BulkheadWaiter;
 pub use bulkhead::*;
+pub(crate) use circuit_breaker::Listener;
 pub use circuit_breaker::*;
 pub(crate) use gate::Entry;
 pub use gate::{Gate, GateFuture, Pass};

@@ -276,7 +276,7 @@ impl Machine {
             self.count_stale();
         } else if ticket.word & KIND_MASK != DISABLED {
             self.record(ticket.word, weight, now, may_call_user);
-            self.outbox.flush();
+            self.outbox.flush_from(may_call_user);
         }
     }
 
@@ -470,13 +470,13 @@ impl Machine {
         self.outbox.push(Transition { from, to, generation, cause, at, calls, failures, slow_calls: slow, open_for });
     }
 
-    /// For the permit's `Drop`: says nothing unless abandoned calls count, and calls no user function.
-    pub(super) fn abandon(&self, ticket: Ticket, started: Option<Instant>) {
-        let timed = self.config.abandoned_after.is_some();
+    /// For a `Drop`: calls no user code. A call dropped by its caller says nothing unless abandoned calls count.
+    pub(super) fn settle_in_drop(&self, ticket: Ticket, outcome: Outcome, started: Option<Instant>) {
+        let timed = outcome != Outcome::Abandoned || self.config.abandoned_after.is_some();
         if ticket.probe != 0 {
-            self.settle_probe(ticket, Outcome::Abandoned, started, timed.then(Instant::now), false);
+            self.settle_probe(ticket, outcome, started, timed.then(Instant::now), false);
         } else if timed {
-            self.settle_any(ticket, Outcome::Abandoned, started, Instant::now, false);
+            self.settle_any(ticket, outcome, started, Instant::now, false);
         }
     }
 }
