@@ -306,16 +306,8 @@ impl Machine {
             Weight::Good => (false, false),
             Weight::Bad { failure, slow } => (failure, slow),
         };
-        let streak = match self.config.consecutive {
-            Some(_) if failure => self.streak.0.failure(generation),
-            Some(_) => {
-                self.streak.0.success(generation);
-                0
-            }
-            None => 0,
-        };
-        let counts = if self.counts_calls() { self.count(word, failure, slow) } else { self.count_in_time(word, nanos, weight, streak) };
-        let Some(counts) = counts else { return };
+        let counted = if self.counts_calls() { self.count(word, failure, slow) } else { self.count_in_time(generation, nanos, weight) };
+        let Some((counts, streak)) = counted else { return };
         let mut told = 0;
         while let Some(cause) = self.broken(counts, streak, failure, slow, told) {
             if word & KIND_MASK != METRICS_ONLY {
@@ -326,8 +318,18 @@ impl Machine {
         }
     }
 
+    /// Failures in a row, with this outcome. Counted after the window is, so that whoever completes a streak finds all of it there.
+    fn streak(&self, generation: u64, failure: bool) -> u32 {
+        match self.config.consecutive {
+            Some(_) if failure => return self.streak.0.failure(generation),
+            Some(_) => self.streak.0.success(generation),
+            None => {}
+        }
+        0
+    }
+
     /// Counts one outcome in a count window; `None` where it came too late.
-    fn count(&self, word: u64, failure: bool, slow: bool) -> Option<Counts> {
+    fn count(&self, word: u64, failure: bool, slow: bool) -> Option<(Counts, u32)> {
         let mut core = lock(&self.core);
         if self.face.word.load(Ordering::Relaxed) != word {
             drop(core);
@@ -336,12 +338,11 @@ impl Machine {
         }
         let counted = core.counted.as_mut()?;
         counted.push(failure, slow);
-        Some(counted.counts())
+        Some((counted.counts(), self.streak(generation_of(word), failure)))
     }
 
     /// Counts one outcome in a window of time; `None` where no rule can be broken by it.
-    fn count_in_time(&self, word: u64, nanos: u64, weight: Weight, streak: u32) -> Option<Counts> {
-        let generation = generation_of(word);
+    fn count_in_time(&self, generation: u64, nanos: u64, weight: Weight) -> Option<(Counts, u32)> {
         match weight {
             Weight::Bad { failure: true, .. } => self.window.failure(generation, nanos),
             _ => self.window.success(generation, nanos),
@@ -349,6 +350,7 @@ impl Machine {
         if let Weight::Bad { slow: true, .. } = weight {
             self.window.slow(generation, nanos);
         }
+        let streak = self.streak(generation, matches!(weight, Weight::Bad { failure: true, .. }));
         if weight == Weight::Good && !self.config.trip_on_success {
             return None;
         }
@@ -357,9 +359,10 @@ impl Machine {
         // There are at least so many calls as count against the rule, so fewer of those need not be held against the successes.
         let hopeless = |n: u64, limit: Option<f64>| limit.is_none_or(|limit| share(n, n.max(self.min_calls)) < limit);
         let in_a_row = self.config.consecutive.is_some_and(|limit| streak >= limit);
-        self.window.counts_if(generation, nanos, |failures, slow| {
+        let worth = |failures, slow| {
             in_a_row || !hopeless(failures, self.config.failure_rate) || !hopeless(slow, self.config.slow.map(|(_, limit)| limit))
-        })
+        };
+        self.window.counts_if(generation, nanos, worth).map(|counts| (counts, streak))
     }
 
     /// The first rule not yet `told` that is broken. Each is looked at when something that counts against it happened.
