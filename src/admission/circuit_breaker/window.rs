@@ -19,7 +19,11 @@
 use crate::sync::Padded;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
+#[cfg(not(steadfast_loom))]
 pub(super) const BUCKETS: usize = 10;
+/// Loom plays through every order of every step, so the fewer the better.
+#[cfg(steadfast_loom)]
+pub(super) const BUCKETS: usize = 2;
 const GENERATION_BITS: u32 = 6;
 const GENERATIONS: u64 = 1 << GENERATION_BITS;
 const STAMP_BITS: u32 = u64::BITS - GENERATION_BITS;
