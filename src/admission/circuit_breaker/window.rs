@@ -144,7 +144,8 @@ impl Ring {
     }
 
     pub(super) fn wipe(&self) {
-        self.0.iter().for_each(|cell| cell.store(0, Ordering::Release));
+        // Exchanged, not stored: the order among exchanges is one that loom can follow.
+        self.0.iter().for_each(|cell| _ = cell.swap(0, Ordering::AcqRel));
     }
 }
 
