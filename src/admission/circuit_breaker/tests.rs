@@ -234,6 +234,20 @@ fn h52_generations_wrap() {
 }
 
 #[test]
+fn h52_what_a_straggler_left_behind_blocks_a_bucket_for_one_window_at_most() {
+    // Its state was 33 to 63 changes ago, which in six bits looks like one to come.
+    let dial = Dial::new(10 * SECOND);
+    for generation in [1, 31, 32, 33, 41, 63] {
+        let ring = Ring::default();
+        ring.add(&dial, 0, dial.position(0));
+        ring.add(&dial, generation, dial.position(10 * SECOND));
+        assert_eq!(ring.sum(&dial, generation, dial.position(10 * SECOND)), 1, "{generation}");
+        ring.add(&dial, generation - 1, dial.position(10 * SECOND));
+        assert_eq!(ring.sum(&dial, generation, dial.position(10 * SECOND)), 1, "{generation}");
+    }
+}
+
+#[test]
 fn h56_a_full_bucket_stays_full_and_its_stamp_whole() {
     // Eight bits of count: the shortest window a dial makes.
     let dial = Dial::new(10);

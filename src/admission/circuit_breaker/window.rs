@@ -104,7 +104,8 @@ impl Dial {
             0 if word > stamp && word & self.count_mask() == self.count_mask() => None, // full: it stays full
             // The clock went back, or this thread was held up for a whole window: better counted late than lost.
             0 if word > stamp => Some(word + 1),
-            1..32 => None, // a later generation
+            // A later generation. Or one so long gone that it looks like it: then nothing of a lap before is worth keeping.
+            1..32 if word << GENERATION_BITS >= stamp << GENERATION_BITS => None,
             _ => Some(stamp | 1),
         }
     }
