@@ -165,19 +165,16 @@ impl Bulkhead {
     pub(crate) fn enter<'a, 'k>(&'a self, call: impl FnOnce() -> Call<'k>) -> Entry<BulkheadPermit<'a>, BulkheadWaiter<'a>> {
         match self.shared.queue.supply().grab() {
             Grab::Got => Entry::Granted(BulkheadPermit { bulkhead: self }),
-            grab => self.stand_in_line(&call(), grab),
+            Grab::Crowded | Grab::Full => self.stand_in_line(&call()),
         }
     }
 
     #[cold]
-    fn stand_in_line<'a>(&'a self, call: &Call<'_>, grab: Grab) -> Entry<BulkheadPermit<'a>, BulkheadWaiter<'a>> {
+    fn stand_in_line<'a>(&'a self, call: &Call<'_>) -> Entry<BulkheadPermit<'a>, BulkheadWaiter<'a>> {
         let Shared { queue, config, .. } = &*self.shared;
         let (now, deadline) = (call.attempt.started, call.attempt.deadline);
         if config.queue == 0 || config.max_wait.is_zero() {
-            return match grab {
-                Grab::Crowded if queue.try_take(now, 1) == Take::Taken(()) => Entry::Granted(BulkheadPermit { bulkhead: self }),
-                _ => Entry::Refused(full()),
-            };
+            return Entry::Refused(full()); // nobody ever stands in line here, so there was no place
         }
         if deadline.is_some_and(|deadline| deadline <= now) {
             return Entry::Refused(Rejected::new(RejectedKind::DeadlineExceeded));
