@@ -136,6 +136,47 @@ fn x02_a_probe_dropped_beside_a_newcomer_loses_no_place() {
 }
 
 #[test]
+fn a_probe_of_an_earlier_round_decides_nothing_in_a_later_one() {
+    for outcome in [None, Some(F), Some(S)] {
+        model(3, move || {
+            let (breaker, now) = (breaker(CircuitBreaker::consecutive_failures(1)), Instant::now());
+            fail(&breaker, now);
+            let late = now + SECOND;
+            let leaked: &'static CircuitBreaker = Box::leak(Box::new(breaker.clone()));
+            let probe = leaked.try_acquire_at(late).expect("the open time is over");
+            let thread = thread::spawn(move || match outcome {
+                None => drop(probe),
+                Some(outcome) => probe.settle_at(outcome, late),
+            });
+            let again = breaker.half_open();
+            let mine = breaker.try_acquire_at(late).expect("a new round, or closed");
+            thread.join().expect("no panic");
+            assert_eq!(again, mine.is_probe(), "half-open, unless the probe had closed the circuit before");
+            assert!(again || outcome == Some(S));
+            assert_eq!(breaker.try_acquire_at(late).is_err(), again, "one probe, whatever became of the old one");
+        });
+    }
+}
+
+#[test]
+fn two_probes_that_settle_together_decide_once() {
+    for outcomes in [[S, S], [S, F], [F, F]] {
+        model(3, move || {
+            let (breaker, now) = (breaker(CircuitBreaker::consecutive_failures(1).probes(2)), Instant::now());
+            fail(&breaker, now);
+            let late = now + SECOND;
+            let leaked: &'static CircuitBreaker = Box::leak(Box::new(breaker.clone()));
+            let [one, two] = [(); 2].map(|()| leaked.try_acquire_at(late).expect("a probe"));
+            let thread = thread::spawn(move || one.settle_at(outcomes[0], late));
+            two.settle_at(outcomes[1], late);
+            thread.join().expect("no panic");
+            let closed = breaker.check_at(late).is_ok();
+            assert_eq!((closed, breaker.snapshot().generation), (outcomes == [S, S], 3));
+        });
+    }
+}
+
+#[test]
 fn h57_listeners_hear_every_transition_in_order_whoever_tells() {
     model(3, || {
         let (breaker, now) = (breaker(CircuitBreaker::consecutive_failures(1)), Instant::now());
@@ -254,6 +295,26 @@ fn h03_a_waiter_dropped_beside_the_release_hands_the_wake_on() {
         assert_eq!((bulkhead.in_use(), bulkhead.waiting()), (1, 0));
         drop(permit);
         assert_eq!(bulkhead.available(), 1);
+    });
+}
+
+#[test]
+fn h21_a_parked_waiter_beside_a_release_starves_nobody() {
+    model(3, || {
+        let bulkhead = bulkhead(1, 2);
+        let held = bulkhead.try_acquire().expect("free");
+        let (mut parked, mut awake) = (Caller::new(bulkhead), Caller::new(bulkhead));
+        assert!(parked.poll().is_pending());
+        let release = thread::spawn(move || drop(held));
+        let early = match awake.poll() {
+            Poll::Ready(permit) => Some(permit),
+            Poll::Pending => awake.run(),
+        };
+        release.join().expect("no panic");
+        let permit = early.or_else(|| awake.run()).expect("woken to see that the other does not come, and let through");
+        assert_eq!((bulkhead.in_use(), bulkhead.waiting()), (1, 1));
+        drop(permit);
+        assert!(parked.run().is_some(), "back, it stands where it stood");
     });
 }
 
