@@ -87,11 +87,17 @@
 #![deny(missing_docs)]
 
 pub mod admission;
+#[cfg(any(feature = "http", feature = "tower"))]
+pub mod client;
 pub mod execution;
 pub mod observation;
 pub mod pipeline;
 pub mod substitution;
 
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+#[path = "macro_support.rs"]
+pub mod __private;
 mod call;
 pub mod classify;
 pub mod fault;
@@ -101,6 +107,10 @@ mod time;
 
 pub use admission::*;
 pub use call::{Attempt, Call, Priority};
+#[cfg(feature = "reqwest")]
+pub use client::reqwest::SendThrough;
+#[cfg(feature = "tower")]
+pub use client::tower::PipelineLayer;
 pub use execution::*;
 pub use fault::{ConfigError, Fault};
 pub use observation::*;
@@ -108,6 +118,8 @@ pub use outcome::{Error, Outcome, Rejected, RejectedKind, Verdict};
 pub use pipeline::{
     Explanation, Gauge, Nested, Pipeline, PipelineBuilder, PipelineStats, PolicyOf, Request, TypedBuilder, TypedPipeline, Warning,
 };
+#[cfg(feature = "macros")]
+pub use steadfast_macros::resilient;
 pub use substitution::*;
 
 /// The README's examples compile and run, too.

@@ -1,12 +1,17 @@
 //! Every row of steadfast, configured with what the peers are configured with. The one file to change when our API does.
 //!
-//! Each policy alone is a pipeline with that policy and nothing else. No monitor, no observer and no total timeout where a peer has none.
+//! Breaker, limiter and bulkhead are measured as their peers are, by their own `try_acquire`, and once more inside a pipeline with that policy
+//! and nothing else. No monitor, no observer and no total timeout where a peer has none.
 
 use crate::{AT_ONCE, BACKOFF, FALLBACK, Failure, MIN_CALLS, OPEN, RATE, RETRIES, Row, TIMEOUT, WINDOW};
 use crate::{drive, failing_op, leak, op, refused, row, slow_op, tasks, threaded};
-use steadfast::{Bulkhead, CircuitBreaker, CircuitBreakerConfig, Monitor, Pipeline, PipelineBuilder, RateLimiter, Retry, RetryConfig};
+use steadfast::{
+    Bulkhead, CircuitBreaker, CircuitBreakerConfig, Monitor, Outcome, Pipeline, PipelineBuilder, RateLimiter, Retry, RetryConfig, Verdict,
+};
+use tokio::time::Instant;
 
 const OURS: &str = "steadfast";
+const PIPED: &str = "steadfast, in a pipeline";
 
 fn retry() -> RetryConfig {
     Retry::exponential(RETRIES, BACKOFF)
@@ -39,13 +44,37 @@ pub fn overhead() -> Vec<Row> {
         let pipeline = built(builder);
         row(group, OURS, async move || pipeline.call(op).await)
     };
+    let piped = |group, builder| {
+        let pipeline = built(builder);
+        row(group, PIPED, async move || pipeline.call(op).await)
+    };
+    let (breaker_alone, open_alone) = (leak(breaker().build().expect("valid")), leak(breaker().build().expect("valid")));
+    open_alone.force_open();
+    let limiter = leak(RateLimiter::per_second(RATE).build().expect("valid"));
+    let bulkhead = leak(Bulkhead::new(AT_ONCE).build().expect("valid"));
     let mut rows = vec![
         alone("empty pipeline", builder()),
         alone("retry", builder().retry(retry())),
-        alone("breaker, closed", builder().circuit_breaker(breaker())),
+        row("breaker, closed", OURS, async move || {
+            let now = Instant::now();
+            let permit = breaker_alone.try_acquire_at(now).map_err(drop)?;
+            let answer = op().await;
+            permit.settle_at(if answer.is_ok() { Outcome::Judged(Verdict::Success) } else { Outcome::Judged(Verdict::transient()) }, now);
+            answer.map_err(drop)
+        }),
+        piped("breaker, closed", builder().circuit_breaker(breaker())),
+        refused("breaker, open", OURS, async move || open_alone.try_acquire_at(Instant::now()).map(drop)),
         open_breaker(),
-        alone("rate limit", builder().rate_limit(RateLimiter::per_second(RATE))),
-        alone("bulkhead", builder().bulkhead(Bulkhead::new(AT_ONCE))),
+        row("rate limit", OURS, async move || {
+            limiter.try_acquire(1).map_err(drop)?;
+            op().await.map_err(drop)
+        }),
+        piped("rate limit", builder().rate_limit(RateLimiter::per_second(RATE))),
+        row("bulkhead", OURS, async move || {
+            let _place = bulkhead.try_acquire().map_err(drop)?;
+            op().await.map_err(drop)
+        }),
+        piped("bulkhead", builder().bulkhead(Bulkhead::new(AT_ONCE))),
         alone("timeout", builder().attempt_timeout(TIMEOUT)),
     ];
     let timed = built(builder().attempt_timeout(TIMEOUT));
@@ -76,7 +105,7 @@ fn open_breaker() -> Row {
     for _ in 0..200 {
         let _ = drive(pipeline.call(failing_op));
     }
-    refused("breaker, open", OURS, async move || pipeline.call(op).await)
+    refused("breaker, open", PIPED, async move || pipeline.call(op).await)
 }
 
 /// On two threads.

@@ -21,19 +21,21 @@
 //! # Ok(()) }
 //! ```
 
-mod bulkhead;
-mod circuit_breaker;
-mod gate;
+pub mod bulkhead;
+pub mod circuit_breaker;
+pub mod gate;
 #[cfg(all(test, steadfast_loom))]
 mod models;
-mod rate_limiter;
+pub mod rate_limiter;
 mod wait_queue;
 
 pub(crate) use bulkhead::BulkheadWaiter;
-pub use bulkhead::*;
+pub use bulkhead::{Bulkhead, BulkheadConfig, BulkheadPermit, OwnedBulkheadPermit};
 pub(crate) use circuit_breaker::Listener;
-pub use circuit_breaker::*;
+pub use circuit_breaker::{
+    CircuitBreaker, CircuitBreakerConfig, CircuitPermit, CircuitSnapshot, CircuitState, OpenFacts, Transition, TransitionCause, Transitions,
+};
 pub(crate) use gate::Entry;
 pub use gate::{Gate, GateFuture, Pass};
 pub(crate) use rate_limiter::RateLimiterWaiter;
-pub use rate_limiter::*;
+pub use rate_limiter::{RateLimiter, RateLimiterConfig, Reservation};

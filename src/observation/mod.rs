@@ -19,9 +19,9 @@
 //! Events hold numbers and names fixed at compile time. Keys, values and error texts are in none of them.
 
 mod emitter;
-mod event;
+pub mod event;
 mod histogram;
-mod monitor;
+pub mod monitor;
 mod names;
 mod recorder;
 mod report;

@@ -176,6 +176,16 @@ impl Pipeline {
         Request::new(self).within(wait)
     }
 
+    /// Says whether the operation of the next call may happen twice. See [`Request`].
+    pub const fn idempotent(&self, idempotent: bool) -> Request<'_> {
+        Request::new(self).idempotent(idempotent)
+    }
+
+    /// Runs the operation of the next call at most once. See [`Request`].
+    pub const fn once(&self) -> Request<'_> {
+        Request::new(self).once()
+    }
+
     /// Judges the next call by its whole result. See [`Request`].
     pub fn classify<T, E, C: Fn(&Result<T, E>) -> Verdict>(&self, judge: C) -> Request<'_, ByResult<C>> {
         Request::new(self).classify(judge)
@@ -264,6 +274,24 @@ impl Pipeline {
     #[must_use]
     pub fn monitor(&self) -> Option<&Monitor> {
         self.core.monitor.as_ref()
+    }
+
+    /// Whether a call made here and now could be tried again.
+    #[cfg(any(feature = "reqwest", feature = "tower"))]
+    pub(crate) fn retries(&self) -> bool {
+        self.core.retry.as_ref().is_some_and(Retry::retries_here)
+    }
+
+    /// A rejection of a call that never began.
+    #[cfg(feature = "reqwest")]
+    pub(crate) fn rejection(&self, kind: crate::RejectedKind) -> crate::Rejected {
+        crate::Rejected::new(kind).in_call(&self.core.origin, 0, Duration::ZERO, None)
+    }
+
+    /// Who judges its errors.
+    #[cfg(any(feature = "reqwest", feature = "tower"))]
+    pub(crate) fn judges(&self) -> &Judges {
+        &self.core.judges
     }
 
     pub(crate) fn core(&self) -> &Core {

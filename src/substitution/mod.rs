@@ -1,6 +1,16 @@
 //! Substitutes: what to answer instead?
+//!
+//! A [`Fallback`] answers a call that failed: with a value, a function or a future, on one call or on every call of a
+//! [`TypedPipeline`](crate::TypedPipeline). See [`fallback`].
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let names = steadfast::Pipeline::builder("names").build()?;
+//! assert_eq!(names.call_or(|| async { Err::<Vec<u32>, _>("down") }, vec![]).await, []);
+//! # Ok(()) }
+//! ```
 
-mod fallback;
+pub mod fallback;
 
 pub use fallback::Fallback;
 pub(crate) use fallback::{Nothing, OrElse, Substitute, Substituted};

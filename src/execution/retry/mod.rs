@@ -154,6 +154,13 @@ impl Retry {
         nested && !self.shared.config.even_when_nested
     }
 
+    /// Whether a call that begins here and now could be tried again.
+    #[cfg(any(feature = "reqwest", feature = "tower"))]
+    pub(crate) fn retries_here(&self) -> bool {
+        let config = &self.shared.config;
+        config.retries > 0 && (config.even_when_nested || !super::Nesting::current().retries)
+    }
+
     /// Whether, and after what wait, a failed attempt is tried again. Zero means at once, without a timer.
     ///
     /// `rejected` is the rejection that the attempt met, if that is how it ended. An `Ok` is a retry granted and paid for.
@@ -168,13 +175,13 @@ impl Retry {
         now: Instant,
         deadline: Option<Instant>,
     ) -> Result<Duration, StopReason> {
-        self.next_delay_unless(|_| false, state, outcome, rejected, now, deadline)
+        self.next_delay_unless(&|_| false, state, outcome, rejected, now, deadline)
     }
 
     /// The same, for a caller who knows whether the circuit will still be open at the moment of the next attempt.
     pub(crate) fn next_delay_unless(
         &self,
-        open: impl FnOnce(Instant) -> bool,
+        open: &dyn Fn(Instant) -> bool,
         state: &mut RetryState,
         outcome: Outcome,
         rejected: Option<&Rejected>,
@@ -200,7 +207,7 @@ impl Retry {
 
     fn decide(
         &self,
-        open: impl FnOnce(Instant) -> bool,
+        open: &dyn Fn(Instant) -> bool,
         state: &RetryState,
         outcome: Outcome,
         rejected: Option<&Rejected>,

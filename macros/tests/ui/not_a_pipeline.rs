@@ -1,0 +1,17 @@
+use steadfast::{Rejected, resilient};
+
+#[derive(Debug)]
+struct MyErr;
+
+impl From<Rejected> for MyErr {
+    fn from(_: Rejected) -> Self {
+        MyErr
+    }
+}
+
+#[resilient(pipeline = 3u8)]
+async fn f() -> Result<u8, MyErr> {
+    Ok(1)
+}
+
+fn main() {}

@@ -1,0 +1,63 @@
+//! What the attribute costs: no allocation, on success and on rejection, and a future hardly larger than the call's.
+#![cfg(feature = "macros")]
+
+use allocation_counter::measure;
+use std::task::{Context, Poll, Waker};
+use steadfast::{Rejected, RejectedKind, resilient};
+
+#[resilient(
+    retry(3), circuit_breaker(50%, min_calls = 1_000_000), rate_limit(1_000_000/s), bulkhead(1), attempt_timeout = 2s, total_timeout = 10s,
+    key = "{tenant}/{id}", priority = High
+)]
+async fn full(tenant: &str, id: u64, log: &mut [u64; 1]) -> Result<u64, Rejected> {
+    log[0] += 1;
+    Ok(id + tenant.len() as u64)
+}
+
+#[resilient(attempt_timeout = 2s)]
+async fn once(body: [u64; 4]) -> Result<u64, Rejected> {
+    Ok(body[0])
+}
+
+#[resilient(bulkhead(1), attempt_timeout = 2s)]
+async fn held<F: Future<Output = ()>>(inside: F) -> Result<(), Rejected> {
+    inside.await;
+    Ok(())
+}
+
+fn poll<F: Future>(future: F) -> Poll<F::Output> {
+    std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn h92_no_allocation_on_success() {
+    let mut log = [0];
+    let mut call = || {
+        assert_eq!(poll(full("acme", 3, &mut log)), Poll::Ready(Ok(7)));
+        assert_eq!(poll(once([5; 4])), Poll::Ready(Ok(5)));
+    };
+    call(); // makes the pipelines
+    let counted = measure(|| (0..1_000).for_each(|_| call()));
+    assert_eq!(counted.count_total, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h92_no_allocation_on_rejection() {
+    let mut first = std::pin::pin!(held(std::future::pending()));
+    assert!(first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let refused = || match poll(held(std::future::ready(()))) {
+        Poll::Ready(Err(rejected)) => assert_eq!(rejected.kind(), RejectedKind::BulkheadFull),
+        other => panic!("{other:?}"),
+    };
+    refused();
+    assert_eq!(measure(|| (0..1_000).for_each(|_| refused())).count_total, 0);
+}
+
+#[test]
+fn the_future_is_small() {
+    let mut log = [0];
+    let (full, once) = (size_of_val(&full("acme", 3, &mut log)), size_of_val(&once([5; 4])));
+    println!("full {full} bytes, once {once} bytes");
+    assert!(full <= 1_024, "{full}");
+    assert!(once <= 704, "{once}");
+}
