@@ -183,6 +183,7 @@ impl Bulkhead {
         let (now, deadline) = (call.attempt.started, call.attempt.deadline);
         if queue.room() == 0 || max_wait.is_zero() {
             return match grab {
+                // Somebody stands in line who came before the queue was taken away.
                 Grab::Crowded if queue.try_take(now, 1) == Take::Taken(()) => Entry::Granted(BulkheadPermit { bulkhead: self }),
                 _ => Entry::Refused(full()),
             };

@@ -2,7 +2,9 @@
 
 use super::typed::TypedBuilder;
 use super::{Core, Pipeline, PipelineConfig, explain};
-use crate::admission::{Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerConfig, Gate, RateLimiter, RateLimiterConfig};
+use crate::admission::{
+    Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerConfig, Gate, Listener, RateLimiter, RateLimiterConfig, Transition,
+};
 use crate::classify::Judges;
 use crate::execution::{Retry, RetryConfig};
 use crate::fault::{ConfigError, Fault};
@@ -11,7 +13,7 @@ use crate::outcome::{Origin, Seconds, Verdict};
 use crate::substitution::Fallback;
 use crate::versions::Versions;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// A policy as the builder takes it: settings for a new one, or a live one to share with others.
@@ -283,12 +285,8 @@ pub(super) fn timeout_faults(total: Option<Duration>, attempt: Option<Duration>)
 /// A pipeline tells of its breaker's transitions.
 pub(super) fn tell_transitions(breaker: &CircuitBreaker, emitter: &Arc<Emitter>) {
     // Weak: a shared breaker outlives the pipelines that listen to it.
-    let emitter = Arc::downgrade(emitter);
-    breaker.on_transition(Arc::new(move |change| {
-        let Some(emitter) = emitter.upgrade() else { return };
-        let (from, to, generation) = (change.from.as_str(), change.to.as_str(), change.generation);
-        emitter.emit(|| Event::CircuitChanged { from, to, generation });
-    }));
+    let listener: Weak<Emitter> = Arc::downgrade(emitter);
+    breaker.on_transition(listener);
 }
 
 impl fmt::Debug for PipelineBuilder {
@@ -307,5 +305,12 @@ impl fmt::Debug for PipelineBuilder {
             .field("observers", &self.observers.len())
             .field("spans", &self.spans)
             .finish()
+    }
+}
+
+impl Listener for Emitter {
+    fn hear(&self, change: &Transition) {
+        let (from, to, generation) = (change.from.as_str(), change.to.as_str(), change.generation);
+        self.emit(|| Event::CircuitChanged { from, to, generation });
     }
 }

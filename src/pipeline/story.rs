@@ -367,7 +367,7 @@ impl Story<'_> {
         let panicked = self.surroundings.panicked();
         // A call that was merely dropped is abandoned, which is what an unsettled permit says of itself.
         if let (Some(permit), true) = (self.held.permit.take(), panicked) {
-            permit.settle(Outcome::Panicked);
+            permit.settle_in_drop(Outcome::Panicked);
         }
         if self.core.recorder.is_none() && self.core.emitter.is_idle() {
             return;

@@ -267,7 +267,7 @@ impl Machine {
             self.count_stale();
         } else if ticket.word & KIND_MASK != DISABLED {
             self.record(ticket.word, weight, now, may_call_user);
-            self.outbox.flush();
+            self.outbox.flush_from(may_call_user);
         }
     }
 
@@ -297,17 +297,12 @@ impl Machine {
             Weight::Good => (false, false),
             Weight::Bad { failure, slow } => (failure, slow),
         };
-        let streak = match rules.config.consecutive {
-            Some(_) if failure => self.streak.0.failure(generation),
-            Some(_) => {
-                self.streak.0.success(generation);
-                0
-            }
-            None => 0,
+        let counted = if rules.counts_calls() {
+            self.count(rules, word, failure, slow)
+        } else {
+            self.count_in_time(rules, generation, nanos, weight)
         };
-        let counts =
-            if rules.counts_calls() { self.count(word, failure, slow) } else { self.count_in_time(rules, word, nanos, weight, streak) };
-        let Some(counts) = counts else { return };
+        let Some((counts, streak)) = counted else { return };
         let mut told = 0;
         while let Some(cause) = rules.broken(counts, streak, failure, slow, told) {
             if word & KIND_MASK != METRICS_ONLY {
@@ -318,8 +313,18 @@ impl Machine {
         }
     }
 
+    /// Failures in a row, with this outcome. Counted after the window is, so that whoever completes a streak finds all of it there.
+    fn streak(&self, rules: &Rules, generation: u64, failure: bool) -> u32 {
+        match rules.config.consecutive {
+            Some(_) if failure => return self.streak.0.failure(generation),
+            Some(_) => self.streak.0.success(generation),
+            None => {}
+        }
+        0
+    }
+
     /// Counts one outcome in a count window; `None` where it came too late.
-    fn count(&self, word: u64, failure: bool, slow: bool) -> Option<Counts> {
+    fn count(&self, rules: &Rules, word: u64, failure: bool, slow: bool) -> Option<(Counts, u32)> {
         let mut core = lock(&self.core);
         if self.face.word.load(Ordering::Relaxed) != word {
             drop(core);
@@ -328,12 +333,11 @@ impl Machine {
         }
         let counted = core.counted.as_mut()?;
         counted.push(failure, slow);
-        Some(counted.counts())
+        Some((counted.counts(), self.streak(rules, generation_of(word), failure)))
     }
 
     /// Counts one outcome in a window of time; `None` where no rule can be broken by it.
-    fn count_in_time(&self, rules: &Rules, word: u64, nanos: u64, weight: Weight, streak: u32) -> Option<Counts> {
-        let generation = generation_of(word);
+    fn count_in_time(&self, rules: &Rules, generation: u64, nanos: u64, weight: Weight) -> Option<(Counts, u32)> {
         match weight {
             Weight::Bad { failure: true, .. } => rules.window.failure(generation, nanos),
             _ => rules.window.success(generation, nanos),
@@ -341,6 +345,7 @@ impl Machine {
         if let Weight::Bad { slow: true, .. } = weight {
             rules.window.slow(generation, nanos);
         }
+        let streak = self.streak(rules, generation, matches!(weight, Weight::Bad { failure: true, .. }));
         if weight == Weight::Good && !rules.config.trip_on_success {
             return None;
         }
@@ -349,9 +354,10 @@ impl Machine {
         // There are at least so many calls as count against the rule, so fewer of those need not be held against the successes.
         let hopeless = |n: u64, limit: Option<f64>| limit.is_none_or(|limit| share(n, n.max(rules.min_calls)) < limit);
         let in_a_row = rules.config.consecutive.is_some_and(|limit| streak >= limit);
-        rules.window.counts_if(generation, nanos, |failures, slow| {
+        let worth = |failures, slow| {
             in_a_row || !hopeless(failures, rules.config.failure_rate) || !hopeless(slow, rules.config.slow.map(|(_, limit)| limit))
-        })
+        };
+        rules.window.counts_if(generation, nanos, worth).map(|counts| (counts, streak))
     }
 
     #[cold]
@@ -448,13 +454,13 @@ impl Machine {
         self.outbox.push(Transition { from, to, generation, cause, at, calls, failures, slow_calls: slow, open_for });
     }
 
-    /// For the permit's `Drop`: says nothing unless abandoned calls count, and calls no user function.
-    pub(super) fn abandon(&self, ticket: Ticket, started: Option<Instant>) {
-        let timed = self.rules().config.abandoned_after.is_some();
+    /// For a `Drop`: calls no user code. A call dropped by its caller says nothing unless abandoned calls count.
+    pub(super) fn settle_in_drop(&self, ticket: Ticket, outcome: Outcome, started: Option<Instant>) {
+        let timed = outcome != Outcome::Abandoned || self.rules().config.abandoned_after.is_some();
         if ticket.probe != 0 {
-            self.settle_probe(ticket, Outcome::Abandoned, started, timed.then(Instant::now), false);
+            self.settle_probe(ticket, outcome, started, timed.then(Instant::now), false);
         } else if timed {
-            self.settle_any(ticket, Outcome::Abandoned, started, Instant::now, false);
+            self.settle_any(ticket, outcome, started, Instant::now, false);
         }
     }
 }

@@ -54,7 +54,7 @@ use crate::fault::ConfigError;
 use crate::outcome::{Outcome, Rejected};
 use machine::{Machine, Ticket};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -183,7 +183,6 @@ impl CircuitBreaker {
 
     /// The pipeline's look: like [`check_at`](Self::check_at), but a refusal is one that a caller was given, so it counts.
     #[inline]
-    #[allow(dead_code, reason = "for the pipeline")]
     pub(crate) fn refuse_at(&self, now: Instant) -> Result<(), Rejected> {
         self.check_at(now).inspect_err(|_| {
             self.machine.count_refusal();
@@ -216,15 +215,13 @@ impl CircuitBreaker {
     }
 
     /// Calls `listener` after each transition, in order, on the thread that caused it, under no lock. A panic in it is caught and
-    /// counted. What an unwinding thread causes, the next caller tells.
-    #[allow(dead_code, reason = "for the pipeline")]
-    pub(crate) fn on_transition(&self, listener: Listener) {
+    /// counted. What a `Drop` or an unwinding thread causes, the next caller tells. Forgotten when nobody else holds it any more.
+    pub(crate) fn on_transition(&self, listener: Weak<dyn Listener>) {
         self.machine.outbox.listen(listener);
     }
 
     /// Whether the moment a call ended decides anything (a rule on slow calls). If not, any reading of the clock near it will do.
     #[must_use]
-    #[allow(dead_code, reason = "for the pipeline")]
     pub(crate) fn needs_end_time(&self) -> bool {
         self.machine.times_slow_calls()
     }
@@ -315,6 +312,13 @@ impl CircuitPermit<'_> {
         machine.settle(ticket, outcome, started, now);
     }
 
+    /// The same from a `Drop`, where listeners have no place: they hear of it from the next caller.
+    pub(crate) fn settle_in_drop(self, outcome: Outcome) {
+        let (machine, ticket, started) = (self.machine, self.ticket, self.started);
+        std::mem::forget(self);
+        machine.settle_in_drop(ticket, outcome, started);
+    }
+
     /// Whether this call is one of the few that decide a half-open circuit.
     #[must_use]
     pub const fn is_probe(&self) -> bool {
@@ -325,7 +329,7 @@ impl CircuitPermit<'_> {
 impl Drop for CircuitPermit<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.machine.abandon(self.ticket, self.started);
+        self.machine.settle_in_drop(self.ticket, Outcome::Abandoned, self.started);
     }
 }
 

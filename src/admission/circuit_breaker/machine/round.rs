@@ -129,7 +129,7 @@ impl Machine {
         may_call_user: bool,
     ) {
         self.settle_probe_locked(ticket, outcome, started, now, may_call_user);
-        self.outbox.flush();
+        self.outbox.flush_from(may_call_user);
     }
 
     fn settle_probe_locked(&self, ticket: Ticket, outcome: Outcome, started: Option<Instant>, now: Option<Instant>, may_call_user: bool) {
