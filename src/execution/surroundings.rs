@@ -80,6 +80,12 @@ impl Surroundings {
         self.nesting.deadline
     }
 
+    /// What is polled from now on is outside the retries of this call, and inside only those around it.
+    #[cold]
+    pub(crate) fn leave_retries(&mut self) {
+        self.nesting.retries = Nesting::current().retries;
+    }
+
     /// Whether the operation's own code panicked.
     #[inline]
     pub(crate) fn panicked(&self) -> bool {

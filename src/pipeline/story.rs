@@ -3,7 +3,7 @@
 use super::{Core, Options};
 use crate::admission::{BulkheadPermit, BulkheadWaiter, CircuitPermit, Entry, Pass, RateLimiterWaiter, Reservation};
 use crate::call::{Attempt, Call};
-use crate::execution::{Ended, Nesting, RetryState, Surroundings, Until};
+use crate::execution::{Ended, Nesting, RetryState, StopReason, Surroundings, Until};
 use crate::observation::{CallEnd, Event, call_span};
 use crate::outcome::{Error, Outcome, Rejected, RejectedKind, Verdict};
 use crate::time;
@@ -32,9 +32,22 @@ pub(super) struct Story<'c> {
     attempts: u32,
     /// The gates that this attempt has passed.
     passed: Gates,
+    phase: Phase,
     told: bool,
     /// The commonest story (one attempt, no wait, and it went well) is told in one entry, at its end.
     untold_success: bool,
+}
+
+/// What goes on, for the books of a call that is dropped untold: user code that runs where nothing is awaited must have panicked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No attempt is under way: at the gates, in a queue, in a pause.
+    Waiting,
+    Running,
+    /// The operation has answered, and its attempt is not yet in the books: the judge is asked, and everyone is told.
+    Judging,
+    /// The attempt is in the books, and what comes of it is not decided.
+    Deciding,
 }
 
 /// What an attempt holds. Dropped unsettled (the call was cancelled, or user code panicked) it gives everything back.
@@ -106,6 +119,7 @@ impl<'c> Story<'c> {
             number: 1,
             attempts: 0,
             passed: Gates::None,
+            phase: Phase::Waiting,
             told: false,
             untold_success: false,
         }
@@ -121,6 +135,11 @@ impl<'c> Story<'c> {
 
     fn elapsed(&self) -> Duration {
         self.now.saturating_duration_since(self.started)
+    }
+
+    #[inline]
+    pub(super) const fn is_told(&self) -> bool {
+        self.told
     }
 
     // -------------------------------------------------------------- before the operation
@@ -188,6 +207,7 @@ impl<'c> Story<'c> {
     #[inline]
     pub(super) fn start<Fut>(&mut self, operation: impl Fn(Attempt) -> Fut) -> Fut {
         self.attempts = self.attempts.saturating_add(1);
+        self.phase = Phase::Running;
         let attempt = self.attempt();
         // The closure is the caller's code as much as its future is.
         self.surroundings.guard(|| operation(attempt))
@@ -204,6 +224,7 @@ impl<'c> Story<'c> {
     /// The operation answered; if `at_once`, no time passed that is worth a clock reading, unless somebody measures it.
     #[inline]
     pub(super) fn finished(&mut self, at_once: bool) {
+        self.phase = Phase::Judging;
         self.now = if at_once && !self.core.reads_end { self.began } else { Instant::now() };
     }
 
@@ -237,6 +258,7 @@ impl<'c> Story<'c> {
 
     #[inline]
     pub(super) fn succeeded(&mut self) {
+        self.phase = Phase::Deciding;
         if self.core.recorder.is_some() {
             self.untold_success = self.number == 1 && self.began == self.started;
             if !self.untold_success {
@@ -250,6 +272,7 @@ impl<'c> Story<'c> {
 
     #[cold]
     fn failed(&mut self, outcome: Outcome) {
+        self.phase = Phase::Deciding;
         self.record_attempt(outcome);
         if outcome != Outcome::NotAttempted {
             let (attempt, elapsed) = (self.number, self.now.saturating_duration_since(self.began));
@@ -267,6 +290,7 @@ impl<'c> Story<'c> {
 
     #[cold]
     pub(super) fn decide<T, E>(&mut self, result: &Result<T, Error<E>>, outcome: Outcome) -> Again {
+        self.phase = Phase::Deciding;
         let (Some(retry), state) = (&self.core.retry, &mut self.retry) else { return Again::No };
         let rejected = result.as_ref().err().and_then(Error::rejected);
         let (emitter, attempt, now) = (&self.core.emitter, self.number, self.now);
@@ -274,11 +298,15 @@ impl<'c> Story<'c> {
         let open = |wake| self.core.breaker.as_ref().is_some_and(|breaker| breaker.check_at(wake).is_err());
         match retry.next_delay_unless(open, state, outcome, rejected, now, self.surroundings.deadline()) {
             Ok(delay) => {
+                self.phase = Phase::Waiting;
                 emitter.emit(|| Event::Retrying { attempt, delay, cause: outcome });
                 time::after(now, delay).filter(|_| !delay.is_zero()).map_or(Again::AtOnce, Again::At)
             }
             Err(reason) => {
-                emitter.emit(|| Event::RetryStopped { attempts: self.attempts, reason: reason.as_str() });
+                // What would not have been retried anyway was not stopped.
+                if reason != StopReason::NotRetryable && (outcome != Outcome::NotAttempted || self.attempts > 0) {
+                    emitter.emit(|| Event::RetryStopped { attempts: self.attempts, reason: reason.as_str() });
+                }
                 Again::No
             }
         }
@@ -301,9 +329,6 @@ impl<'c> Story<'c> {
         outcome: Outcome,
         last_error: Option<E>,
     ) -> Result<T, Error<E>> {
-        if let Some(policy) = &self.core.retry {
-            policy.finish(self.retry, outcome.is_success());
-        }
         let concluded = match (result, last_error) {
             // A retry that our own gate refused is no news about the dependency; its last error is.
             (Err(Error::Rejected(rejected)), Some(error)) if rejected.is_refusal() => Err(Error::Inner(error)),
@@ -312,7 +337,18 @@ impl<'c> Story<'c> {
             }
             (result, _) => result,
         };
-        self.tell(concluded.as_ref().err().map_or(CallEnd::Success, CallEnd::of));
+        // An error that was judged a success is one; so is a value, unless it was judged a failure.
+        let end = match &concluded {
+            Err(error) if !outcome.is_success() => CallEnd::of(error),
+            Ok(_) if outcome.is_failure() => CallEnd::Failure,
+            _ => CallEnd::Success,
+        };
+        if outcome.is_success() {
+            self.succeeded();
+        } else if let Some(policy) = &self.core.retry {
+            policy.finish(self.retry, false);
+        }
+        self.tell(end);
         concluded
     }
 
@@ -338,7 +374,8 @@ impl<'c> Story<'c> {
     }
 
     #[cold]
-    pub(super) fn fell_back(&self, cause: CallEnd) {
+    pub(super) fn fell_back(&mut self, cause: CallEnd) {
+        self.surroundings.leave_retries();
         self.core.fallback_used(cause, self.now);
     }
 
@@ -367,18 +404,21 @@ impl Drop for Story<'_> {
 impl Story<'_> {
     #[cold]
     fn broken_off(&mut self) {
-        let panicked = self.surroundings.panicked();
-        // A call that was merely dropped is abandoned, which is what an unsettled permit says of itself.
-        if let (Some(permit), true) = (self.held.permit.take(), panicked) {
+        let panicked = match self.phase {
+            Phase::Waiting | Phase::Running => self.surroundings.panicked(),
+            Phase::Judging | Phase::Deciding => true,
+        };
+        // A call that was merely dropped is abandoned, which is what an unsettled permit says of itself. So is one whose judge
+        // panicked, for that is no news about the dependency.
+        if let (Some(permit), true) = (self.held.permit.take(), panicked && self.phase == Phase::Running) {
             permit.settle(Outcome::Panicked);
         }
         if self.core.recorder.is_none() && self.core.emitter.is_idle() {
             return;
         }
-        let running = self.held.place.is_some() || self.attempts > 0;
         let (end, outcome) = if panicked { (CallEnd::Panicked, Outcome::Panicked) } else { (CallEnd::Abandoned, Outcome::Abandoned) };
         self.now = Instant::now();
-        if running {
+        if matches!(self.phase, Phase::Running | Phase::Judging) {
             self.record_attempt(outcome);
         }
         if let Some(recorder) = &self.core.recorder {
