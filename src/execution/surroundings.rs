@@ -92,13 +92,22 @@ impl Surroundings {
         self.running
     }
 
-    /// Runs the operation's own code, and remembers if it panicked.
+    /// Runs the operation's own code in its span, and remembers if it panicked.
     #[inline]
     pub(crate) fn guard<T>(&mut self, code: impl FnOnce() -> T) -> T {
         self.running = true;
-        let done = code();
+        let done = self.in_span(code);
         self.running = false;
         done
+    }
+
+    /// Runs something that belongs to the call in its span, if there is one.
+    #[inline]
+    pub(crate) fn in_span<T>(&self, code: impl FnOnce() -> T) -> T {
+        match &self.span {
+            None => code(),
+            Some(span) => span.in_scope(code),
+        }
     }
 
     /// Runs one poll of the operation, in its span, and so that calls made in it know of this one.
@@ -106,10 +115,7 @@ impl Surroundings {
     pub(crate) fn poll<T>(&mut self, poll: impl FnOnce() -> T) -> T {
         self.running = true;
         let nested = if self.nesting.is_none() { None } else { Some(Nested::enter(self.nesting)) };
-        let polled = match &self.span {
-            None => poll(),
-            Some(span) => span.in_scope(poll),
-        };
+        let polled = self.in_span(poll);
         drop(nested);
         self.running = false;
         polled

@@ -6,7 +6,7 @@ use crate::admission::{Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerC
 use crate::classify::Judges;
 use crate::execution::{Retry, RetryConfig};
 use crate::fault::{ConfigError, Fault};
-use crate::observation::{Emitter, Event, Monitor, Observer};
+use crate::observation::{Emitter, Event, Monitor, Observer, clean_arc};
 use crate::outcome::{Origin, Seconds, Verdict};
 use crate::substitution::Fallback;
 use std::fmt;
@@ -212,9 +212,9 @@ impl PipelineBuilder {
             );
             faults.push(Fault::new("attempt_timeout", problem));
         }
-        ConfigError::check(format!("pipeline `{}`", self.name), faults)?;
+        let name = clean_arc(&self.name);
+        ConfigError::check(format!("pipeline `{name}`"), faults)?;
 
-        let name: Arc<str> = self.name.into();
         let recorder = self.monitor.as_ref().map(|monitor| monitor.recorder(&name));
         let reads_end = recorder.is_some() || breaker.as_ref().is_some_and(CircuitBreaker::needs_end_time);
         let emitter = Arc::new(Emitter::new(&name));

@@ -1,6 +1,7 @@
 //! What a pipeline's settings amount to: its order drawn, what one call can cost, and the combinations that are hardly meant.
 
 use super::Core;
+use crate::observation::clean;
 use crate::outcome::Seconds;
 use std::fmt;
 use std::time::Duration;
@@ -18,7 +19,7 @@ pub(super) fn draw(core: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     step("circuit breaker (look)", core.breaker.is_some() && gates)?;
     step("rate limit", core.limiter.is_some())?;
     step("bulkhead", core.bulkhead.is_some())?;
-    core.gates.iter().try_for_each(|gate| step(gate.name(), true))?;
+    core.gates.iter().try_for_each(|gate| step(&clean(gate.name()), true))?;
     step(if gates { "circuit breaker (permit)" } else { "circuit breaker" }, core.breaker.is_some())?;
     if let Some(limit) = core.attempt_timeout {
         step(&format!("attempt timeout {}", Seconds(limit)), true)?;

@@ -78,7 +78,8 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Begins a pipeline without any policy. The name appears in errors, events and statistics: name the dependency.
+    /// Begins a pipeline without any policy. The name appears in errors, events and statistics: name the dependency. Control
+    /// characters in it are escaped, and what is longer than 128 bytes is cut.
     pub fn builder(name: impl Into<String>) -> PipelineBuilder {
         PipelineBuilder::new(name.into())
     }
@@ -201,7 +202,7 @@ impl Pipeline {
         Nested { outer: self, inner }
     }
 
-    /// The name it was built with.
+    /// The name it was built with, escaped and cut where it had to be.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.core.name

@@ -125,6 +125,15 @@ impl<'c> Story<'c> {
         }
     }
 
+    /// Tells an event, if anybody listens, as part of the call.
+    #[inline]
+    fn emit(&self, event: impl FnOnce() -> Event) {
+        let emitter = &self.core.emitter;
+        if !emitter.is_idle() {
+            self.surroundings.in_span(|| emitter.emit(event));
+        }
+    }
+
     fn attempt(&self) -> Attempt {
         Attempt { number: self.number, started: self.began, deadline: self.surroundings.deadline() }
     }
@@ -276,7 +285,7 @@ impl<'c> Story<'c> {
         self.record_attempt(outcome);
         if outcome != Outcome::NotAttempted {
             let (attempt, elapsed) = (self.number, self.now.saturating_duration_since(self.began));
-            self.core.emitter.emit(|| Event::AttemptFailed { attempt, outcome, elapsed });
+            self.emit(|| Event::AttemptFailed { attempt, outcome, elapsed });
         }
     }
 
@@ -291,21 +300,21 @@ impl<'c> Story<'c> {
     #[cold]
     pub(super) fn decide<T, E>(&mut self, result: &Result<T, Error<E>>, outcome: Outcome) -> Again {
         self.phase = Phase::Deciding;
-        let (Some(retry), state) = (&self.core.retry, &mut self.retry) else { return Again::No };
+        let Some(retry) = &self.core.retry else { return Again::No };
         let rejected = result.as_ref().err().and_then(Error::rejected);
-        let (emitter, attempt, now) = (&self.core.emitter, self.number, self.now);
+        let (attempt, now) = (self.number, self.now);
         // Sleeping towards a breaker that will still be open is a wait for nothing.
         let open = |wake| self.core.breaker.as_ref().is_some_and(|breaker| breaker.check_at(wake).is_err());
-        match retry.next_delay_unless(open, state, outcome, rejected, now, self.surroundings.deadline()) {
+        match retry.next_delay_unless(open, &mut self.retry, outcome, rejected, now, self.surroundings.deadline()) {
             Ok(delay) => {
                 self.phase = Phase::Waiting;
-                emitter.emit(|| Event::Retrying { attempt, delay, cause: outcome });
+                self.emit(|| Event::Retrying { attempt, delay, cause: outcome });
                 time::after(now, delay).filter(|_| !delay.is_zero()).map_or(Again::AtOnce, Again::At)
             }
             Err(reason) => {
                 // What would not have been retried anyway was not stopped.
                 if reason != StopReason::NotRetryable && (outcome != Outcome::NotAttempted || self.attempts > 0) {
-                    emitter.emit(|| Event::RetryStopped { attempts: self.attempts, reason: reason.as_str() });
+                    self.emit(|| Event::RetryStopped { attempts: self.attempts, reason: reason.as_str() });
                 }
                 Again::No
             }
@@ -355,7 +364,7 @@ impl<'c> Story<'c> {
     /// The rejection, with all that is known of the call.
     fn complete<E>(&self, rejected: Rejected, last_error: Option<String>) -> Error<E> {
         let rejected = rejected.in_call(&self.core.origin, self.attempts, self.elapsed(), last_error);
-        self.core.emitter.emit(|| Event::Rejected { kind: rejected.kind(), retry_after: rejected.retry_after() });
+        self.emit(|| Event::Rejected { kind: rejected.kind(), retry_after: rejected.retry_after() });
         Error::Rejected(rejected)
     }
 
@@ -370,13 +379,13 @@ impl<'c> Story<'c> {
                 recorder.record_call(end, self.attempts, self.elapsed(), self.now);
             }
         }
-        self.core.emitter.emit(|| Event::CallFinished { end, attempts: self.attempts, elapsed: self.elapsed() });
+        self.emit(|| Event::CallFinished { end, attempts: self.attempts, elapsed: self.elapsed() });
     }
 
     #[cold]
     pub(super) fn fell_back(&mut self, cause: CallEnd) {
         self.surroundings.leave_retries();
-        self.core.fallback_used(cause, self.now);
+        self.surroundings.in_span(|| self.core.fallback_used(cause, self.now));
     }
 
     /// What a fallback's future came to. One that did not finish in time leaves the call out of time.
@@ -425,7 +434,8 @@ impl Story<'_> {
             recorder.record_call(end, self.attempts, self.elapsed(), self.now);
         }
         // Observers are user code, which has no place in a drop: only the stream and `tracing` hear of it.
-        self.core.emitter.emit_unobserved(|| Event::CallFinished { end, attempts: self.attempts, elapsed: self.elapsed() });
+        let finished = || Event::CallFinished { end, attempts: self.attempts, elapsed: self.elapsed() };
+        self.surroundings.in_span(|| self.core.emitter.emit_unobserved(finished));
     }
 }
 
@@ -457,7 +467,7 @@ impl<'c> Waiting<'c> {
         story.passed = passed;
         let waited = story.now.saturating_duration_since(before);
         if !waited.is_zero() {
-            story.core.emitter.emit(|| Event::Waited { policy, waited });
+            story.emit(|| Event::Waited { policy, waited });
         }
         Poll::Ready(match entered {
             Ok(()) => story.ask_gates(self.reservation.take()),
