@@ -86,7 +86,8 @@ impl Pipeline {
 
     /// Runs `operation` under every policy: once per attempt, so it makes a new future each time it is asked.
     ///
-    /// No `Send`, no `'static`: the future of the call is `Send` when the operation's is, and results may borrow.
+    /// No `Send`, no `'static`: the future of the call is `Send` when the operation's is (and its error type, of which it keeps the
+    /// last), and results may borrow.
     ///
     /// # Errors
     /// [`Error::Inner`] with the operation's own last error, or [`Error::Rejected`] when a policy gave no answer of the operation's own.
@@ -95,7 +96,8 @@ impl Pipeline {
     /// Dropping the future drops the operation and gives back every permit, probe, place and reservation in the same drop.
     ///
     /// # Panics
-    /// As the operation does: its panic unwinds to the caller, counts as a failure, and everything held is given back.
+    /// As the operation does: its panic unwinds to the caller, counts as a failure, and everything held is given back. And like an
+    /// `async fn`, when it is polled again after it has ended.
     pub fn call<T, E, F, Fut>(&self, operation: F) -> impl Future<Output = Result<T, Error<E>>>
     where
         E: 'static,
@@ -183,7 +185,9 @@ impl Pipeline {
     }
 
     /// This pipeline around another, for an order of policies other than the built-in one: the inner pipeline's call is the outer
-    /// one's operation. What the inner one rejects is judged as a rejection, and the error does not nest.
+    /// one's operation. What the inner one rejects is judged as a rejection, and the error does not nest. The operation's own errors
+    /// are judged by each of the two: give both the same `classify`, or the one without takes every error for transient. The inner one
+    /// leaves the retries to the outer one, if that retries.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
