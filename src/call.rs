@@ -1,6 +1,7 @@
 //! What the policies and the operation may know of one call: its [`Priority`], its key, its cost, and the [`Attempt`] being made.
 
 use crate::time;
+use std::fmt;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -75,7 +76,7 @@ impl Attempt {
 /// let call = Call::now().priority(Priority::High).cost(5);
 /// assert_eq!(call.cost_units(), 5);
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Call<'a> {
     pub(crate) attempt: Attempt,
     pub(crate) key: Option<&'a str>,
@@ -146,5 +147,17 @@ impl<'a> Call<'a> {
     #[must_use]
     pub const fn cost_units(&self) -> u32 {
         self.cost
+    }
+}
+
+impl fmt::Debug for Call<'_> {
+    // A key is often the name of a person, and `{:?}` ends up in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("attempt", &self.attempt)
+            .field("keyed", &self.key.is_some())
+            .field("priority", &self.priority)
+            .field("cost", &self.cost)
+            .finish()
     }
 }

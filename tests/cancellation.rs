@@ -1,12 +1,16 @@
 //! Dropped calls: nothing is lost, wherever the drop comes.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use steadfast::{Bulkhead, Call, CircuitBreaker, CircuitState, Gate, GateFuture, Monitor, Outcome, Pass, Pipeline, RateLimiter, Retry};
+use steadfast::{
+    Bulkhead, Call, CallEnd, CircuitBreaker, CircuitState, Error, Event, Events, Fallback, Gate, GateFuture, Monitor, Outcome, Pass,
+    Pipeline, RateLimiter, Rejected, RejectedKind, Retry, TypedPipeline,
+};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -234,4 +238,225 @@ async fn h78_callers_that_hang_up_do_not_trip_the_breaker_and_timeouts_do() {
         assert!(pipeline.call(std::future::pending::<Result<(), String>>).await.unwrap_err().is_timeout());
     }
     assert_eq!(breaker.state(), CircuitState::Open);
+}
+
+// ------------------------------------------------------------------ any stack, any mood, any moment
+
+/// A number for every question, always the same for a seed (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn up_to(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % n
+    }
+    fn one_in(&mut self, n: u64) -> bool {
+        self.up_to(n) == 0
+    }
+}
+
+/// A gate that takes some turns, and then opens, refuses, or panics, now or at once; its pass may panic when it is settled.
+#[derive(Clone, Copy, Debug)]
+struct Mood {
+    turns: u64,
+    refuses: bool,
+    panics: bool,
+    panics_late: bool,
+}
+
+#[derive(Clone, Debug)]
+struct MoodyDoor(Mood, Arc<AtomicUsize>);
+
+struct MoodyPass(Mood, #[expect(dead_code, reason = "counts itself when dropped")] Inside);
+
+impl Gate for MoodyDoor {
+    fn admit<'a>(&'a self, call: Call<'a>) -> GateFuture<'a> {
+        let bad = call.attempt().number().is_multiple_of(2);
+        assert!(!(bad && self.0.panics && self.0.turns == 0), "at once");
+        self.1.fetch_add(1, Ordering::Relaxed);
+        let inside = Inside(Arc::clone(&self.1));
+        Box::pin(async move {
+            for _ in 0..self.0.turns {
+                tokio::task::yield_now().await;
+            }
+            assert!(!(bad && self.0.panics), "later");
+            if bad && self.0.refuses {
+                return Err(Rejected::new(RejectedKind::Custom("moody")).with_retry_after(MS));
+            }
+            Ok(Box::new(MoodyPass(self.0, inside)) as Box<dyn Pass>)
+        })
+    }
+}
+
+impl Pass for MoodyPass {
+    fn settle(self: Box<Self>, outcome: Outcome) {
+        assert!(!(self.0.panics_late && outcome.is_failure()), "settle");
+    }
+}
+
+/// One pipeline of any policies, and all that must be whole when its calls are gone.
+struct Layer {
+    pipeline: Pipeline,
+    fallback: Option<TypedPipeline<u32, String>>,
+    events: Events,
+    places: Bulkhead,
+    limiter: RateLimiter,
+    breaker: CircuitBreaker,
+    inside: Arc<AtomicUsize>,
+}
+
+impl Layer {
+    fn random(dice: &mut Dice) -> Self {
+        let places = Bulkhead::new(1).queue(4).max_wait(20 * MS).build().unwrap();
+        let limiter = RateLimiter::per_second(500).smooth().max_wait(20 * MS).build().unwrap();
+        let breaker = CircuitBreaker::consecutive_failures(2).open_for(3 * MS).open_jitter(0.0).build().unwrap();
+        let inside = Arc::new(AtomicUsize::new(0));
+        let mut builder = Pipeline::builder("p").monitor(Monitor::new());
+        if dice.one_in(2) {
+            builder = builder.total_timeout(u32::try_from(dice.up_to(40)).unwrap() * MS);
+        } else if dice.one_in(2) {
+            builder = builder.attempt_timeout(u32::try_from(dice.up_to(4)).unwrap() * MS);
+        }
+        if dice.one_in(2) {
+            let wait = u32::try_from(dice.up_to(3)).unwrap() * MS;
+            let mut retry = Retry::constant(u32::try_from(dice.up_to(4)).unwrap(), wait).without_budget();
+            if dice.one_in(2) {
+                retry = retry.even_when_nested();
+            }
+            if dice.one_in(2) {
+                retry = retry.retry_rejections([RejectedKind::Custom("moody"), RejectedKind::CircuitOpen, RejectedKind::BulkheadFull]);
+            }
+            builder = builder.retry(retry);
+        }
+        if dice.one_in(2) {
+            builder = builder.circuit_breaker(breaker.clone());
+        }
+        if dice.one_in(2) {
+            builder = builder.rate_limit(limiter.clone());
+        }
+        if dice.one_in(2) {
+            builder = builder.bulkhead(places.clone());
+        }
+        for _ in 0..dice.up_to(3) {
+            let mood = Mood { turns: dice.up_to(3), refuses: dice.one_in(3), panics: dice.one_in(6), panics_late: dice.one_in(8) };
+            builder = builder.gate(MoodyDoor(mood, Arc::clone(&inside)));
+        }
+        if dice.one_in(8) {
+            builder = builder.classify(|_: &String| panic!("judge"));
+        }
+        if dice.one_in(3) {
+            builder = builder.spans();
+        }
+        let turns = dice.up_to(3);
+        let (typed, panics) = (dice.one_in(3), dice.one_in(4));
+        let fallback = Fallback::future(move |error: Error<String>| async move {
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+            assert!(!panics, "fallback");
+            if turns == 1 { Err(error) } else { Ok(7) }
+        });
+        let whole = builder.fallback(fallback).build().unwrap();
+        let pipeline = whole.pipeline().clone();
+        Self { events: pipeline.events(), pipeline, fallback: typed.then_some(whole), places, limiter, breaker, inside }
+    }
+
+    fn assert_whole(&mut self, at: &str) {
+        assert_eq!((self.places.in_use(), self.places.waiting()), (0, 0), "{at}: bulkhead");
+        assert_eq!(self.limiter.waiting(), 0, "{at}: limiter queue");
+        assert_eq!(self.inside.load(Ordering::Relaxed), 0, "{at}: gates");
+        assert_eq!(self.breaker.snapshot().probes_in_flight, 0, "{at}: breaker");
+        let (mut calls, mut attempts, mut unfinished) = (0, 0, 0);
+        while let Some(event) = self.events.try_next() {
+            if let Event::CallFinished { end, attempts: made, .. } = event {
+                calls += 1;
+                attempts += u64::from(made);
+                unfinished += u64::from(matches!(end, CallEnd::Abandoned | CallEnd::Panicked));
+            }
+        }
+        let stats = self.pipeline.stats();
+        let books = stats.calls.unwrap();
+        assert_eq!((books.calls(), books.attempts()), (calls, attempts), "{at}: books");
+        assert_eq!(books.abandoned() + books.panics(), unfinished, "{at}: books");
+        if let Some(retry) = stats.retry {
+            assert_eq!(retry.calls(), calls - unfinished, "{at}: retry");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h15_h17_h18_h23_five_hundred_random_stacks_dropped_at_any_moment_add_up() {
+    std::panic::set_hook(Box::new(|info| {
+        // Thousands of panics are meant to be; those of the test itself are not.
+        let text = info.payload_as_str().unwrap_or_default();
+        if text.contains("left") || text.contains("unwrap") || text.contains("ends") {
+            eprintln!("{info}");
+        }
+    }));
+    let (mut ends, mut drops, mut panics) = (0, 0, 0);
+    for seed in 0..500 {
+        for drop_at in 0..40 {
+            let (mut dice, before) = (Dice(seed), ends + panics);
+            let (mut outer, mut inner) = (Layer::random(&mut dice), Layer::random(&mut dice));
+            let (nested, good_from, op_panics) = (dice.one_in(2), 1 + dice.up_to(4), dice.one_in(5));
+            let op_turns = dice.up_to(4);
+            let made = AtomicUsize::new(0);
+            let operation = || {
+                let attempt = made.fetch_add(1, Ordering::Relaxed) as u64 + 1;
+                assert!(!(op_panics && op_turns == 0 && attempt == 2), "closure");
+                async move {
+                    for _ in 0..op_turns {
+                        tokio::time::sleep(MS).await;
+                    }
+                    assert!(!(op_panics && attempt == 2), "operation");
+                    if attempt < good_from { Err("down".to_owned()) } else { Ok(1_u32) }
+                }
+            };
+            let held = dice.one_in(3).then(|| (outer.places.clone().try_acquire().map(|p| p.into_owned()), inner.limiter.try_acquire(1)));
+            {
+                let mut call: Pin<Box<dyn Future<Output = Result<u32, Error<String>>>>> = match &outer.fallback {
+                    Some(typed) => Box::pin(typed.call(operation)),
+                    None if nested => Box::pin(outer.pipeline.around(&inner.pipeline).call(operation)),
+                    None => Box::pin(outer.pipeline.key("k").call(|| async {
+                        let two = futures_util::future::join(inner.pipeline.call(operation), inner.pipeline.call(operation));
+                        two.await.0.map_err(|error| error.to_string())
+                    })),
+                };
+                let mut held = held;
+                let mut left = drop_at;
+                loop {
+                    if left == 0 {
+                        drops += 1;
+                        break;
+                    }
+                    left -= 1;
+                    match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(&mut Context::from_waker(Waker::noop())))) {
+                        Ok(Poll::Ready(_)) => {
+                            ends += 1;
+                            break;
+                        }
+                        Ok(Poll::Pending) => {}
+                        Err(_) => {
+                            panics += 1;
+                            break;
+                        }
+                    }
+                    held = None;
+                    tokio::time::advance(MS).await;
+                }
+                drop(held);
+            }
+            let done = ends + panics == before + 1;
+            let at = format!("seed {seed}, dropped after {drop_at} polls");
+            outer.assert_whole(&at);
+            inner.assert_whole(&at);
+            if done {
+                break;
+            }
+        }
+    }
+    let _ = std::panic::take_hook();
+    assert!(ends > 100 && drops > 1_000 && panics > 100, "{ends} ended, {drops} dropped, {panics} panicked");
 }

@@ -248,6 +248,19 @@ fn explain_tells_attempts_worst_case_and_load() {
     assert!((bounded.load() - 1.1).abs() < 1e-9, "{}", bounded.load());
     let endless = Pipeline::builder("p").retry(Retry::constant(2, 100 * MS).without_budget()).build().unwrap().explain();
     assert_eq!((endless.worst_case(), endless.load()), (None, 3.0));
+    // A bulkhead without a queue keeps nobody waiting; one with a queue, for so long; a gate, nobody knows.
+    let standard = Pipeline::standard("p").build().unwrap().explain();
+    assert_eq!(standard.worst_case(), Some(127_000 * MS));
+    assert!(standard.to_string().contains("worst case: 127 s, and longer pauses where a server asks for them\n"), "{standard}");
+    assert!(standard.to_string().ends_with("at most 1.10 attempts per call in the long run, or 3 retries a second if that is more"));
+    let timed = || Pipeline::builder("p").attempt_timeout(1_000 * MS);
+    let worst = |builder: steadfast::PipelineBuilder| builder.build().unwrap().explain().worst_case();
+    assert_eq!(worst(timed().bulkhead(Bulkhead::new(1).queue(9).max_wait(500 * MS))), Some(1_500 * MS));
+    assert_eq!(worst(timed().bulkhead(Bulkhead::new(1).queue(9))), None);
+    assert_eq!(worst(timed().rate_limit(RateLimiter::per_second(1).max_wait(2_000 * MS))), Some(3_000 * MS));
+    let unlimited = Pipeline::builder("p").retry(Retry::constant(Retry::UNLIMITED, MS)).attempt_timeout(MS).build().unwrap().explain();
+    assert_eq!((unlimited.attempts(), unlimited.worst_case()), (u32::MAX, None));
+    assert!(unlimited.to_string().contains("attempts:   as many as deadline and budget allow\n"), "{unlimited}");
 }
 
 #[test]
@@ -258,6 +271,9 @@ fn doubtful_combinations_are_named() {
     assert_eq!(fields(Pipeline::builder("p").retry(Retry::constant(1, MS).without_budget())), ["retry", "retry", "retry.budget"]);
     assert_eq!(fields(Pipeline::builder("p").circuit_breaker(CircuitBreaker::failure_rate(0.5))), ["circuit_breaker"]);
     assert_eq!(fields(Pipeline::builder("p").bulkhead(Bulkhead::new(1).queue(9))), ["bulkhead.queue"]);
+    assert_eq!(fields(Pipeline::builder("p").log_keys()), ["log_keys"]);
+    let alike = Pipeline::builder("p").retry(Retry::constant(1, MS)).total_timeout(1_000 * MS).attempt_timeout(1_000 * MS);
+    assert_eq!(fields(alike), ["attempt_timeout"], "an attempt that times out leaves no time for another");
     for preset in [Pipeline::http("p"), Pipeline::database("p"), Pipeline::interactive("p"), Pipeline::background("p")] {
         assert!(fields(preset).is_empty());
     }

@@ -81,7 +81,12 @@ impl BulkheadConfig {
 
     /// Whether a call without a deadline may wait in the queue for ever.
     pub(crate) fn waits_for_ever(&self) -> bool {
-        self.queue > 0 && self.max_wait == Duration::MAX
+        self.longest_wait() == Duration::MAX
+    }
+
+    /// The longest that a call may wait in the queue.
+    pub(crate) const fn longest_wait(&self) -> Duration {
+        if self.queue == 0 { Duration::ZERO } else { self.max_wait }
     }
 
     pub(crate) fn faults(&self) -> Vec<Fault> {

@@ -59,6 +59,11 @@ impl BudgetConfig {
         self
     }
 
+    /// The retries that are always granted, per second.
+    pub(crate) const fn floor(&self) -> f64 {
+        self.min_per_second
+    }
+
     /// Checks it, and makes the budget: full.
     ///
     /// # Errors

@@ -61,19 +61,34 @@ impl Surroundings {
         self.nesting.deadline
     }
 
+    /// What is polled from now on is outside the retries of this call, and inside only those around it.
+    #[cold]
+    pub(crate) fn leave_retries(&mut self) {
+        self.nesting.retries = Nesting::current().retries;
+    }
+
     /// Whether the operation's own code panicked.
     #[inline]
     pub(crate) fn panicked(&self) -> bool {
         self.running
     }
 
-    /// Runs the operation's own code, and remembers if it panicked.
+    /// Runs the operation's own code in its span, and remembers if it panicked.
     #[inline]
     pub(crate) fn guard<T>(&mut self, code: impl FnOnce() -> T) -> T {
         self.running = true;
-        let done = code();
+        let done = self.in_span(code);
         self.running = false;
         done
+    }
+
+    /// Runs something that belongs to the call in its span, if there is one.
+    #[inline]
+    pub(crate) fn in_span<T>(&self, code: impl FnOnce() -> T) -> T {
+        match &self.span {
+            None => code(),
+            Some(span) => span.in_scope(code),
+        }
     }
 
     /// For one poll of the operation: in its span, and so that calls made in it know of this one.

@@ -14,7 +14,8 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 /// Is told each event of a pipeline, after the fact and outside all locks, on the thread the call runs on.
 ///
 /// Closures `Fn(&str, &Event)` are observers. Keep it short: the call waits meanwhile; slow work belongs behind the [`Events`] stream. A panic in it is
-/// caught and counted, and the call goes on. While a panic unwinds, no observer is called.
+/// caught and counted, and the call goes on. While a panic unwinds, or a call is dropped, no observer is called: the [`Events`] stream and
+/// `tracing` are told.
 pub trait Observer: Send + Sync + 'static {
     /// `pipeline` is the name of the pipeline in which `event` happened.
     fn on_event(&self, pipeline: &str, event: &Event);

@@ -45,14 +45,16 @@ pub enum Event {
         /// Why there is a next.
         cause: Outcome,
     },
-    /// An attempt failed that could have been retried, and was not.
+    /// An attempt failed that could have been retried, and was not. Not told of failures that are never retried, nor of calls that
+    /// were refused before their first attempt.
     RetryStopped {
         /// How many attempts were made.
         attempts: u32,
         /// Why there is no further one: `attempts`, `budget`, `deadline`, ..
         reason: &'static str,
     },
-    /// A policy refused an attempt.
+    /// A call ends without an answer of the operation's own, because a policy refused, or because time ran out. (A retry that is
+    /// refused is told as [`RetryStopped`](Self::RetryStopped): its call ends with the operation's own error.)
     Rejected {
         /// Which, and why.
         kind: RejectedKind,
@@ -80,7 +82,8 @@ pub enum Event {
         /// How the primary ended.
         cause: CallEnd,
     },
-    /// A call ended. Exactly one of these comes for each call that began, whatever became of it.
+    /// A call ended. Exactly one of these comes for each call that began, whatever became of it: to the stream and to `tracing`.
+    /// Observers are not told of calls that were dropped or panicked, for user code has no place in a drop.
     CallFinished {
         /// How it ended.
         end: CallEnd,

@@ -37,5 +37,6 @@ pub use report::{Report, Snapshot, Window};
 pub use stats::{CallEnd, Stats};
 
 pub(crate) use emitter::Emitter;
+pub(crate) use names::{clean, clean_arc};
 pub(crate) use recorder::Recorder;
 pub(crate) use trace::call_span;

@@ -7,15 +7,15 @@ use crate::outcome::{Outcome, RejectedKind, Verdict};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CallEnd {
-    /// The dependency answered as it should.
+    /// The dependency answered as it should, as the judge says.
     Success,
-    /// The operation's own failure came back.
+    /// The operation's own failure came back, or a value that was judged one.
     Failure,
     /// A policy gave no answer of the operation's own.
     Rejected(RejectedKind),
     /// The caller dropped the call before it ended.
     Abandoned,
-    /// The operation panicked.
+    /// The operation panicked, or a judge, a gate or another part of the call that is the user's.
     Panicked,
 }
 
@@ -238,7 +238,7 @@ impl Stats {
         self.counts.fallbacks
     }
 
-    /// All attempts, however they ended, those that a gate refused included.
+    /// All attempts that were started, however they ended. What a gate refuses never starts.
     #[must_use]
     pub fn attempts(&self) -> u64 {
         total(&self.counts.attempts)

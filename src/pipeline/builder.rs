@@ -8,7 +8,7 @@ use crate::admission::{
 use crate::classify::Judges;
 use crate::execution::{Retry, RetryConfig};
 use crate::fault::{ConfigError, Fault};
-use crate::observation::{Emitter, Event, Monitor, Observer};
+use crate::observation::{Emitter, Event, Monitor, Observer, clean_arc};
 use crate::outcome::{Origin, Seconds, Verdict};
 use crate::substitution::Fallback;
 use crate::versions::Versions;
@@ -235,9 +235,9 @@ impl PipelineBuilder {
         let limiter = self.limiter.and_then(|policy| policy.build("rate_limit", &mut faults));
         let bulkhead = self.bulkhead.and_then(|policy| policy.build("bulkhead", &mut faults));
         faults.extend(timeout_faults(self.total_timeout, self.attempt_timeout));
-        ConfigError::check(format!("pipeline `{}`", self.name), faults)?;
+        let name = clean_arc(&self.name);
+        ConfigError::check(format!("pipeline `{name}`"), faults)?;
 
-        let name: Arc<str> = self.name.into();
         let recorder = self.monitor.as_ref().map(|monitor| monitor.recorder(&name));
         let reads_end = recorder.is_some() || breaker.as_ref().is_some_and(CircuitBreaker::needs_end_time);
         let emitter = Arc::new(Emitter::new(&name));

@@ -1,6 +1,8 @@
 //! What a pipeline's settings amount to: its order drawn, what one call can cost, and the combinations that are hardly meant.
 
 use super::Core;
+use crate::execution::Retry;
+use crate::observation::clean;
 use crate::outcome::Seconds;
 use std::fmt;
 use std::time::Duration;
@@ -18,7 +20,7 @@ pub(super) fn draw(core: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     step("circuit breaker (look)", core.breaker.is_some() && gates)?;
     step("rate limit", core.limiter.is_some())?;
     step("bulkhead", core.bulkhead.is_some())?;
-    core.gates.iter().try_for_each(|gate| step(gate.name(), true))?;
+    core.gates.iter().try_for_each(|gate| step(&clean(gate.name()), true))?;
     step(if gates { "circuit breaker (permit)" } else { "circuit breaker" }, core.breaker.is_some())?;
     if let Some(limit) = core.attempt_timeout {
         step(&format!("attempt timeout {}", Seconds(limit)), true)?;
@@ -42,7 +44,11 @@ pub struct Explanation {
     order: String,
     retries: u32,
     worst_case: Option<Duration>,
+    /// Whether a server may ask for pauses that make the worst case worse.
+    hints: bool,
     load: f64,
+    /// Retries per second that the budget always grants, whatever the load.
+    floor: f64,
 }
 
 impl Explanation {
@@ -55,24 +61,32 @@ impl Explanation {
         }
         let retries = core.retry.as_ref().map_or(0, |retry| retry.config().max_attempts() - 1);
         let share: f64 = core.retry.as_ref().map_or(0.0, |retry| retry.budget().share().unwrap_or(f64::from(retries)));
-        Self { order: Order(core).to_string(), retries, worst_case: worst_case(core, retries), load: 1.0 + share.min(f64::from(retries)) }
+        Self {
+            order: Order(core).to_string(),
+            retries,
+            worst_case: worst_case(core, retries),
+            hints: core.total_timeout.is_none() && retries > 0,
+            load: 1.0 + share.min(f64::from(retries)),
+            floor: core.retry.as_ref().map_or(0.0, |retry| retry.budget().config().floor()),
+        }
     }
 
-    /// The most attempts one call makes: the first one and its retries.
+    /// The most attempts one call makes: the first one and its retries. `u32::MAX` where only deadline and budget limit them.
     #[must_use]
     pub const fn attempts(&self) -> u32 {
         self.retries.saturating_add(1)
     }
 
-    /// The longest a caller can wait: the total timeout, or else every attempt to its limit and every pause at its longest, waits that
-    /// a server [asks for](crate::RetryConfig::hint_ceiling) aside. `None`: there is no limit.
+    /// The longest a caller can wait: the total timeout, or else every attempt to its limit, and every queue and pause at its longest,
+    /// pauses that a server asks for aside. `None`: there is no limit.
     #[must_use]
     pub const fn worst_case(&self) -> Option<Duration> {
         self.worst_case
     }
 
     /// How many attempts per call the dependency sees at most in the long run, when every one of them fails: the retry budget keeps it
-    /// well under [`attempts`](Self::attempts).
+    /// well under [`attempts`](Self::attempts). With few calls it may be more, for the budget grants some retries a second (3 unless
+    /// set) whatever the calls.
     #[must_use]
     pub const fn load(&self) -> f64 {
         self.load
@@ -81,10 +95,16 @@ impl Explanation {
 
 fn worst_case(core: &Core, retries: u32) -> Option<Duration> {
     let attempts = || {
-        let limit = core.attempt_timeout?;
-        let queued = core.bulkhead.is_some() || core.limiter.is_some() || !core.gates.is_empty();
-        if queued {
-            return None; // gates may keep an attempt waiting for as long as the deadline lets them
+        let mut limit = core.attempt_timeout?;
+        if !core.gates.is_empty() || retries == Retry::UNLIMITED - 1 {
+            return None; // gates of one's own may keep an attempt waiting for as long as the deadline lets them
+        }
+        let queues = [
+            core.limiter.as_ref().map(|limiter| limiter.config().longest_wait()),
+            core.bulkhead.as_ref().map(|bulkhead| bulkhead.config().longest_wait()),
+        ];
+        for wait in queues.into_iter().flatten() {
+            limit = limit.checked_add(wait)?;
         }
         let pauses = match &core.retry {
             Some(retry) => retry.config().longest_wait()?,
@@ -102,12 +122,17 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "order:      {}", self.order)?;
         let plural = if self.retries == 1 { "retry" } else { "retries" };
-        writeln!(f, "attempts:   at most {} (1 + {} {plural})", self.attempts(), self.retries)?;
+        match self.attempts() {
+            Retry::UNLIMITED => writeln!(f, "attempts:   as many as deadline and budget allow")?,
+            attempts => writeln!(f, "attempts:   at most {attempts} (1 + {} {plural})", self.retries)?,
+        }
+        let hints = if self.hints { ", and longer pauses where a server asks for them" } else { "" };
         match self.worst_case {
-            Some(limit) => writeln!(f, "worst case: {}", Seconds(limit))?,
+            Some(limit) => writeln!(f, "worst case: {}{hints}", Seconds(limit))?,
             None => writeln!(f, "worst case: no limit; set total_timeout")?,
         }
-        write!(f, "load:       at most {:.2} attempts per call in the long run", self.load)
+        write!(f, "load:       at most {:.2} attempts per call in the long run", self.load)?;
+        if self.floor > 0.0 { write!(f, ", or {} retries a second if that is more", self.floor) } else { Ok(()) }
     }
 }
 
@@ -160,7 +185,7 @@ pub(super) fn warnings(core: &Core) -> Vec<Warning> {
         }
         if let (Some(attempt), Some(total)) = (core.attempt_timeout, core.total_timeout) {
             let fit = total.as_nanos().checked_div(attempt.as_nanos()).unwrap_or(u128::MAX);
-            if fit <= 1 && attempt < total {
+            if fit <= 1 {
                 let (attempt, total) = (Seconds(attempt), Seconds(total));
                 warn("attempt_timeout", format!("after one attempt of {attempt} hardly any of the {total} is left to retry in; lower it"));
             }
@@ -173,6 +198,9 @@ pub(super) fn warnings(core: &Core) -> Vec<Warning> {
         && bulkhead.config().waits_for_ever()
     {
         warn("bulkhead.queue", "a call may wait in the queue for ever; set bulkhead.max_wait or total_timeout".into());
+    }
+    if core.log_keys && !core.spans {
+        warn("log_keys", "keys are logged on spans, and there are none; add spans()".into());
     }
     found
 }

@@ -85,14 +85,16 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Begins a pipeline without any policy. The name appears in errors, events and statistics: name the dependency.
+    /// Begins a pipeline without any policy. The name appears in errors, events and statistics: name the dependency. Control
+    /// characters in it are escaped, and what is longer than 128 bytes is cut.
     pub fn builder(name: impl Into<String>) -> PipelineBuilder {
         PipelineBuilder::new(name.into())
     }
 
     /// Runs `operation` under every policy: once per attempt, so it makes a new future each time it is asked.
     ///
-    /// No `Send`, no `'static`: the future of the call is `Send` when the operation's is, and results may borrow.
+    /// No `Send`, no `'static`: the future of the call is `Send` when the operation's is (and its error type, of which it keeps the
+    /// last), and results may borrow.
     ///
     /// # Errors
     /// [`Error::Inner`] with the operation's own last error, or [`Error::Rejected`] when a policy gave no answer of the operation's own.
@@ -101,7 +103,8 @@ impl Pipeline {
     /// Dropping the future drops the operation and gives back every permit, probe, place and reservation in the same drop.
     ///
     /// # Panics
-    /// As the operation does: its panic unwinds to the caller, counts as a failure, and everything held is given back.
+    /// As the operation does: its panic unwinds to the caller, counts as a failure, and everything held is given back. And like an
+    /// `async fn`, when it is polled again after it has ended.
     pub fn call<T, E, F, Fut>(&self, operation: F) -> impl Future<Output = Result<T, Error<E>>>
     where
         E: 'static,
@@ -199,7 +202,9 @@ impl Pipeline {
     }
 
     /// This pipeline around another, for an order of policies other than the built-in one: the inner pipeline's call is the outer
-    /// one's operation. What the inner one rejects is judged as a rejection, and the error does not nest.
+    /// one's operation. What the inner one rejects is judged as a rejection, and the error does not nest. The operation's own errors
+    /// are judged by each of the two: give both the same `classify`, or the one without takes every error for transient. The inner one
+    /// leaves the retries to the outer one, if that retries.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -218,7 +223,7 @@ impl Pipeline {
         Nested { outer: self, inner }
     }
 
-    /// The name it was built with.
+    /// The name it was built with, escaped and cut where it had to be.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.core().name

@@ -6,11 +6,12 @@ use crate::classify::{ByErrorType, ByResult, Judge};
 use crate::outcome::{Error, Outcome, Verdict};
 use crate::substitution::{Nothing, OrElse, Substitute};
 use crate::time;
+use std::fmt;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// What one call asks for beyond the pipeline's own settings.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Options<'a> {
     pub(crate) key: Option<&'a str>,
     pub(crate) priority: Priority,
@@ -48,6 +49,19 @@ impl Options<'_> {
     #[inline]
     pub(crate) fn deadline_at(&self, started: Instant) -> Option<Instant> {
         time::earlier(self.deadline, self.within.and_then(|wait| time::after(started, wait)))
+    }
+}
+
+impl fmt::Debug for Options<'_> {
+    // A key is often the name of a person, and `{:?}` ends up in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("keyed", &self.key.is_some())
+            .field("priority", &self.priority)
+            .field("cost", &self.cost)
+            .field("deadline", &self.deadline)
+            .field("within", &self.within)
+            .finish()
     }
 }
 

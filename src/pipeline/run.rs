@@ -72,6 +72,8 @@ enum Stage<'c, Fut, Later> {
     Waiting(Waiting<'c>),
     Running(#[pin] Until<Fut>),
     Pausing(#[pin] Sleep),
+    /// Between two attempts without a pause.
+    Yielding,
     /// With the text of the error that the fallback was made of.
     Answering(Pin<Box<Until<Later>>>, Option<String>),
 }
@@ -96,6 +98,7 @@ where
         };
         loop {
             let (result, outcome) = match this.stage.as_mut().project() {
+                StageProjection::Between if story.is_told() => polled_again(),
                 StageProjection::Between => match story.ask_gates(None) {
                     Admission::Granted => {
                         let operation = story.start(&*this.operation);
@@ -133,12 +136,12 @@ where
                             story.finished(at_once);
                             let (result, outcome) = judged(story.core, this.judge, output.map_err(&*this.lift));
                             story.settle(outcome);
-                            if outcome.is_success() {
+                            if outcome.is_success()
+                                && let Ok(value) = result
+                            {
                                 story.succeeded();
-                                if let Ok(value) = result {
-                                    story.tell(CallEnd::Success);
-                                    return Poll::Ready(Ok(value));
-                                }
+                                story.tell(CallEnd::Success);
+                                return Poll::Ready(Ok(value));
                             }
                             (result, outcome)
                         }
@@ -159,10 +162,19 @@ where
                     story.next_attempt();
                     continue;
                 }
+                StageProjection::Yielding => {
+                    // No pause between attempts must not mean no turn for anybody else on this thread.
+                    ready!(pin!(tokio::task::coop::consume_budget()).poll(cx));
+                    this.stage.set(Stage::Between);
+                    story.next_attempt();
+                    continue;
+                }
                 StageProjection::Answering(answer, text) => {
                     let deadline = story.surroundings.deadline();
                     let ended = ready!(answer.as_mut().poll(cx, &mut story.surroundings, || deadline));
-                    return Poll::Ready(story.late_answer(ended, text.take()));
+                    let text = text.take();
+                    this.stage.set(Stage::Between);
+                    return Poll::Ready(story.late_answer(ended, text));
                 }
             };
 
@@ -181,9 +193,7 @@ where
                     }
                     Again::At(_) => refused(story.no_runtime()),
                     Again::AtOnce | Again::No => {
-                        story.next_attempt();
-                        // No pause between attempts must not mean no turn for anybody else on this thread.
-                        ready!(pin!(tokio::task::coop::consume_budget()).poll(cx));
+                        this.stage.set(Stage::Yielding);
                         continue;
                     }
                 }
@@ -207,6 +217,12 @@ where
             }
         }
     }
+}
+
+/// As an `async fn` does. To begin anew would be to do the work twice.
+#[cold]
+fn polled_again() -> ! {
+    panic!("a call was polled after it had ended")
 }
 
 fn refused<T, E>(rejected: Rejected) -> (Result<T, Error<E>>, Outcome) {

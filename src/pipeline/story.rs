@@ -4,7 +4,7 @@ use super::{Core, Options};
 use crate::admission::{BulkheadPermit, BulkheadWaiter, CircuitPermit, Entry, Pass, RateLimiterWaiter, Reservation};
 use crate::call::{Attempt, Call};
 use crate::classify::Judge;
-use crate::execution::{Ended, Nesting, Retry, RetryState, Surroundings, Until};
+use crate::execution::{Ended, Nesting, Retry, RetryState, StopReason, Surroundings, Until};
 use crate::observation::{CallEnd, Event, call_span};
 use crate::outcome::{Error, Outcome, Rejected, RejectedKind, Verdict};
 use crate::time;
@@ -33,9 +33,22 @@ pub(super) struct Story<'c> {
     attempts: u32,
     /// The gates that this attempt has passed.
     passed: Gates,
+    phase: Phase,
     told: bool,
     /// The commonest story (one attempt, no wait, and it went well) is told in one entry, at its end.
     untold_success: bool,
+}
+
+/// What goes on, for the books of a call that is dropped untold: user code that runs where nothing is awaited must have panicked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No attempt is under way: at the gates, in a queue, in a pause.
+    Waiting,
+    Running,
+    /// The operation has answered, and its attempt is not yet in the books: the judge is asked, and everyone is told.
+    Judging,
+    /// The attempt is in the books, and what comes of it is not decided.
+    Deciding,
 }
 
 /// What an attempt holds. Dropped unsettled (the call was cancelled, or user code panicked) it gives everything back.
@@ -106,8 +119,18 @@ impl<'c> Story<'c> {
             number: 1,
             attempts: 0,
             passed: Gates::None,
+            phase: Phase::Waiting,
             told: false,
             untold_success: false,
+        }
+    }
+
+    /// Tells an event, if anybody listens, as part of the call.
+    #[inline]
+    fn emit(&self, event: impl FnOnce() -> Event) {
+        let emitter = &self.core.emitter;
+        if !emitter.is_idle() {
+            self.surroundings.in_span(|| emitter.emit(event));
         }
     }
 
@@ -121,6 +144,11 @@ impl<'c> Story<'c> {
 
     fn elapsed(&self) -> Duration {
         self.now.saturating_duration_since(self.started)
+    }
+
+    #[inline]
+    pub(super) const fn is_told(&self) -> bool {
+        self.told
     }
 
     // -------------------------------------------------------------- before the operation
@@ -187,6 +215,7 @@ impl<'c> Story<'c> {
     #[inline]
     pub(super) fn start<Fut>(&mut self, operation: impl Fn(Attempt) -> Fut) -> Fut {
         self.attempts = self.attempts.saturating_add(1);
+        self.phase = Phase::Running;
         let attempt = self.attempt();
         // The closure is the caller's code as much as its future is.
         self.surroundings.guard(|| operation(attempt))
@@ -202,6 +231,7 @@ impl<'c> Story<'c> {
 
     /// The operation answered; if `at_once`, no time passed that is worth a clock reading, unless somebody measures it.
     pub(super) fn finished(&mut self, at_once: bool) {
+        self.phase = Phase::Judging;
         self.now = if at_once && !self.core.reads_end { self.began } else { Instant::now() };
     }
 
@@ -233,6 +263,7 @@ impl<'c> Story<'c> {
     }
 
     pub(super) fn succeeded(&mut self) {
+        self.phase = Phase::Deciding;
         if self.core.recorder.is_some() {
             self.untold_success = self.number == 1 && self.began == self.started;
             if !self.untold_success {
@@ -246,10 +277,11 @@ impl<'c> Story<'c> {
 
     #[cold]
     fn failed(&mut self, outcome: Outcome) {
+        self.phase = Phase::Deciding;
         self.record_attempt(outcome);
         if outcome != Outcome::NotAttempted {
             let (attempt, elapsed) = (self.number, self.now.saturating_duration_since(self.began));
-            self.core.emitter.emit(|| Event::AttemptFailed { attempt, outcome, elapsed });
+            self.emit(|| Event::AttemptFailed { attempt, outcome, elapsed });
         }
     }
 
@@ -263,19 +295,24 @@ impl<'c> Story<'c> {
 
     #[cold]
     pub(super) fn decide<T, E>(&mut self, result: &Result<T, Error<E>>, outcome: Outcome) -> Again {
-        let (Some(retry), state) = (&self.core.retry, &mut self.retry) else { return Again::No };
+        self.phase = Phase::Deciding;
+        let Some(retry) = &self.core.retry else { return Again::No };
         let rejected = result.as_ref().err().and_then(Error::rejected);
-        let (emitter, attempt, now) = (&self.core.emitter, self.number, self.now);
+        let (attempt, now) = (self.number, self.now);
         // Sleeping towards a breaker that will still be open is a wait for nothing.
         let open = |wake| self.core.breaker.as_ref().is_some_and(|breaker| breaker.check_at(wake).is_err());
         let seen = self.options.for_retry(outcome);
-        match retry.next_delay_unless(&open, state, seen, rejected, now, self.surroundings.deadline()) {
+        match retry.next_delay_unless(&open, &mut self.retry, seen, rejected, now, self.surroundings.deadline()) {
             Ok(delay) => {
-                emitter.emit(|| Event::Retrying { attempt, delay, cause: outcome });
+                self.phase = Phase::Waiting;
+                self.emit(|| Event::Retrying { attempt, delay, cause: outcome });
                 time::after(now, delay).filter(|_| !delay.is_zero()).map_or(Again::AtOnce, Again::At)
             }
             Err(reason) => {
-                emitter.emit(|| Event::RetryStopped { attempts: self.attempts, reason: reason.as_str() });
+                // What would not have been retried anyway was not stopped.
+                if reason != StopReason::NotRetryable && (outcome != Outcome::NotAttempted || self.attempts > 0) {
+                    self.emit(|| Event::RetryStopped { attempts: self.attempts, reason: reason.as_str() });
+                }
                 Again::No
             }
         }
@@ -299,9 +336,6 @@ impl<'c> Story<'c> {
         outcome: Outcome,
         last_error: Option<E>,
     ) -> Result<T, Error<E>> {
-        if let Some(policy) = &self.core.retry {
-            policy.finish(self.retry, outcome.is_success());
-        }
         let concluded = match (result, last_error) {
             // A retry that our own gate refused is no news about the dependency; its last error is.
             (Err(Error::Rejected(rejected)), Some(error)) if rejected.is_refusal() => Err(Error::Inner(error)),
@@ -310,14 +344,25 @@ impl<'c> Story<'c> {
             }
             (result, _) => result,
         };
-        self.tell(concluded.as_ref().err().map_or(CallEnd::Success, CallEnd::of));
+        // An error that was judged a success is one; so is a value, unless it was judged a failure.
+        let end = match &concluded {
+            Err(error) if !outcome.is_success() => CallEnd::of(error),
+            Ok(_) if outcome.is_failure() => CallEnd::Failure,
+            _ => CallEnd::Success,
+        };
+        if outcome.is_success() {
+            self.succeeded();
+        } else if let Some(policy) = &self.core.retry {
+            policy.finish(self.retry, false);
+        }
+        self.tell(end);
         concluded
     }
 
     /// The rejection, with all that is known of the call.
     fn complete<E>(&self, rejected: Rejected, last_error: Option<String>) -> Error<E> {
         let rejected = rejected.in_call(&self.core.origin, self.attempts, self.elapsed(), last_error);
-        self.core.emitter.emit(|| Event::Rejected { kind: rejected.kind(), retry_after: rejected.retry_after() });
+        self.emit(|| Event::Rejected { kind: rejected.kind(), retry_after: rejected.retry_after() });
         Error::Rejected(rejected)
     }
 
@@ -331,12 +376,13 @@ impl<'c> Story<'c> {
                 recorder.record_call(end, self.attempts, self.elapsed(), self.now);
             }
         }
-        self.core.emitter.emit(|| Event::CallFinished { end, attempts: self.attempts, elapsed: self.elapsed() });
+        self.emit(|| Event::CallFinished { end, attempts: self.attempts, elapsed: self.elapsed() });
     }
 
     #[cold]
-    pub(super) fn fell_back(&self, cause: CallEnd) {
-        self.core.fallback_used(cause, self.now);
+    pub(super) fn fell_back(&mut self, cause: CallEnd) {
+        self.surroundings.leave_retries();
+        self.surroundings.in_span(|| self.core.fallback_used(cause, self.now));
     }
 
     /// What a fallback's future came to. One that did not finish in time leaves the call out of time.
@@ -364,25 +410,29 @@ impl Drop for Story<'_> {
 impl Story<'_> {
     #[cold]
     fn broken_off(&mut self) {
-        let panicked = self.surroundings.panicked();
-        // A call that was merely dropped is abandoned, which is what an unsettled permit says of itself.
-        if let (Some(permit), true) = (self.held.permit.take(), panicked) {
+        let panicked = match self.phase {
+            Phase::Waiting | Phase::Running => self.surroundings.panicked(),
+            Phase::Judging | Phase::Deciding => true,
+        };
+        // A call that was merely dropped is abandoned, which is what an unsettled permit says of itself. So is one whose judge
+        // panicked, for that is no news about the dependency.
+        if let (Some(permit), true) = (self.held.permit.take(), panicked && self.phase == Phase::Running) {
             permit.settle_in_drop(Outcome::Panicked);
         }
         if self.core.recorder.is_none() && self.core.emitter.is_idle() {
             return;
         }
-        let running = self.held.place.is_some() || self.attempts > 0;
         let (end, outcome) = if panicked { (CallEnd::Panicked, Outcome::Panicked) } else { (CallEnd::Abandoned, Outcome::Abandoned) };
         self.now = Instant::now();
-        if running {
+        if matches!(self.phase, Phase::Running | Phase::Judging) {
             self.record_attempt(outcome);
         }
         if let Some(recorder) = &self.core.recorder {
             recorder.record_call(end, self.attempts, self.elapsed(), self.now);
         }
         // Observers are user code, which has no place in a drop: only the stream and `tracing` hear of it.
-        self.core.emitter.emit_unobserved(|| Event::CallFinished { end, attempts: self.attempts, elapsed: self.elapsed() });
+        let finished = || Event::CallFinished { end, attempts: self.attempts, elapsed: self.elapsed() };
+        self.surroundings.in_span(|| self.core.emitter.emit_unobserved(finished));
     }
 }
 
@@ -414,7 +464,7 @@ impl<'c> Waiting<'c> {
         story.passed = passed;
         let waited = story.now.saturating_duration_since(before);
         if !waited.is_zero() {
-            story.core.emitter.emit(|| Event::Waited { policy, waited });
+            story.emit(|| Event::Waited { policy, waited });
         }
         Poll::Ready(match entered {
             Ok(()) => story.ask_gates(self.reservation.take()),

@@ -68,7 +68,8 @@ impl<T: 'static, E: 'static> Fallback<T, E> {
     }
 
     /// Whatever the future that `f` makes of the error resolves to. It has until the deadline of the call: an answer that is ready at
-    /// once is always given, one that is not ready by the deadline is dropped, and the caller gets the call's own error.
+    /// once is always given, one that is not ready by the deadline is dropped, and the caller gets
+    /// [`DeadlineExceeded`](crate::RejectedKind::DeadlineExceeded), which quotes the call's own error where its text is known.
     pub fn future<Fut>(f: impl Fn(Error<E>) -> Fut + Send + Sync + 'static) -> Self
     where
         Fut: Future<Output = Result<T, Error<E>>> + Send + 'static,

@@ -161,6 +161,11 @@ impl RateLimiterConfig {
         Ok(RateLimiter { shared: Arc::new(shared) })
     }
 
+    /// The longest that a caller may wait in the queue.
+    pub(crate) const fn longest_wait(&self) -> Duration {
+        self.max_wait
+    }
+
     /// The largest cost of one call.
     pub(crate) fn capacity(&self) -> u32 {
         if self.sliding { self.units } else { self.burst.unwrap_or(self.units) }
