@@ -3,6 +3,7 @@
 use super::{Core, Options};
 use crate::admission::{BulkheadPermit, BulkheadWaiter, CircuitPermit, Entry, Pass, RateLimiterWaiter, Reservation};
 use crate::call::{Attempt, Call};
+use crate::classify::Judge;
 use crate::execution::{Ended, Nesting, RetryState, Surroundings, Until};
 use crate::observation::{CallEnd, Event, call_span};
 use crate::outcome::{Error, Outcome, Rejected, RejectedKind, Verdict};
@@ -87,7 +88,6 @@ enum Door<'c> {
 type OwnGates<'c> = Pin<Box<dyn Future<Output = Result<Passes<'c>, Rejected>> + Send + 'c>>;
 
 impl<'c> Story<'c> {
-    #[inline]
     pub(super) fn begin(core: &'c Core, options: &'c Options<'c>) -> Self {
         let now = Instant::now();
         let outer = Nesting::current();
@@ -127,7 +127,6 @@ impl<'c> Story<'c> {
 
     /// Look at the breaker > rate limit > bulkhead > your gates > the breaker's permit; from where the last wait ended, with what was
     /// reserved before it.
-    #[inline]
     pub(super) fn ask_gates(&mut self, mut reservation: Option<Reservation<'c>>) -> Admission<'c> {
         let core = self.core;
         if self.passed == Gates::None
@@ -202,7 +201,6 @@ impl<'c> Story<'c> {
     }
 
     /// The operation answered; if `at_once`, no time passed that is worth a clock reading, unless somebody measures it.
-    #[inline]
     pub(super) fn finished(&mut self, at_once: bool) {
         self.now = if at_once && !self.core.reads_end { self.began } else { Instant::now() };
     }
@@ -221,7 +219,6 @@ impl<'c> Story<'c> {
     }
 
     /// Tells everyone who let the attempt through, and gives back what it held.
-    #[inline]
     pub(super) fn settle(&mut self, outcome: Outcome) {
         if let Some(permit) = self.held.permit.take() {
             permit.settle_at(outcome, self.now);
@@ -235,7 +232,6 @@ impl<'c> Story<'c> {
         }
     }
 
-    #[inline]
     pub(super) fn succeeded(&mut self) {
         if self.core.recorder.is_some() {
             self.untold_success = self.number == 1 && self.began == self.started;
@@ -272,7 +268,8 @@ impl<'c> Story<'c> {
         let (emitter, attempt, now) = (&self.core.emitter, self.number, self.now);
         // Sleeping towards a breaker that will still be open is a wait for nothing.
         let open = |wake| self.core.breaker.as_ref().is_some_and(|breaker| breaker.check_at(wake).is_err());
-        match retry.next_delay_unless(open, state, outcome, rejected, now, self.surroundings.deadline()) {
+        let seen = self.options.for_retry(outcome);
+        match retry.next_delay_unless(&open, state, seen, rejected, now, self.surroundings.deadline()) {
             Ok(delay) => {
                 emitter.emit(|| Event::Retrying { attempt, delay, cause: outcome });
                 time::after(now, delay).filter(|_| !delay.is_zero()).map_or(Again::AtOnce, Again::At)
@@ -297,6 +294,7 @@ impl<'c> Story<'c> {
     #[cold]
     pub(super) fn conclude<T, E: 'static>(
         &mut self,
+        judge: &impl Judge<T, E>,
         result: Result<T, Error<E>>,
         outcome: Outcome,
         last_error: Option<E>,
@@ -308,7 +306,7 @@ impl<'c> Story<'c> {
             // A retry that our own gate refused is no news about the dependency; its last error is.
             (Err(Error::Rejected(rejected)), Some(error)) if rejected.is_refusal() => Err(Error::Inner(error)),
             (Err(Error::Rejected(rejected)), last_error) => {
-                Err(self.complete(rejected, last_error.and_then(|error| self.core.judges.text(&error))))
+                Err(self.complete(rejected, last_error.and_then(|error| judge.text(&self.core.judges, &error))))
             }
             (result, _) => result,
         };
@@ -324,7 +322,6 @@ impl<'c> Story<'c> {
     }
 
     /// Enters the call in the books.
-    #[inline]
     pub(super) fn tell(&mut self, end: CallEnd) {
         self.told = true;
         if let Some(recorder) = &self.core.recorder {

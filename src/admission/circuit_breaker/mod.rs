@@ -46,9 +46,11 @@ mod tests;
 mod window;
 
 pub use config::CircuitBreakerConfig;
+pub(crate) use config::Window as CircuitWindow;
 pub(crate) use events::Listener;
 pub use events::{CircuitSnapshot, CircuitState, OpenFacts, Transition, TransitionCause, Transitions};
 
+use crate::fault::ConfigError;
 use crate::outcome::{Outcome, Rejected};
 use machine::{Machine, Ticket};
 use std::fmt;
@@ -96,7 +98,35 @@ impl CircuitBreaker {
 
     /// What it runs with.
     pub fn config(&self) -> CircuitBreakerConfig {
-        self.machine.config.clone()
+        self.machine.config()
+    }
+
+    /// Goes on under other rules, for all its clones. State, open time, failed rounds and probes in flight stay, and so do the counts, unless
+    /// they are to be taken over another window: `false` says that they began anew. An open circuit waits no longer than the new
+    /// [`max_open`](CircuitBreakerConfig::max_open), if that was lowered; a round of probes is decided if it is decided by the new numbers.
+    ///
+    /// # Errors
+    /// What [`build`](CircuitBreakerConfig::build) would refuse; then nothing is changed.
+    pub fn reconfigure(&self, config: &CircuitBreakerConfig) -> Result<bool, ConfigError> {
+        ConfigError::check("circuit breaker", config.faults())?;
+        let kept = self.machine.reconfigure(config);
+        self.tell();
+        Ok(kept)
+    }
+
+    /// The same for settings that were checked; what it causes is told by [`tell`](Self::tell).
+    pub(crate) fn reconfigure_quietly(&self, config: &CircuitBreakerConfig) -> bool {
+        self.machine.reconfigure(config)
+    }
+
+    /// Whether both are handles of one breaker.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.machine, &other.machine)
+    }
+
+    /// Tells what changed, where that was put off.
+    pub(crate) fn tell(&self) {
+        self.machine.outbox.flush();
     }
 
     /// Leave to make one call, or a refusal. Reads the clock only where the answer needs it: closed and without rules on time, it

@@ -52,6 +52,7 @@ use super::wait_queue::{self, Door, Refusal, Request, Take, WaitQueue};
 use crate::call::{Call, Priority};
 use crate::fault::{ConfigError, Fault, check};
 use crate::outcome::{Rejected, RejectedKind, Seconds};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, lock};
 use crate::time;
 use meter::{Meter, Receipt};
@@ -142,7 +143,7 @@ impl RateLimiterConfig {
     pub fn build(self) -> Result<RateLimiter, ConfigError> {
         ConfigError::check("rate limiter", self.faults())?;
         let queue = WaitQueue::new(Meter::new(&self, Instant::now()), self.queue, self.ageing);
-        let shared = Shared { queue, max_wait: self.max_wait, config: Mutex::new(self) };
+        let shared = Shared { queue, max_wait: AtomicU64::new(time::nanos(self.max_wait)), config: Mutex::new(self) };
         Ok(RateLimiter { shared: Arc::new(shared) })
     }
 
@@ -212,7 +213,8 @@ pub struct RateLimiter {
 
 struct Shared {
     queue: WaitQueue<Meter>,
-    max_wait: Duration,
+    /// In nanoseconds; the maximum is for ever.
+    max_wait: AtomicU64,
     config: Mutex<RateLimiterConfig>,
 }
 
@@ -352,15 +354,51 @@ impl RateLimiter {
         self.set(|config| config.burst(units))
     }
 
-    fn set(&self, change: impl FnOnce(RateLimiterConfig) -> RateLimiterConfig) -> Result<(), ConfigError> {
-        {
-            let mut config = lock(&self.shared.config);
-            let changed = change(config.clone());
-            ConfigError::check("rate limiter", changed.faults())?;
-            self.shared.queue.supply().set(&changed, Instant::now());
-            *config = changed;
-        }
+    /// Goes on with other settings: the rate and the burst as [`set_rate`](Self::set_rate) does, queue and waits for newcomers. `false`, and nothing
+    /// happens, where the algorithm is another: what one has counted means nothing to the other.
+    ///
+    /// # Errors
+    /// What [`build`](RateLimiterConfig::build) would refuse; then nothing is changed.
+    pub fn reconfigure(&self, config: &RateLimiterConfig) -> Result<bool, ConfigError> {
+        ConfigError::check("rate limiter", config.faults())?;
+        let fits = self.reconfigure_quietly(config);
+        self.tell();
+        Ok(fits)
+    }
+
+    /// The same for settings that were checked; nobody is woken before [`tell`](Self::tell).
+    pub(crate) fn reconfigure_quietly(&self, config: &RateLimiterConfig) -> bool {
+        let fits = config.sliding == self.config().sliding;
+        fits && self.set_quietly(|_| config.clone()).is_ok()
+    }
+
+    /// Wakes those who wait, for their time may be another.
+    pub(crate) fn tell(&self) {
         self.shared.queue.retime();
+    }
+
+    /// Whether both are handles of one limiter.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    fn set(&self, change: impl FnOnce(RateLimiterConfig) -> RateLimiterConfig) -> Result<(), ConfigError> {
+        self.set_quietly(change)?;
+        self.tell();
+        Ok(())
+    }
+
+    fn set_quietly(&self, change: impl FnOnce(RateLimiterConfig) -> RateLimiterConfig) -> Result<(), ConfigError> {
+        let mut config = lock(&self.shared.config);
+        let changed = change(config.clone());
+        ConfigError::check("rate limiter", changed.faults())?;
+        // A rate that is set anew, even the same, rounds what is free down.
+        if (changed.units, changed.period, changed.capacity()) != (config.units, config.period, config.capacity()) {
+            self.shared.queue.supply().set(&changed, Instant::now());
+        }
+        self.shared.queue.set_terms(changed.queue, changed.ageing);
+        self.shared.max_wait.store(time::nanos(changed.max_wait), Ordering::Relaxed);
+        *config = changed;
         Ok(())
     }
 }
@@ -411,14 +449,15 @@ impl Shared {
     #[cold]
     fn stand_in_line<'a>(&'a self, call: &Call<'_>, wait: Duration, now: Instant) -> Entry<Reservation<'a>, RateLimiterWaiter<'a>> {
         let deadline = call.attempt.deadline;
-        let until = time::after(now, self.max_wait);
+        let max_wait = time::from_nanos(self.max_wait.load(Ordering::Relaxed));
+        let until = time::after(now, max_wait);
         // After the wait so far; `Critical` has only looked at the bucket, and others like it may stand before it.
-        let wait = if self.max_wait.is_zero() || wait == Duration::MAX {
+        let wait = if max_wait.is_zero() || wait == Duration::MAX {
             wait
         } else {
             NonZeroU32::new(call.cost).map_or(wait, |cost| self.wait_for(cost, call.priority, now))
         };
-        let too_long = wait > self.max_wait || wait == Duration::MAX;
+        let too_long = wait > max_wait || wait == Duration::MAX;
         if too_long || deadline.is_some_and(|deadline| deadline.saturating_duration_since(now) <= wait) {
             return Entry::Refused(limited(wait));
         }
