@@ -38,7 +38,7 @@
 //! # #[cfg(not(feature = "serde"))] fn main() {}
 //! ```
 //!
-//! JSON, YAML and the environment work as well: anything with a `Deserializer`. All fields are listed with `PipelineConfig`.
+//! JSON, YAML and the environment work as well: anything with a `Deserializer`. All fields: [`pipeline::config`](mod@crate::pipeline::config).
 //!
 //! # Units, always
 //!
@@ -67,16 +67,14 @@
 //! | to change | use | state |
 //! |---|---|---|
 //! | one number, by a control loop | `bulkhead.resize(..)`, `limiter.set_rate(..)` | stays |
-//! | one pipeline | `pipeline.reconfigure(&config)` | stays, except what [`Changes::restarted`] names |
-//! | all of a file | `registry.reload(&config)` | the same; all or nothing |
+//! | one pipeline | [`pipeline.reconfigure(&config)`](Pipeline::reconfigure) | stays, except what [`Changes::restarted`](crate::pipeline::config::Changes::restarted) names |
+//! | all of a file | [`registry.reload(&config)`](Registry::reload) | the same; all or nothing |
 //!
 //! A call that has begun goes on under the settings it began with; limits that calls share change for all of them at once. A file with a fault
 //! changes nothing. `cargo run --example watched_config --features serde` watches a file and reloads it.
 //!
 //! Names: a pipeline that is gone from the file is no longer found, but whoever holds it can go on. Do not take names from strangers
 //! (`registry.find(header)`): an unknown one is an error that lists the known.
-//!
-//! [`Changes::restarted`]: crate::pipeline
 
 #[cfg(doc)]
 use crate::*;

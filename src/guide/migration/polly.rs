@@ -24,7 +24,7 @@
 //! | `AddFallback` | | [`fallback`](PipelineBuilder::fallback), [`call_or`](Pipeline::call_or) | |
 //! | `AddHedging`, chaos strategies | | not here yet | |
 //! | `OnRetry`, `OnOpened`, telemetry | | [`observer`](PipelineBuilder::observer), `tracing` | |
-//! | `ResiliencePipelineRegistry`, reload of options | | `Registry::reload`, `Pipeline::reconfigure` ([configuration](super::super::configuration)) | |
+//! | `ResiliencePipelineRegistry`, reload of options | | [`Registry::reload`], [`Pipeline::reconfigure`] ([configuration](super::super::configuration)) | |
 //! | `BrokenCircuitException`, `TimeoutRejectedException`, `RateLimiterRejectedException` | | [`RejectedKind`]`::{CircuitOpen, Timeout, RateLimited}` | |
 //! | `ResilienceContext`, `OperationKey` | | [`key`](Pipeline::key) | |
 //! | `FakeTimeProvider` | | tokio's [paused clock](super::super::cookbook::paused_time) | |

@@ -35,7 +35,6 @@
 //! | `monitor` | none | on in the presets; a bare builder does only what you say |
 //! | `max_names` | 1,000 | a bug that makes names must not fill the memory; further ones are counted as `other` |
 //! | `spans` | false | events are traced anyway; a span for each call is for those who follow calls |
-//! | `log_keys` | false | keys are often names of people |
 //!
 //! # What to alert on
 //!
@@ -47,6 +46,7 @@
 //! | p99 of *calls* rises, that of attempts does not | queues and retries: the cause is on our side of the line |
 //! | `rejected` with `bulkhead_full` | the limit is too low, or the dependency too slow |
 //!
+//! Keys (often names of people) are nowhere, unless [`log_keys`](PipelineBuilder::log_keys) puts them on spans.
 //! Of one failed call only the last event, `call_finished`, has level error, so counting errors counts calls. An observer that panics is caught
 //! and counted. A stream ([`events`](Pipeline::events)) drops the oldest rather than hold up a call, and says how many it missed.
 
