@@ -292,19 +292,19 @@ impl Pipeline {
     /// Whether a call made here and now could be tried again.
     #[cfg(any(feature = "reqwest", feature = "tower"))]
     pub(crate) fn retries(&self) -> bool {
-        self.core.retry.as_ref().is_some_and(Retry::retries_here)
+        self.core().retry.as_ref().is_some_and(Retry::retries_here)
     }
 
     /// A rejection of a call that never began.
     #[cfg(feature = "reqwest")]
     pub(crate) fn rejection(&self, kind: crate::RejectedKind) -> crate::Rejected {
-        crate::Rejected::new(kind).in_call(&self.core.origin, 0, Duration::ZERO, None)
+        crate::Rejected::new(kind).in_call(&self.core().origin, 0, Duration::ZERO, None)
     }
 
     /// Who judges its errors.
     #[cfg(any(feature = "reqwest", feature = "tower"))]
     pub(crate) fn judges(&self) -> &Judges {
-        &self.core.judges
+        &self.core().judges
     }
 
     pub(crate) fn core(&self) -> &Core {
