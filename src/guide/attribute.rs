@@ -1,4 +1,11 @@
-//! The attribute: [`#[resilient]`](resilient), for functions that should just be resilient. Feature `macros`, on by default.
+#![cfg_attr(
+    feature = "macros",
+    doc = "The attribute: [`#[resilient]`](crate::resilient), for functions that should just be resilient. Feature `macros`, on by default."
+)]
+#![cfg_attr(
+    not(feature = "macros"),
+    doc = "The attribute: `#[resilient]`, for functions that should just be resilient. Feature `macros`, on by default."
+)]
 //!
 //! The function keeps its signature and its error type; its body becomes the operation. All that is asked of the error type is
 //! `From<Rejected>` (see [errors](super::errors)); `anyhow::Error` and boxed errors have it.
@@ -88,8 +95,6 @@
 //! * The pipeline of a function has no monitor unless a preset brings one. To read statistics, use `pipeline = ..`.
 //! * Numbers may be constants (`attempt_timeout = Self::LIMIT`), but not arguments: the pipeline is made once. If such a constant turns out not
 //!   to work, every call is rejected and says why, and an error is logged once.
-#![cfg_attr(feature = "macros", doc = "\n[resilient]: crate::resilient")]
-#![cfg_attr(not(feature = "macros"), doc = "\n[resilient]: crate#features")]
 
 #[cfg(doc)]
 use crate::*;

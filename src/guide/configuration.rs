@@ -38,7 +38,7 @@
 //! # #[cfg(not(feature = "serde"))] fn main() {}
 //! ```
 //!
-//! JSON, YAML and the environment work as well: anything with a `Deserializer`. All fields: [`pipeline::config`](mod@crate::pipeline::config).
+//! JSON and YAML work as well: anything with a `Deserializer`. All fields: [`pipeline::config`](mod@crate::pipeline::config).
 //!
 //! # Units, always
 //!

@@ -11,6 +11,7 @@
 //! | [`RateLimited`](RejectedKind::RateLimited) | the rate limiter | not this attempt |
 //! | [`BulkheadFull`](RejectedKind::BulkheadFull) | the bulkhead | not this attempt |
 //! | [`Custom`](RejectedKind::Custom) | a gate of yours | not this attempt |
+//! | [`NotRepeatable`](RejectedKind::NotRepeatable) | a door: the body is a stream, and the pipeline retries | no |
 //! | [`NoRuntime`](RejectedKind::NoRuntime) | nobody: a timer was needed outside a tokio runtime | perhaps |
 //!
 //! # With thiserror: one variant
@@ -61,6 +62,7 @@
 //!
 //! A judge looks inside in the same way: `.classify(|error: &anyhow::Error| match error.downcast_ref::<io::Error>() { .. })`. And without
 //! `flatten`, `?` makes an `anyhow::Error` of an `Error<ApiError>` wherever `ApiError: std::error::Error`.
+//! (`String` is not, so an `Error<String>` does not go through `?` into `anyhow`: use a real error type, even a small one.)
 //!
 //! # With a foreign error type
 //!

@@ -16,9 +16,9 @@
 //! }
 //!
 //! impl Bank {
-//!     async fn pay(&self, key: &str, cents: u64) -> Result<u64, String> {
+//!     async fn pay(&self, key: &str, cents: u64) -> std::io::Result<u64> {
 //!         let paid = *self.done.lock().unwrap().entry(key.to_owned()).or_insert(cents);
-//!         if std::mem::take(&mut *self.drops_the_first_answer.lock().unwrap()) { Err("connection reset".into()) } else { Ok(paid) }
+//!         if std::mem::take(&mut *self.drops_the_first_answer.lock().unwrap()) { Err(std::io::ErrorKind::ConnectionReset.into()) } else { Ok(paid) }
 //!     }
 //! }
 //!
@@ -35,5 +35,5 @@
 //! * The server has to promise it: look for `Idempotency-Key`, client tokens, "upsert". A header that nobody reads protects nobody.
 //! * reqwest: `.header("Idempotency-Key", &key).send_through(&API).idempotent()`. tower: a `clone_request_with` that copies requests with the header.
 //!
-//! Without any such promise, retry only what certainly did not happen: `Retry::exponential(..).retry_timeouts(false)`, and a judge that calls
+//! Without any such promise, retry only what certainly did not happen: [`api.idempotent(false).call(..)`](crate::Pipeline::idempotent), and a judge that calls
 //! transient only "refused before it was sent" (no connection, 429, 503 of a load balancer that you know).

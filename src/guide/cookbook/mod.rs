@@ -19,7 +19,8 @@
 //!
 //! 1. **Does the client retry by itself?** Turn one of the two off. Ours knows the deadline, the budget and the breaker; theirs does not.
 //! 2. **Which of its errors may pass, and which are the caller's own fault?** Transient, and ignored. Everything else is permanent.
-//! 3. **May it happen twice?** If not: retry only what certainly did not happen, with [`retry_timeouts(false)`](crate::RetryConfig::retry_timeouts).
+//! 3. **May it happen twice?** If not: retry only what certainly did not happen, with [`api.idempotent(false)`](crate::Pipeline::idempotent) for one call, or
+//!    [`retry_timeouts(false)`](crate::RetryConfig::retry_timeouts) for all.
 
 pub mod aws_sdk;
 pub mod idempotency_keys;

@@ -21,7 +21,7 @@
 //! |---|---|
 //! | a file, a buffer, a query | open or clone it inside the closure |
 //! | small, but only a stream | collect it first; `bytes::Bytes` clones for nothing |
-//! | large, and really only a stream (an upload that passes through) | one attempt: a pipeline without `retry`, or `.once()` at the reqwest and tower doors |
+//! | large, and really only a stream (an upload that passes through) | one attempt: [`api.once()`](crate::Pipeline::once), or `.once()` at the reqwest and tower doors |
 //!
 //! The reqwest door refuses a stream with retries before anything is sent, and says so; a closure that *moves* the stream does not compile, because it
 //! is called more than once.

@@ -49,8 +49,8 @@
 //! # }
 //! ```
 //!
-//! * `DeadlineExceeded` and `Unavailable` do not say that nothing happened. For methods that may not happen twice call with
-//!   `retry_timeouts(false)` and judge only `Unavailable` before the first byte as transient; or send an [idempotency key](super::idempotency_keys)
+//! * `DeadlineExceeded` and `Unavailable` do not say that nothing happened. For methods that may not happen twice use
+//!   [`api.once()`](crate::Pipeline::once), or send an [idempotency key](super::idempotency_keys)
 //!   in the metadata.
 //! * A server stream is one call until its first message. Open it in the pipeline; what comes after is [yours](super::streaming_bodies).
 //! * Turn off retries in a service mesh in between, or here.

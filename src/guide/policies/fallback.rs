@@ -11,7 +11,7 @@
 //! use steadfast::{Error, Pipeline};
 //!
 //! # let (api, mirror) = (Pipeline::builder("api").build()?, Pipeline::builder("mirror").build()?);
-//! # async fn fetch(from: &str) -> Result<u32, String> { if from == "mirror" { Ok(7) } else { Err("down".into()) } }
+//! # async fn fetch(from: &str) -> std::io::Result<u32> { if from == "mirror" { Ok(7) } else { Err(std::io::ErrorKind::NotFound.into()) } }
 //! // A value, on one call: it cannot fail any more.
 //! let stars = api.call_or(|| fetch("api"), 0).await;
 //! # assert_eq!(stars, 0);
@@ -20,7 +20,7 @@
 //! # assert_eq!(stars, 7);
 //! // Only for some errors: give the others back.
 //! let stars = api
-//!     .call_or_else(|| fetch("api"), |error: Error<String>| async { if error.rejected().is_some() { Ok(0) } else { Err(error) } })
+//!     .call_or_else(|| fetch("api"), |error: Error<std::io::Error>| async { if error.rejected().is_some() { Ok(0) } else { Err(error) } })
 //!     .await;
 //! # assert!(stars.is_err()); Ok(()) }
 //! ```

@@ -14,7 +14,7 @@
 //! let search = Pipeline::builder("search")
 //!     .rate_limit(RateLimiter::per_second(100).burst(10).max_wait(Duration::from_millis(250)))
 //!     .build()?;
-//! let hits = search.cost(5).priority(Priority::High).call(|| async { Ok::<_, String>(3) }).await?; // an expensive query
+//! let hits = search.cost(5).priority(Priority::High).call(|| async { Ok::<_, std::io::Error>(3) }).await?; // an expensive query
 //! # assert_eq!(hits, 3); Ok(()) }
 //! ```
 //!

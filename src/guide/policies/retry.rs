@@ -5,7 +5,8 @@
 //!
 //! **When not**: around an operation that may not happen twice, unless it has an [idempotency key](super::super::cookbook::idempotency_keys);
 //! around a client that retries by itself (turn that off, or leave this out: 3 × 3 is 9); and in more than one layer. (Pipelines
-//! inside pipelines notice, and only the outer one retries.)
+//! inside pipelines notice, and only the outer one retries.) For one call among others: [`api.once().call(..)`](Pipeline::once), or
+//! [`api.idempotent(false)`](Pipeline::idempotent), which does not repeat what timed out.
 //!
 //! ```
 //! # fn main() -> Result<(), steadfast::ConfigError> {

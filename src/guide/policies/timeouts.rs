@@ -19,7 +19,7 @@
 //! assert_eq!(error.kind(), Some(RejectedKind::DeadlineExceeded)); // at 5 s, in the middle of the third attempt
 //!
 //! // One call in more of a hurry; the operation may pass on what is left.
-//! let left = api.within(Duration::from_secs(1)).call_with(|attempt| async move { Ok::<_, String>(attempt.remaining()) }).await?;
+//! let left = api.within(Duration::from_secs(1)).call_with(|attempt| async move { Ok::<_, std::io::Error>(attempt.remaining()) }).await?;
 //! assert_eq!(left, Some(Duration::from_secs(1)));
 //! # Ok(()) }
 //! ```
