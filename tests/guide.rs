@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 use steadfast::{
-    Backoff, Budget, Bulkhead, Call, CircuitBreaker, CircuitState, Jitter, Monitor, Outcome, Pipeline, RateLimiter, Retry, Verdict,
+    Backoff, Budget, Bulkhead, Call, CallEnd, CircuitBreaker, CircuitState, Event, Jitter, Monitor, Outcome, Pipeline, RateLimiter,
+    RejectedKind, Retry, Verdict,
 };
 use tokio::time::advance;
 
@@ -266,6 +267,28 @@ fn the_presets_are_as_the_guide_says() {
         let config = bulkhead.config();
         assert_eq!(config, config.clone().queue(number(waiting).unwrap() as usize), "{name}: waiting");
         assert!(pipeline.circuit_breaker().is_some() && pipeline.monitor().is_some(), "{name}");
+    }
+}
+
+#[test]
+fn the_events_of_each_page_exist() {
+    let (zero, transient) = (Duration::ZERO, Outcome::Judged(Verdict::transient()));
+    let known = [
+        Event::AttemptFailed { attempt: 1, outcome: transient, elapsed: zero },
+        Event::Retrying { attempt: 1, delay: zero, cause: transient },
+        Event::RetryStopped { attempts: 1, reason: "budget" },
+        Event::Rejected { kind: RejectedKind::CircuitOpen, retry_after: None },
+        Event::Waited { policy: "bulkhead", waited: zero },
+        Event::CircuitChanged { from: "closed", to: "open", generation: 1 },
+        Event::FallbackUsed { cause: CallEnd::Failure },
+        Event::CallFinished { end: CallEnd::Success, attempts: 1, elapsed: zero },
+    ]
+    .map(|event| event.name());
+    for page in ["timeouts", "retry", "circuit_breaker", "rate_limiter", "bulkhead", "fallback"] {
+        for row in table(&format!("policies/{page}"), "# What you will see") {
+            let name = row[0].split([',', ' ']).next().unwrap();
+            assert!(known.contains(&name), "{page}: no event is called {name}");
+        }
     }
 }
 

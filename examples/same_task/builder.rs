@@ -20,7 +20,7 @@ static QUOTES: LazyLock<Pipeline> = LazyLock::new(|| {
         .attempt_timeout(Duration::from_secs(2))
         .classify(|error: &ApiError| match error {
             ApiError::Status(429 | 500.., after) => Verdict::Transient { retry_after: *after },
-            _ => Verdict::permanent(),
+            _ => Verdict::Ignored, // no fault of the server's
         })
         .build()
         .expect("valid settings")

@@ -58,6 +58,12 @@
 //!
 //! let error = toml::from_str::<RegistryConfig>("[pipelines.github]\nattempt_timeout = 5\ncircut_breaker = \"50%\"").unwrap_err();
 //! assert!(error.to_string().contains("pipelines.github.circut_breaker: unknown field; did you mean `circuit_breaker`?"), "{error}");
+//! # for (good, bad) in [("attempt_timeout = \"1m30s\"", "attempt_timeout = 10"), ("total_timeout = \"forever\"", "total_timeout = \"10\""),
+//! #     ("rate_limit = \"5/30s\"", "rate_limit = 100"), ("rate_limit = \"10/min\"", "rate_limit = \"100\""),
+//! #     ("circuit_breaker = \"50%\"", "circuit_breaker = 50"), ("circuit_breaker = 0.5", "circuit_breaker = \"0\""), ("bulkhead = false", "bulkhead = 0")] {
+//! #     assert!(toml::from_str::<steadfast::PipelineConfig>(good).is_ok(), "{good}");
+//! #     assert!(toml::from_str::<steadfast::PipelineConfig>(bad).is_err(), "{bad}");
+//! # }
 //! # }
 //! # #[cfg(not(feature = "serde"))] fn main() {}
 //! ```

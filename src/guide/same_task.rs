@@ -27,5 +27,5 @@
 #![cfg_attr(feature = "macros", doc = "# fn main() {}")]
 #![doc = "```"]
 //!
-//! The one line of either that is easy to forget is the judge. Without it everything is retried, 404 too, and `Retry-After` is not known to anybody:
-//! a policy sees no headers, only the verdict.
+//! The one line of either that is easy to forget is the judge. Without it everything is retried and counted, 404 too, and `Retry-After` is not known to
+//! anybody: a policy sees no headers, only the verdict. With the feature `reqwest` it is [built in](super::doors).

@@ -10,7 +10,8 @@
 //! let s3 = aws_sdk_s3::Client::new(&config);
 //! ```
 //!
-//! What it knew about errors is then the judge's business. Throttling often comes as status **400** with a code:
+//! What it knew about errors is then the judge's business. Throttling often comes as status **400**
+//! with a code, and so does a timeout of the server's:
 //!
 //! ```
 //! # mod sdk {
@@ -27,16 +28,16 @@
 //! # use sdk::{GetObjectError, ProvideErrorMetadata, SdkError};
 //! use steadfast::{Pipeline, Verdict};
 //!
-//! const THROTTLED: &[&str] = &[
+//! const MAY_PASS: &[&str] = &[
 //!     "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "TooManyRequestsException", "SlowDown",
-//!     "ProvisionedThroughputExceededException", "RequestLimitExceeded", "BandwidthLimitExceeded", "LimitExceededException",
+//!     "ProvisionedThroughputExceededException", "RequestLimitExceeded", "BandwidthLimitExceeded", "LimitExceededException", "RequestTimeout", "RequestTimeoutException",
 //! ];
 //!
 //! fn verdict<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Verdict {
 //!     let status = error.raw_response().map(|response| response.status().as_u16());
 //!     match (error, status) {
 //!         (SdkError::ConstructionFailure(..), _) => Verdict::Ignored, // never sent
-//!         _ if error.code().is_some_and(|code| THROTTLED.contains(&code)) => Verdict::transient(),
+//!         _ if error.code().is_some_and(|code| MAY_PASS.contains(&code)) => Verdict::transient(),
 //!         (_, None | Some(408 | 429 | 500..)) => Verdict::transient(), // no answer, or a server in trouble
 //!         (_, Some(404)) => Verdict::Ignored,
 //!         _ => Verdict::permanent(),

@@ -15,6 +15,7 @@
 //!     let api = api.clone();
 //!     calls.spawn(async move { api.call(|| async { sleep(Duration::from_secs(1)).await; Ok::<_, String>(1) }).await });
 //! }
+//! # let pausing = tokio::spawn({ let api = api.clone(); async move { api.call(|| async { Err::<(), _>("busy") }).await } });
 //! # tokio::task::yield_now().await;
 //!
 //! // SIGTERM. First: nothing new. Refused at once, with CircuitOpen; what pauses before a retry ends with its own last error.
@@ -22,6 +23,7 @@
 //!     breaker.isolate();
 //! }
 //! assert!(api.call(|| async { Ok::<_, String>(1) }).await.is_err());
+//! # assert_eq!(pausing.await?, Err(steadfast::Error::Inner("busy")));
 //!
 //! // Then: as long as the orchestrator gives us, less a little.
 //! let drained = timeout(Duration::from_secs(8), async { while calls.join_next().await.is_some() {} }).await;

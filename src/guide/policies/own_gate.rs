@@ -48,8 +48,8 @@
 //! # What you will see
 //!
 //! `rejected` with your own kind. Like every refusal it is no failure to the breaker, and is not retried unless
-//! [`retry_rejections`](RetryConfig::retry_rejections) says so. Each wait of a gate costs an allocation; the built-in gates allocate only when
-//! they queue.
+//! [`retry_rejections`](RetryConfig::retry_rejections) says so. Asking a gate of your own costs an
+//! allocation or two; the built-in gates allocate only when they queue.
 
 #[cfg(doc)]
 use crate::*;
