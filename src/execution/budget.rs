@@ -327,4 +327,35 @@ mod tests {
         let paid: u64 = (0..=1_000_000).map(|n| shared.income(start + Duration::from_nanos(7 * n))).sum();
         assert_eq!(paid, 7_000);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_use_of_it_against_exact_fractions(
+            (share, per_second, burst) in (1..=1000_u32, 0..5000_u32, 1..30_u32),
+            steps in proptest::collection::vec((0..3_u8, 0..400_000_000_u64), 1..400),
+        ) {
+            let config = Budget::new(f64::from(share) / 1e3).min_per_second(f64::from(per_second) / 1e3).burst(burst);
+            let (budget, start) = (config.build().expect("valid"), Instant::now());
+            // In millionths of a millionth of a token, in which shares of a thousandth and nanoseconds of a thousandth per second are whole.
+            const WHOLE: u128 = 1_000_000_000_000;
+            let full = u128::from(burst) * WHOLE;
+            let (mut now, mut paid, mut tokens) = (0, None, full);
+            for (kind, step) in steps {
+                now += step;
+                if kind == 0 {
+                    let since = paid.replace(now).unwrap_or(now);
+                    tokens = full.min(tokens + u128::from(now - since) * u128::from(per_second));
+                    let granted = budget.try_withdraw_at(start + Duration::from_nanos(now));
+                    // Payments are cut to a billionth of a token, never from total.
+                    if tokens.abs_diff(WHOLE) > 2_000 {
+                        proptest::prop_assert_eq!(granted, tokens >= WHOLE);
+                    }
+                    tokens -= if granted { WHOLE.min(tokens) } else { 0 };
+                } else {
+                    budget.deposit();
+                    tokens = full.min(tokens + u128::from(share) * WHOLE / 1000);
+                }
+            }
+        }
+    }
 }

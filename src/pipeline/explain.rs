@@ -64,8 +64,8 @@ impl Explanation {
         self.retries.saturating_add(1)
     }
 
-    /// The longest a caller can wait: the total timeout, or else every attempt to its limit and every pause at its longest. `None`:
-    /// there is no limit.
+    /// The longest a caller can wait: the total timeout, or else every attempt to its limit and every pause at its longest, waits that
+    /// a server [asks for](crate::RetryConfig::hint_ceiling) aside. `None`: there is no limit.
     #[must_use]
     pub const fn worst_case(&self) -> Option<Duration> {
         self.worst_case

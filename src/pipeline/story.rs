@@ -4,7 +4,7 @@ use super::{Core, Options};
 use crate::admission::{BulkheadPermit, BulkheadWaiter, CircuitPermit, Entry, Pass, RateLimiterWaiter, Reservation};
 use crate::call::{Attempt, Call};
 use crate::classify::Judge;
-use crate::execution::{Ended, Nesting, RetryState, Surroundings, Until};
+use crate::execution::{Ended, Nesting, Retry, RetryState, Surroundings, Until};
 use crate::observation::{CallEnd, Event, call_span};
 use crate::outcome::{Error, Outcome, Rejected, RejectedKind, Verdict};
 use crate::time;
@@ -97,7 +97,7 @@ impl<'c> Story<'c> {
         Self {
             core,
             options,
-            surroundings: Surroundings::new(outer.deeper(deadline, core.retry.is_some()), span),
+            surroundings: Surroundings::new(outer.deeper(deadline, core.retry.as_ref().is_some_and(Retry::is_on)), span),
             started: now,
             began: now,
             now,

@@ -16,7 +16,7 @@
 //! Two algorithms:
 //!
 //! * **token bucket** (the default): governor's GCRA. In any stretch of time `t` at most `burst + rate * t`; a whole burst at once,
-//!   then evenly. One atomic number, no lock.
+//!   then evenly. One atomic number, no lock. (Where callers wait, `t` is [a millisecond longer](RateLimiterConfig::max_wait).)
 //! * **[sliding window](RateLimiterConfig::sliding_window)**: at most `n` in *any* interval as long as the period. For quotas that
 //!   the provider counts so, where one call too many costs a ban. A lock, and a log of the grants.
 //!
@@ -35,8 +35,22 @@
 //! Rates are exact at any number of units in any period: nothing is rounded, over no length of time. Time is the monotonic clock, which
 //! stands still on Linux while the machine sleeps: nothing comes free meanwhile.
 //!
-//! With [`max_wait`](RateLimiterConfig::max_wait), callers stand in line: by [`Priority`], then first come, first served. Who waits
-//! holds a place, not units: dropped, everybody behind moves up.
+//! Unless told otherwise it refuses at once. With [`max_wait`](RateLimiterConfig::max_wait), callers stand in line: by [`Priority`],
+//! then first come, first served. Who waits holds a place, not units: dropped, everybody behind moves up.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use steadfast::{Call, RateLimiter};
+//!
+//! // A loop that waits for its turns. Without `max_wait` the sixth turn would be an error. (Blocking code sleeps for the
+//! // `retry_after` that `try_acquire` refuses with.)
+//! let limiter = RateLimiter::per_second(50).burst(5).max_wait(Duration::MAX).build()?;
+//! for _page in 0..10 {
+//!     limiter.acquire(&Call::now()).await?;
+//! }
+//! # Ok(()) }
+//! ```
 
 mod gcra;
 mod meter;
@@ -102,7 +116,7 @@ impl RateLimiterConfig {
 
     /// Counts exactly: at most so many units in *any* interval as long as the period, the beginning included and the end not.
     ///
-    /// For quotas that a provider counts that way. It costs a lock, and 16 bytes for each unit of the quota at most (so the quota is
+    /// For quotas that a provider counts that way. It costs a lock, and 32 bytes for each unit of the quota at most (so the quota is
     /// limited to a million units), and it has no burst: all units may go at once, and come back a period later.
     /// **Default**: off, the token bucket.
     pub const fn sliding_window(mut self) -> Self {
@@ -113,8 +127,8 @@ impl RateLimiterConfig {
     /// The longest a caller may wait for its turn. Whoever would have to wait longer is refused at once.
     ///
     /// The timer counts in milliseconds, so a waiter may be up to one late. It is debited as if it had come in time: waiters get the full
-    /// rate at any rate, and in return may come up to a millisecond closer to each other than the burst says. (A sliding window stays
-    /// exact, and its waiters lose that millisecond.)
+    /// rate at any rate, and in return may come up to a millisecond closer to each other than the burst says: in a stretch of time `t` at
+    /// most `burst + rate * (t + 1 ms)`. (A sliding window stays exact, and its waiters lose that millisecond.)
     /// **Default**: zero, refuse at once. `Duration::MAX` waits for as long as the call's deadline allows.
     pub const fn max_wait(mut self, wait: Duration) -> Self {
         self.max_wait = wait;
@@ -248,7 +262,8 @@ impl RateLimiter {
         self.try_acquire_at(cost, Instant::now())
     }
 
-    /// The same, at a moment of your choice: for those who have read the clock already.
+    /// The same, at a moment of your choice: for those who have read the clock already. Of many threads each may be a second late with
+    /// its reading; one that is later still is taken at its word only if the clock has gone back since.
     ///
     /// # Errors
     /// As [`try_acquire`](Self::try_acquire).
@@ -256,8 +271,8 @@ impl RateLimiter {
         self.shared.try_take(cost, Priority::Normal, now).map(drop)
     }
 
-    /// Takes the call's cost, waiting for its turn if the limiter [may](RateLimiterConfig::max_wait) wait, and no longer than the
-    /// call's deadline.
+    /// Takes the call's cost, waiting for its turn for as long as [`max_wait`](RateLimiterConfig::max_wait) (not at all, unless set)
+    /// and the call's deadline allow.
     ///
     /// # Errors
     /// [`RejectedKind::RateLimited`] as in [`try_acquire`](Self::try_acquire), at once when the wait would be too long or the queue is
@@ -410,10 +425,10 @@ impl fmt::Debug for RateLimiter {
 }
 
 impl Shared {
-    /// Takes, if that overtakes nobody; or tells how long until it could. `Critical` goes before every waiter.
+    /// Takes, if that overtakes nobody; or tells how long until it could. `Critical` goes before every waiter that is not.
     #[inline]
     fn take(&self, cost: NonZeroU32, priority: Priority, now: Instant) -> Result<Receipt, Duration> {
-        if self.queue.waiting() == 0 || priority == Priority::Critical {
+        if self.queue.waiting() == 0 || (priority == Priority::Critical && self.queue.cost_ahead(priority) == 0) {
             return self.queue.supply().take(cost, now);
         }
         Err(self.wait_for(cost, priority, now))
@@ -451,7 +466,7 @@ impl Shared {
         let deadline = call.attempt.deadline;
         let max_wait = time::from_nanos(self.max_wait.load(Ordering::Relaxed));
         let until = time::after(now, max_wait);
-        // After the wait so far; `Critical` has only looked at the bucket, and others like it may stand before it.
+        // After the wait so far; `Critical` has only looked at the bucket, and others like it may have come since.
         let wait = if max_wait.is_zero() || wait == Duration::MAX {
             wait
         } else {

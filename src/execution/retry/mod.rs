@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! the failure will not pass > an outer pipeline retries already > no retries left > the server asked for too long a wait >
-//! the wait does not end before the deadline > the budget is spent
+//! the wait does not end before the deadline > the circuit will still be open > the budget is spent
 //! ```
 //!
 //! and the call ends at once, with the operation's own last error. The budget comes last, so that no token is spent for nothing.
@@ -185,9 +185,38 @@ impl Retry {
         config.retries > 0 && (config.even_when_nested || !super::Nesting::current().retries)
     }
 
+    /// Whether it makes any retries, so that those inside its calls need not.
+    #[inline]
+    pub(crate) fn is_on(&self) -> bool {
+        self.shared.config.retries > 0
+    }
+
     /// Whether, and after what wait, a failed attempt is tried again. Zero means at once, without a timer.
     ///
     /// `rejected` is the rejection that the attempt met, if that is how it ended. An `Ok` is a retry granted and paid for.
+    /// It needs no runtime, so it serves blocking code too:
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use steadfast::{Outcome, Retry, Verdict};
+    /// # let mut answers = [Err("busy"), Ok(7)].into_iter(); let mut read = || answers.next().unwrap();
+    /// let retry = Retry::exponential(3, Duration::from_millis(10)).build()?;
+    /// let mut state = retry.start();
+    /// let answer = loop {
+    ///     let answer = read();
+    ///     if answer.is_ok() {
+    ///         break answer;
+    ///     }
+    ///     let now = tokio::time::Instant::now(); // of `std`: `std::time::Instant::now().into()`
+    ///     match retry.next_delay(&mut state, Outcome::Judged(Verdict::transient()), None, now, None) {
+    ///         Ok(delay) => std::thread::sleep(delay),
+    ///         Err(_stopped) => break answer,
+    ///     }
+    /// };
+    /// retry.finish(state, answer.is_ok());
+    /// assert_eq!(answer, Ok(7));
+    /// # Ok::<(), steadfast::ConfigError>(())
+    /// ```
     ///
     /// # Errors
     /// The reason why this failure is the last of the call; `state` is as it was.
