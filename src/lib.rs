@@ -81,6 +81,7 @@
 //! | [`fault`] | [`ConfigError`]: every fault of a configuration at once |
 //! | [`pipeline::config`], [`pipeline::registry`] | settings as values and from files, [`Registry`], [`Pipeline::reconfigure`] while calls run |
 //! | [`text`] | durations, rates and shares as people write them: `250ms`, `100/s`, `50%` |
+//! | [`guide`] | how to use it well: policies by symptom, defaults and why, errors, a cookbook, migration from other libraries |
 //!
 //! # Features
 //!
@@ -105,6 +106,10 @@ pub mod substitution;
 #[doc(hidden)]
 #[path = "macro_support.rs"]
 pub mod __private;
+// Only for the documentation and its tests: in a build there is nothing of it.
+#[cfg(any(doc, doctest, test))]
+pub mod guide;
+
 mod call;
 pub mod classify;
 pub mod fault;
