@@ -17,6 +17,7 @@
 //! # assert_eq!(stars, 42); Ok(()) }
 //! ```
 
+mod answered;
 mod builder;
 pub mod config;
 mod explain;
@@ -45,8 +46,9 @@ use crate::execution::Retry;
 use crate::observation::Observer;
 use crate::observation::{CallEnd, Emitter, Events, Monitor, Recorder};
 use crate::outcome::{Error, Origin, Verdict};
-use crate::substitution::{Nothing, OrElse};
+use crate::substitution::OrElse;
 use crate::versions::Versions;
+use answered::answered;
 use run::run;
 use std::fmt;
 use std::sync::Arc;
@@ -111,7 +113,7 @@ impl Pipeline {
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        run(self.core(), &Options::NONE, ByErrorType, Error::Inner, Nothing, move |_| operation())
+        run(self.core(), &Options::NONE, ByErrorType, Error::Inner, move |_| operation())
     }
 
     /// Like [`call`](Self::call), telling the operation which attempt it is, and how much time is left.
@@ -124,7 +126,7 @@ impl Pipeline {
         F: Fn(Attempt) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        run(self.core(), &Options::NONE, ByErrorType, Error::Inner, Nothing, operation)
+        run(self.core(), &Options::NONE, ByErrorType, Error::Inner, operation)
     }
 
     /// Like [`call`](Self::call), with an async function to answer for it when it fails.
@@ -142,7 +144,7 @@ impl Pipeline {
         G: FnOnce(Error<E>) -> Later,
         Later: Future<Output = Result<T, Error<E>>>,
     {
-        run(self.core(), &Options::NONE, ByErrorType, Error::Inner, OrElse(fallback), move |_| operation())
+        answered(run(self.core(), &Options::NONE, ByErrorType, Error::Inner, move |_| operation()), OrElse(fallback))
     }
 
     /// Like [`call`](Self::call), with a value for when it fails, whatever the error: it cannot fail.
@@ -152,7 +154,7 @@ impl Pipeline {
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        match run(self.core(), &Options::NONE, ByErrorType, Error::Inner, Nothing, move |_| operation()).await {
+        match run(self.core(), &Options::NONE, ByErrorType, Error::Inner, move |_| operation()).await {
             Ok(answer) => answer,
             Err(error) => {
                 self.core().fallback_used(CallEnd::of(&error), Instant::now());

@@ -1,10 +1,10 @@
 //! The options of one call, said before the call: key, priority, cost, deadline, judge.
 
-use super::{Core, Pipeline, run};
+use super::{Core, Pipeline, answered, run};
 use crate::call::{Attempt, Priority};
 use crate::classify::{ByErrorType, ByResult, Judge};
 use crate::outcome::{Error, Outcome, Verdict};
-use crate::substitution::{Nothing, OrElse, Substitute};
+use crate::substitution::OrElse;
 use crate::time;
 use std::fmt;
 use std::time::Duration;
@@ -163,7 +163,7 @@ impl<'a, J> Request<'a, J> {
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        self.substituted(Nothing, move |_| operation()).await
+        self.call_with(move |_| operation()).await
     }
 
     /// See [`Pipeline::call_with`].
@@ -177,7 +177,7 @@ impl<'a, J> Request<'a, J> {
         F: Fn(Attempt) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        self.substituted(Nothing, operation).await
+        run(self.pipeline.core(), &self.options, self.judge, Error::Inner, operation).await
     }
 
     /// See [`Pipeline::call_or_else`].
@@ -193,17 +193,8 @@ impl<'a, J> Request<'a, J> {
         G: FnOnce(Error<E>) -> Later,
         Later: Future<Output = Result<T, Error<E>>>,
     {
-        self.substituted(OrElse(fallback), move |_| operation()).await
-    }
-
-    async fn substituted<T, E, F, Fut>(self, substitute: impl Substitute<T, E>, operation: F) -> Result<T, Error<E>>
-    where
-        E: 'static,
-        J: Judge<T, E>,
-        F: Fn(Attempt) -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-    {
-        run(self.pipeline.core(), &self.options, self.judge, Error::Inner, substitute, operation).await
+        let call = run(self.pipeline.core(), &self.options, self.judge, Error::Inner, move |_| operation());
+        answered(call, OrElse(fallback)).await
     }
 }
 
@@ -229,7 +220,7 @@ impl Nested<'_> {
         let inner = self.inner.core();
         let operation = &operation;
         let attempt = |_| inner_call(inner, operation);
-        run(self.outer.core(), &Options::NONE, ByErrorType, std::convert::identity, Nothing, attempt).await
+        run(self.outer.core(), &Options::NONE, ByErrorType, std::convert::identity, attempt).await
     }
 }
 
@@ -239,5 +230,5 @@ where
     F: Fn() -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
-    run(core, &Options::NONE, ByErrorType, Error::Inner, Nothing, |_| operation()).await
+    run(core, &Options::NONE, ByErrorType, Error::Inner, |_| operation()).await
 }

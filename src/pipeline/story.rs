@@ -294,10 +294,9 @@ impl<'c> Story<'c> {
     // -------------------------------------------------------------- between attempts
 
     #[cold]
-    pub(super) fn decide<T, E>(&mut self, result: &Result<T, Error<E>>, outcome: Outcome) -> Again {
+    pub(super) fn decide(&mut self, rejected: Option<&Rejected>, outcome: Outcome) -> Again {
         self.phase = Phase::Deciding;
         let Some(retry) = &self.core.retry else { return Again::No };
-        let rejected = result.as_ref().err().and_then(Error::rejected);
         let (attempt, now) = (self.number, self.now);
         // Sleeping towards a breaker that will still be open is a wait for nothing.
         let open = |wake| self.core.breaker.as_ref().is_some_and(|breaker| breaker.check_at(wake).is_err());
@@ -340,7 +339,8 @@ impl<'c> Story<'c> {
             // A retry that our own gate refused is no news about the dependency; its last error is.
             (Err(Error::Rejected(rejected)), Some(error)) if rejected.is_refusal() => Err(Error::Inner(error)),
             (Err(Error::Rejected(rejected)), last_error) => {
-                Err(self.complete(rejected, last_error.and_then(|error| judge.text(&self.core.judges, &error))))
+                let text = last_error.and_then(|error| judge.text(&self.core.judges, &error));
+                Err(Error::Rejected(self.complete(rejected, text)))
             }
             (result, _) => result,
         };
@@ -350,20 +350,24 @@ impl<'c> Story<'c> {
             Ok(_) if outcome.is_failure() => CallEnd::Failure,
             _ => CallEnd::Success,
         };
+        self.end(end, outcome);
+        concluded
+    }
+
+    fn end(&mut self, end: CallEnd, outcome: Outcome) {
         if outcome.is_success() {
             self.succeeded();
         } else if let Some(policy) = &self.core.retry {
             policy.finish(self.retry, false);
         }
         self.tell(end);
-        concluded
     }
 
     /// The rejection, with all that is known of the call.
-    fn complete<E>(&self, rejected: Rejected, last_error: Option<String>) -> Error<E> {
+    fn complete(&self, rejected: Rejected, last_error: Option<String>) -> Rejected {
         let rejected = rejected.in_call(&self.core.origin, self.attempts, self.elapsed(), last_error);
         self.emit(|| Event::Rejected { kind: rejected.kind(), retry_after: rejected.retry_after() });
-        Error::Rejected(rejected)
+        rejected
     }
 
     /// Enters the call in the books.
@@ -394,7 +398,7 @@ impl<'c> Story<'c> {
             Ended::NoRuntime => RejectedKind::NoRuntime,
         };
         self.now = Instant::now();
-        Err(self.complete(Rejected::new(kind), text))
+        Err(Error::Rejected(self.complete(Rejected::new(kind), text)))
     }
 }
 

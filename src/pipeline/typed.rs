@@ -1,6 +1,6 @@
 //! A pipeline that knows the type of its answers, and so can keep a substitute for them.
 
-use super::{Options, Pipeline, PipelineBuilder, run};
+use super::{Options, Pipeline, PipelineBuilder, answered, run};
 use crate::call::Attempt;
 use crate::classify::ByErrorType;
 use crate::fault::ConfigError;
@@ -80,7 +80,7 @@ impl<T: 'static, E: 'static> TypedPipeline<T, E> {
         F: Fn(Attempt) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        run::run(self.pipeline.core(), &Options::NONE, ByErrorType, Error::Inner, &self.fallback, operation)
+        answered(run::run(self.pipeline.core(), &Options::NONE, ByErrorType, Error::Inner, operation), &self.fallback)
     }
 
     /// The untyped pipeline inside: its state, its statistics, and calls of other types without the fallback.

@@ -114,16 +114,6 @@ pub(crate) trait Substitute<T, E> {
     fn substitute(self, error: Error<E>, judges: &Judges) -> Substituted<T, E, Self::Later>;
 }
 
-/// No fallback.
-pub(crate) struct Nothing;
-
-impl<T, E> Substitute<T, E> for Nothing {
-    type Later = std::future::Pending<Result<T, Error<E>>>;
-    fn substitute(self, error: Error<E>, _: &Judges) -> Substituted<T, E, Self::Later> {
-        Substituted::Not(error)
-    }
-}
-
 /// The async function of one call.
 pub(crate) struct OrElse<F>(pub(crate) F);
 

@@ -13,4 +13,4 @@
 pub mod fallback;
 
 pub use fallback::Fallback;
-pub(crate) use fallback::{Nothing, OrElse, Substitute, Substituted};
+pub(crate) use fallback::{OrElse, Substitute, Substituted};
