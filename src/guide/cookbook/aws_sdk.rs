@@ -30,7 +30,8 @@
 //!
 //! const MAY_PASS: &[&str] = &[
 //!     "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "TooManyRequestsException", "SlowDown",
-//!     "ProvisionedThroughputExceededException", "RequestLimitExceeded", "BandwidthLimitExceeded", "LimitExceededException", "RequestTimeout", "RequestTimeoutException",
+//!     "ProvisionedThroughputExceededException", "RequestLimitExceeded", "BandwidthLimitExceeded", "LimitExceededException",
+//!     "RequestTimeout", "RequestTimeoutException",
 //! ];
 //!
 //! fn verdict<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Verdict {

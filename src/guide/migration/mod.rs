@@ -1,15 +1,15 @@
 //! Migration: what your words are called here.
 //!
-//! | from | versions read | page |
-//! |---|---|---|
-//! | backoff (Rust, no longer maintained) | 0.4 | [`backoff`] |
-//! | backon (Rust) | 1.6 | [`backon`] |
-//! | tokio-retry (Rust) | 0.3 | [`tokio_retry`] |
-//! | tower's `Retry`, `Timeout`, `ConcurrencyLimit`, `RateLimit` (Rust) | 0.5 | [`tower_retry`] |
-//! | tower-resilience (Rust) | 0.13 | [`tower_resilience`] |
-//! | resilience4j (Java, Kotlin) | 2 | [`resilience4j`] |
-//! | Polly (.NET) | 8 | [`polly`] |
-//! | tenacity (Python) | 9 | [`tenacity`] |
+//! | from | version | taken from its | page |
+//! |---|---|---|---|
+//! | backoff (Rust, no longer maintained) | 0.4 | documentation, and the source of its defaults | [`backoff`] |
+//! | backon (Rust) | 1.6 | source | [`backon`] |
+//! | tokio-retry (Rust) | 0.3 | documentation | [`tokio_retry`] |
+//! | tower's `Retry`, `Timeout`, `ConcurrencyLimit`, `RateLimit` (Rust) | 0.5 | source | [`tower_retry`] |
+//! | tower-resilience (Rust) | 0.13 | source | [`tower_resilience`] |
+//! | resilience4j (Java, Kotlin) | 2 | documentation, and the source of its defaults | [`resilience4j`] |
+//! | Polly (.NET) | 8 | documentation | [`polly`] |
+//! | tenacity (Python) | 9 | documentation | [`tenacity`] |
 //!
 //! Four things differ from nearly all of them; look at these first:
 //!

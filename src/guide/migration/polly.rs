@@ -9,7 +9,7 @@
 //! | `Outcome<T>`, `ExecuteOutcomeAsync` | | `Result<T, E>` | |
 //! | `Retry.MaxRetryAttempts` | 3 | retries | say how many |
 //! | `Delay`, `BackoffType` | 2 s, constant | [`Retry::constant`], [`Retry::linear`], [`Retry::exponential`] | say which |
-//! | `UseJitter` | false | [`jitter`](RetryConfig::jitter) | full |
+//! | `UseJitter` | false; else ±25 % | [`jitter`](RetryConfig::jitter) | full |
 //! | `MaxDelay` | none | [`max_delay`](RetryConfig::max_delay) | 30 s |
 //! | `DelayGenerator` (for `Retry-After`) | none | [`Verdict::retry_after`] | |
 //! | `CircuitBreaker.FailureRatio` | 0.1 | [`failure_rate`](CircuitBreakerConfig::failure_rate) | say one |
