@@ -110,7 +110,9 @@ pub(crate) struct Inside<'a> {
 }
 
 impl Inside<'_> {
-    pub(crate) fn leave(self) {
+    /// The operation did not panic.
+    #[inline]
+    pub(crate) fn ended(&mut self) {
         self.surroundings.running = false;
     }
 }

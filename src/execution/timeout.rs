@@ -44,9 +44,12 @@ impl<F: Future> Until<F> {
     ) -> Poll<Ended<F::Output>> {
         let this = self.project();
         let at_once = !std::mem::replace(this.polled, true);
-        let inside = surroundings.enter();
-        let polled = this.operation.poll(cx);
-        inside.leave();
+        let polled = {
+            let mut inside = surroundings.enter();
+            let polled = this.operation.poll(cx);
+            inside.ended();
+            polled
+        };
         match polled {
             Poll::Ready(output) => Poll::Ready(Ended::Finished { output, at_once }),
             Poll::Pending => wait(this.timer, cx, limit()).map(|in_time| if in_time { Ended::TimedOut } else { Ended::NoRuntime }),

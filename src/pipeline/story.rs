@@ -101,6 +101,7 @@ enum Door<'c> {
 type OwnGates<'c> = Pin<Box<dyn Future<Output = Result<Passes<'c>, Rejected>> + Send + 'c>>;
 
 impl<'c> Story<'c> {
+    #[inline]
     pub(super) fn begin(core: &'c Core, options: &'c Options<'c>) -> Self {
         let now = Instant::now();
         let outer = Nesting::current();
@@ -230,6 +231,7 @@ impl<'c> Story<'c> {
     }
 
     /// The operation answered; if `at_once`, no time passed that is worth a clock reading, unless somebody measures it.
+    #[inline]
     pub(super) fn finished(&mut self, at_once: bool) {
         self.phase = Phase::Judging;
         self.now = if at_once && !self.core.reads_end { self.began } else { Instant::now() };
