@@ -34,6 +34,14 @@ use std::sync::Arc;
 pub trait Judge<T, E> {
     /// What `result` says about the dependency.
     fn judge(&self, known: &Judges, result: &Result<T, E>) -> Verdict;
+
+    /// How a rejection that takes the place of `error` quotes it; `None` leaves it unsaid.
+    fn text(&self, known: &Judges, error: &E) -> Option<String>
+    where
+        E: 'static,
+    {
+        known.text(error)
+    }
 }
 
 /// The default judge: whatever the pipeline knows of the error type.
@@ -87,7 +95,12 @@ impl Judges {
 
     /// What `error` says about the dependency; transient when nobody knows its type.
     pub fn judge<E: 'static>(&self, error: &E) -> Verdict {
-        self.known::<E>().map_or(Verdict::transient(), |known| (known.judge)(error))
+        self.judge_known(error).unwrap_or(Verdict::transient())
+    }
+
+    /// The same; `None` when nobody knows its type.
+    pub fn judge_known<E: 'static>(&self, error: &E) -> Option<Verdict> {
+        self.known::<E>().map(|known| (known.judge)(error))
     }
 
     /// The text of an error whose type is known here, or to everybody.

@@ -79,14 +79,24 @@
 //! | [`outcome`] | [`Verdict`], [`Outcome`], [`Error`], [`Rejected`] |
 //! | [`classify`] | who judges |
 //! | [`fault`] | [`ConfigError`]: every fault of a configuration at once |
+//! | [`pipeline::config`], [`pipeline::registry`] | settings as values and from files, [`Registry`], [`Pipeline::reconfigure`] while calls run |
+//! | [`text`] | durations, rates and shares as people write them: `250ms`, `100/s`, `50%` |
+//! | [`guide`] | how to use it well: policies by symptom, defaults and why, errors, a cookbook, migration from other libraries |
 //!
 //! # Features
 //!
-//! None so far: all of this is always there. Time is `tokio::time`, so a paused clock (`start_paused = true`) moves every policy in a test.
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `serde` | off | settings [from TOML, JSON, YAML](pipeline::config), and back |
+//! | `testing` | off | scripts, recordings and policies in a chosen state, for tests of *your* code (module `testing`) |
+//!
+//! All else is always there. Time is `tokio::time`, so a paused clock (`start_paused = true`) moves every policy in a test.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
 pub mod admission;
+#[cfg(any(feature = "http", feature = "tower"))]
+pub mod client;
 pub mod execution;
 pub mod observation;
 pub mod pipeline;
@@ -96,21 +106,33 @@ pub mod substitution;
 #[doc(hidden)]
 #[path = "macro_support.rs"]
 pub mod __private;
+// Only for the documentation and its tests: in a build there is nothing of it.
+#[cfg(any(doc, doctest, test))]
+pub mod guide;
+
 mod call;
 pub mod classify;
 pub mod fault;
 pub mod outcome;
 mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod time;
+mod versions;
 
 pub use admission::*;
 pub use call::{Attempt, Call, Priority};
+#[cfg(feature = "reqwest")]
+pub use client::reqwest::SendThrough;
+#[cfg(feature = "tower")]
+pub use client::tower::PipelineLayer;
 pub use execution::*;
 pub use fault::{ConfigError, Fault};
 pub use observation::*;
 pub use outcome::{Error, Outcome, Rejected, RejectedKind, Verdict};
 pub use pipeline::{
-    Explanation, Gauge, Nested, Pipeline, PipelineBuilder, PipelineStats, PolicyOf, Request, TypedBuilder, TypedPipeline, Warning,
+    Change, Changes, Explanation, Gauge, Nested, Pipeline, PipelineBuilder, PipelineConfig, PipelineStats, PolicyOf, Registry,
+    RegistryChanges, RegistryConfig, Request, TypedBuilder, TypedPipeline, UnknownPipeline, Warning, text,
 };
 #[cfg(feature = "macros")]
 pub use steadfast_macros::resilient;

@@ -127,6 +127,8 @@ pub enum RejectedKind {
     Throttled,
     /// A timer was needed and the call was polled outside a tokio runtime.
     NoRuntime,
+    /// The request cannot be sent twice, and the pipeline would have to: found before the first attempt.
+    NotRepeatable,
     /// A gate of your own refused, for the reason it names.
     Custom(&'static str),
 }
@@ -144,6 +146,7 @@ impl RejectedKind {
             Self::ConcurrencyLimited => "concurrency_limited",
             Self::Throttled => "throttled",
             Self::NoRuntime => "no_runtime",
+            Self::NotRepeatable => "not_repeatable",
             Self::Custom(name) => name,
         }
     }
@@ -158,6 +161,10 @@ impl RejectedKind {
             Self::ConcurrencyLimited => "concurrency limit reached",
             Self::Throttled => "throttled",
             Self::NoRuntime => "a timer is needed, and there is no tokio runtime here",
+            Self::NotRepeatable => {
+                "the body of the request is a stream, which a retry could not send again; \
+                 buffer it (a `Vec<u8>`, `String` or `Bytes` can be sent again), or send it with `.once()`"
+            }
             Self::Custom(name) => name,
         }
     }

@@ -32,6 +32,11 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// The duration that [`nanos`] made a number of; the maximum stands for ever.
+pub(crate) const fn from_nanos(nanos: u64) -> Duration {
+    if nanos == u64::MAX { Duration::MAX } else { Duration::from_nanos(nanos) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -504,3 +504,31 @@ async fn h39_the_deadline_to_the_nanosecond() {
         pipeline.within(Duration::MAX).call_with(|attempt| async move { Ok::<_, String>(attempt.remaining()) }).await.unwrap().is_none()
     );
 }
+
+// ------------------------------------------------------------------ what one call says of itself
+
+#[tokio::test(start_paused = true)]
+async fn h77_a_call_that_may_not_happen_twice_is_not_retried_after_a_timeout() {
+    let build = || {
+        let retry = plain(3, MS).without_budget();
+        Pipeline::builder("p").attempt_timeout(10 * MS).retry(retry).build().unwrap()
+    };
+    let calls = Cell::new(0);
+    let hang = || async {
+        calls.set(calls.get() + 1);
+        std::future::pending::<Result<(), String>>().await
+    };
+    let pipeline = build();
+    assert!(pipeline.idempotent(false).call(hang).await.unwrap_err().is_timeout());
+    assert_eq!(calls.replace(0), 1);
+    assert_eq!(pipeline.stats().retry.unwrap().stopped(StopReason::NotRetryable), 1);
+    assert!(pipeline.idempotent(true).call(hang).await.unwrap_err().is_timeout());
+    assert_eq!(calls.replace(0), 4);
+    // What is known to have failed in passing is another matter, unless the operation may run once only.
+    assert!(pipeline.idempotent(false).call(|| fail(&calls)).await.is_err());
+    assert_eq!(calls.replace(0), 4);
+    assert!(pipeline.once().call(|| fail(&calls)).await.is_err());
+    assert_eq!(calls.replace(0), 1);
+    assert!(pipeline.once().call(hang).await.unwrap_err().is_timeout());
+    assert_eq!(calls.replace(0), 1);
+}

@@ -359,6 +359,23 @@ async fn critical_is_immediate_when_units_are_there_and_does_not_break_the_quota
 }
 
 #[tokio::test(start_paused = true)]
+async fn h61_critical_calls_do_not_overtake_each_other() {
+    let limiter = build(RateLimiter::per_second(10).max_wait(HOUR));
+    assert!(limiter.try_acquire(10).is_ok());
+    let critical = Call::now().priority(Priority::Critical);
+    let newcomers = async {
+        for _ in 0..50 {
+            sleep(ms(100)).await;
+            if limiter.reserve(&critical).map(Reservation::keep).is_ok() {
+                assert_eq!(limiter.waiting(), 0, "a newcomer overtook one as important as itself");
+            }
+        }
+    };
+    let (big, ()) = tokio::join!(waited(&limiter, critical.cost(10)), newcomers);
+    assert_eq!(big, Some(SECOND));
+}
+
+#[tokio::test(start_paused = true)]
 async fn h59_ageing_keeps_low_priority_alive() {
     let limiter = build(RateLimiter::per_second(20).max_wait(HOUR));
     let local = LocalSet::new();
@@ -505,18 +522,14 @@ async fn a_deadline_that_comes_while_it_waits_ends_the_wait() {
     let call = Call::now().within(ms(150));
     let normal = async { (limiter.acquire(&call).await.map_err(|refused| refused.kind()), start.elapsed()) };
     let critical = async {
-        sleep(ms(100)).await;
+        sleep(ms(50)).await;
         limiter.try_acquire(1).expect_err("the waiter is before it");
         waited(&limiter, Call::now().priority(Priority::Critical)).await
     };
-    let ((granted, after), critical) = tokio::join!(normal, critical);
-    match granted {
-        Ok(()) => assert_eq!((after, critical), (ms(100), Some(ms(100)))),
-        Err(kind) => {
-            assert!(matches!(kind, RejectedKind::RateLimited | RejectedKind::DeadlineExceeded));
-            assert!(after <= ms(150) && critical == Some(Duration::ZERO), "{after:?}, {critical:?}");
-        }
-    }
+    let ((refused, after), critical) = tokio::join!(normal, critical);
+    assert_eq!(critical, Some(ms(50)), "the turn was the waiter's, and the next comes too late for it");
+    assert!(matches!(refused, Err(RejectedKind::RateLimited | RejectedKind::DeadlineExceeded)), "{refused:?}");
+    assert!(after >= ms(50) && after <= ms(150), "{after:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -678,6 +691,20 @@ async fn h33_a_late_clock_reading_gives_no_credit() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn h33_a_reading_that_is_seconds_old_gives_no_credit() {
+    for config in [RateLimiter::per_second(10), RateLimiter::per_second(10).sliding_window()] {
+        let limiter = build(config);
+        let old = Instant::now(); // and then its thread was held up
+        advance(SECOND * 10).await;
+        assert!(limiter.try_acquire(10).is_ok());
+        assert!(limiter.try_acquire_at(1, old).is_err());
+        assert_eq!(limiter.available(), 0, "nothing comes back by it");
+        advance(ms(99)).await;
+        assert!(limiter.try_acquire(1).is_err());
+    }
+}
+
 // Exactness.
 
 #[test]
@@ -790,6 +817,25 @@ async fn h65_no_window_holds_more_than_the_limit_at_any_offset() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn h37_the_credit_for_the_timer_is_a_millisecond_once_not_for_each() {
+    for (rate, burst) in [(300, 1), (700, 5), (3_000, 1), (50_000, 20)] {
+        let limiter = build(RateLimiter::per_second(rate).burst(burst).max_wait(HOUR).queue(100_000));
+        let (start, grants) = (Instant::now(), RefCell::new(Vec::new()));
+        let call = Call::now();
+        let waiters = (0..rate / 2).map(|_| async {
+            limiter.acquire(&call).await.expect("granted");
+            grants.borrow_mut().push((start.elapsed().as_nanos() as u64, 1));
+        });
+        futures_util::future::join_all(waiters).await;
+        for length in [1, 2, 5, 20, 100] {
+            let most = u64::from(burst) + u64::from(rate) * (length + 1) / 1000;
+            let found = most_in(&grants.borrow(), length * 1_000_000);
+            assert!(found <= most, "{rate}/s, burst {burst}: {found} in {length} ms, {most} at most");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn gcra_against_an_oracle(
@@ -860,7 +906,7 @@ proptest! {
     #[test]
     fn a_sliding_window_against_a_naive_log(
         (units, period) in (1..20_u32, 1..5_000_u64),
-        steps in prop::collection::vec((0..1_000_u64, 1..8_u32, any::<bool>()), 1..200),
+        steps in prop::collection::vec((0..1_000_u64, 1..8_u32), 1..200),
     ) {
         paused(async {
             let limiter = build(RateLimiter::per(units, Duration::from_nanos(period.max(u64::from(units)))).sliding_window());
@@ -868,7 +914,7 @@ proptest! {
             let start = Instant::now();
             let mut now = 0;
             let mut log: Vec<(u64, u32)> = Vec::new();
-            for (step, cost, keep) in steps {
+            for (step, cost) in steps {
                 now += step;
                 let at = start + Duration::from_nanos(now);
                 let used = |now: u64| log.iter().filter(|(at, _)| at + period > now).map(|(_, cost)| cost).sum::<u32>();
@@ -885,7 +931,6 @@ proptest! {
                         assert_eq!(then, naive.filter(|_| cost <= units));
                     }
                 }
-                let _ = keep;
             }
         });
     }
@@ -905,9 +950,10 @@ fn changes_of_rate_at_random_never_give_more_than_the_larger_of_both() {
                     let before = limiter.available();
                     limiter.set_rate(units, SECOND).expect("valid");
                     limiter.set_burst(burst).expect("valid");
-                    assert!(limiter.available() <= before, "a free refill");
+                    let after = limiter.available();
+                    assert!(after <= before, "a free refill");
                     limiter.set_rate(units, SECOND).expect("valid");
-                    assert!(before.min(burst).abs_diff(limiter.available()) <= before, "no panic");
+                    assert_eq!(limiter.available(), after, "the same again changes nothing");
                 }
             });
             Ok(())

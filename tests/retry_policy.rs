@@ -1,7 +1,7 @@
 //! The decision: which failures are tried again, when, and what stops it. (The pipeline's own retry tests are elsewhere.)
 
 use std::time::Duration;
-use steadfast::{Backoff, Jitter, Outcome, Rejected, RejectedKind, Retry, RetryConfig, RetryState, StopReason, Verdict};
+use steadfast::{Backoff, Jitter, Outcome, Pipeline, Rejected, RejectedKind, Retry, RetryConfig, RetryState, StopReason, Verdict};
 use tokio::time::Instant;
 
 const MS: Duration = Duration::from_millis(1);
@@ -355,4 +355,21 @@ fn a_call_carries_little() {
     shareable::<Retry>();
     shareable::<RetryConfig>();
     shareable::<RetryState>();
+}
+
+#[tokio::test(start_paused = true)]
+async fn h69_an_outer_pipeline_that_makes_no_retries_leaves_them_to_the_inner_one() {
+    for (outer, made) in [(0, 4), (1, 2)] {
+        let attempts = std::cell::Cell::new(0);
+        let outer = Pipeline::builder("outer").retry(Retry::constant(outer, MS)).build().expect("valid");
+        let inner = Pipeline::builder("inner").retry(Retry::constant(3, MS)).build().expect("valid");
+        let call = outer.call(|| {
+            inner.call(async || {
+                attempts.set(attempts.get() + 1);
+                Err::<(), _>("down")
+            })
+        });
+        assert!(call.await.is_err());
+        assert_eq!(attempts.get(), made);
+    }
 }

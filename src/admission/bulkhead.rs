@@ -37,7 +37,7 @@ use crate::call::Call;
 use crate::fault::{ConfigError, Fault, check};
 use crate::outcome::{Rejected, RejectedKind};
 use crate::sync::Padded;
-use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use crate::time;
 use std::fmt;
 use std::pin::Pin;
@@ -50,10 +50,10 @@ use tokio::time::Instant;
 #[derive(Clone, Debug, PartialEq)]
 #[must_use = "a configuration does nothing until it is built or given to a pipeline"]
 pub struct BulkheadConfig {
-    limit: usize,
-    queue: usize,
-    max_wait: Duration,
-    ageing: Duration,
+    pub(crate) limit: usize,
+    pub(crate) queue: usize,
+    pub(crate) max_wait: Duration,
+    pub(crate) ageing: Duration,
 }
 
 impl BulkheadConfig {
@@ -108,7 +108,8 @@ impl BulkheadConfig {
         ConfigError::check("bulkhead", self.faults())?;
         let places = Places { word: Padded(AtomicIsize::new(places(self.limit) << 1)) };
         let queue = WaitQueue::new(places, self.queue, self.ageing);
-        Ok(Bulkhead { shared: Arc::new(Shared { queue, limit: AtomicUsize::new(self.limit), config: self }) })
+        let max_wait = AtomicU64::new(time::nanos(self.max_wait));
+        Ok(Bulkhead { shared: Arc::new(Shared { queue, limit: AtomicUsize::new(self.limit), max_wait }) })
     }
 }
 
@@ -124,7 +125,14 @@ pub struct Bulkhead {
 struct Shared {
     queue: WaitQueue<Places>,
     limit: AtomicUsize,
-    config: BulkheadConfig,
+    /// In nanoseconds; the maximum is for ever.
+    max_wait: AtomicU64,
+}
+
+impl Shared {
+    fn max_wait(&self) -> Duration {
+        time::from_nanos(self.max_wait.load(Ordering::Relaxed))
+    }
 }
 
 impl Bulkhead {
@@ -176,10 +184,11 @@ impl Bulkhead {
 
     #[cold]
     fn stand_in_line<'a>(&'a self, call: &Call<'_>, grab: Grab) -> Entry<BulkheadPermit<'a>, BulkheadWaiter<'a>> {
-        let Shared { queue, config, .. } = &*self.shared;
+        let (queue, max_wait) = (&self.shared.queue, self.shared.max_wait());
         let (now, deadline) = (call.attempt.started, call.attempt.deadline);
-        if config.queue == 0 || config.max_wait.is_zero() {
+        if queue.room() == 0 || max_wait.is_zero() {
             return match grab {
+                // Somebody stands in line who came before the queue was taken away.
                 Grab::Crowded if queue.try_take(now, 1) == Take::Taken(()) => Entry::Granted(BulkheadPermit { bulkhead: self }),
                 _ => Entry::Refused(full()),
             };
@@ -187,7 +196,7 @@ impl Bulkhead {
         if deadline.is_some_and(|deadline| deadline <= now) {
             return Entry::Refused(Rejected::new(RejectedKind::DeadlineExceeded));
         }
-        let until = time::after(now, config.max_wait);
+        let until = time::after(now, max_wait);
         match queue.enter(Request { now, priority: call.priority, cost: 1, until, deadline }) {
             Door::Taken(()) => Entry::Granted(BulkheadPermit { bulkhead: self }),
             Door::Refused(refusal) => Entry::Refused(rejected(refusal)),
@@ -205,6 +214,39 @@ impl Bulkhead {
         if crowded && more > 0 {
             queue.stir();
         }
+    }
+
+    /// Goes on with other settings while calls run: the limit as [`resize`](Self::resize) does, queue and waits for newcomers. Permits that are
+    /// held stay held, and whoever stands in line keeps its place.
+    ///
+    /// # Errors
+    /// What [`build`](BulkheadConfig::build) would refuse; then nothing is changed.
+    pub fn reconfigure(&self, config: &BulkheadConfig) -> Result<(), ConfigError> {
+        ConfigError::check("bulkhead", config.faults())?;
+        self.reconfigure_quietly(config);
+        self.tell();
+        Ok(())
+    }
+
+    /// The same for settings that were checked; nobody is woken before [`tell`](Self::tell).
+    pub(crate) fn reconfigure_quietly(&self, config: &BulkheadConfig) {
+        let Shared { queue, limit, max_wait } = &*self.shared;
+        queue.set_terms(config.queue, config.ageing);
+        max_wait.store(time::nanos(config.max_wait), Ordering::Relaxed);
+        let before = limit.swap(config.limit, Ordering::AcqRel);
+        queue.supply().add(places(config.limit) - places(before));
+    }
+
+    /// Wakes those for whom there is a place now.
+    pub(crate) fn tell(&self) {
+        if self.waiting() > 0 {
+            self.shared.queue.stir();
+        }
+    }
+
+    /// Whether both are handles of one bulkhead.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// How many calls may run at once.
@@ -234,7 +276,8 @@ impl Bulkhead {
 
     /// What it runs with now.
     pub fn config(&self) -> BulkheadConfig {
-        BulkheadConfig { limit: self.limit(), ..self.shared.config.clone() }
+        let queue = &self.shared.queue;
+        BulkheadConfig { limit: self.limit(), queue: queue.room(), max_wait: self.shared.max_wait(), ageing: queue.ageing() }
     }
 }
 
@@ -244,7 +287,7 @@ impl fmt::Debug for Bulkhead {
             .field("limit", &self.limit())
             .field("in_use", &self.in_use())
             .field("waiting", &self.waiting())
-            .field("queue", &self.shared.config.queue)
+            .field("queue", &self.shared.queue.room())
             .finish_non_exhaustive()
     }
 }

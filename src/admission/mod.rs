@@ -24,6 +24,8 @@
 pub mod bulkhead;
 pub mod circuit_breaker;
 pub mod gate;
+#[cfg(all(test, steadfast_loom))]
+mod models;
 pub mod rate_limiter;
 mod wait_queue;
 
@@ -32,6 +34,7 @@ pub use bulkhead::{Bulkhead, BulkheadConfig, BulkheadPermit, OwnedBulkheadPermit
 pub use circuit_breaker::{
     CircuitBreaker, CircuitBreakerConfig, CircuitPermit, CircuitSnapshot, CircuitState, OpenFacts, Transition, TransitionCause, Transitions,
 };
+pub(crate) use circuit_breaker::{CircuitWindow, Listener};
 pub(crate) use gate::Entry;
 pub use gate::{Gate, GateFuture, Pass};
 pub(crate) use rate_limiter::RateLimiterWaiter;

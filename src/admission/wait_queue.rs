@@ -33,7 +33,7 @@ mod line;
 mod tests;
 
 use crate::call::Priority;
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, lock};
 use crate::time;
 use line::{Here, Index, Line, Step, Wakes};
@@ -121,14 +121,30 @@ pub(crate) struct WaitQueue<S> {
     supply: S,
     line: Mutex<Line>,
     len: AtomicUsize,
-    room: usize,
-    ageing: Duration,
+    room: AtomicUsize,
+    /// In nanoseconds.
+    ageing: AtomicU64,
 }
 
 impl<S: Supply> WaitQueue<S> {
     /// At most `room` waiters; 0 refuses at once.
     pub(crate) fn new(supply: S, room: usize, ageing: Duration) -> Self {
+        let (room, ageing) = (AtomicUsize::new(room), AtomicU64::new(time::nanos(ageing)));
         Self { supply, line: Mutex::new(Line::default()), len: AtomicUsize::new(0), room, ageing }
+    }
+
+    /// Goes on with other terms for newcomers. Whoever stands in line keeps the place it has.
+    pub(crate) fn set_terms(&self, room: usize, ageing: Duration) {
+        self.room.store(room, Ordering::Relaxed);
+        self.ageing.store(time::nanos(ageing), Ordering::Relaxed);
+    }
+
+    pub(crate) fn room(&self) -> usize {
+        self.room.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn ageing(&self) -> Duration {
+        time::from_nanos(self.ageing.load(Ordering::Relaxed))
     }
 
     pub(crate) const fn supply(&self) -> &S {
@@ -172,13 +188,14 @@ impl<S: Supply> WaitQueue<S> {
         if let Take::Taken(grant) = self.at_the_door(&mut line, now, cost) {
             return Door::Taken(grant);
         }
-        if line.len() >= self.room && (self.room == 0 || !line.displace(priority, &mut wakes)) {
+        let room = self.room();
+        if line.len() >= room && (room == 0 || !line.displace(priority, &mut wakes)) {
             let more = line.call_up(&self.supply, &mut wakes);
             drop(line);
             self.wake(wakes, more);
             return Door::Refused(Refusal::Full);
         }
-        let index = line.join(now, priority, cost, self.ageing, S::CRITICAL_FIRST);
+        let index = line.join(now, priority, cost, self.ageing(), S::CRITICAL_FIRST);
         if self.count(&line) == 1 {
             self.supply.crowd(true);
         }

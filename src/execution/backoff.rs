@@ -57,9 +57,9 @@ pub enum Jitter {
 /// The delays between tries: a formula, a cap and a jitter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backoff {
-    formula: Formula,
-    max_delay: Option<Duration>,
-    jitter: Jitter,
+    pub(crate) formula: Formula,
+    pub(crate) max_delay: Option<Duration>,
+    pub(crate) jitter: Jitter,
     seed: Option<u64>,
     // Settings that mean nothing to this formula; kept so that building can say so instead of ignoring them.
     stray_factor: Option<f64>,
@@ -67,7 +67,7 @@ pub struct Backoff {
 }
 
 #[derive(Clone)]
-enum Formula {
+pub(crate) enum Formula {
     Constant(Duration),
     Linear(Duration),
     Exponential(Duration, f64),

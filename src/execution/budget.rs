@@ -24,8 +24,8 @@
 //! ```
 
 use crate::fault::{ConfigError, Fault, check};
-use crate::sync::Padded;
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, Padded, lock};
 use crate::time;
 use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
@@ -33,10 +33,10 @@ use tokio::time::Instant;
 /// What a [`Budget`] is made from. Begin with [`Budget::new`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct BudgetConfig {
-    share: f64,
-    min_per_second: f64,
-    burst: u32,
-    unlimited: bool,
+    pub(crate) share: f64,
+    pub(crate) min_per_second: f64,
+    pub(crate) burst: u32,
+    pub(crate) unlimited: bool,
 }
 
 impl BudgetConfig {
@@ -116,13 +116,14 @@ impl Budget {
     /// What it was made from.
     #[must_use]
     pub fn config(&self) -> BudgetConfig {
-        self.shared.config.clone()
+        lock(&self.shared.config).clone()
     }
 
     /// The share of all calls that may be retries; `None` for an unlimited budget.
     #[must_use]
     pub fn share(&self) -> Option<f64> {
-        (!self.shared.config.unlimited).then_some(self.shared.config.share)
+        let config = self.config();
+        (!config.unlimited).then_some(config.share)
     }
 
     /// Puts in the share of one call. Once for each call, before or after it, never for a retry.
@@ -140,10 +141,27 @@ impl Budget {
     /// The whole tokens in the bucket when it was last used; `u32::MAX` for an unlimited budget.
     #[must_use]
     pub fn available(&self) -> u32 {
-        if self.shared.config.unlimited {
+        if self.shared.unlimited.load(Ordering::Relaxed) {
             return u32::MAX;
         }
-        u32::try_from(self.shared.tokens.0.load(Ordering::Relaxed).min(self.shared.full) / TOKEN).unwrap_or(u32::MAX)
+        u32::try_from(self.shared.tokens.0.load(Ordering::Relaxed).min(self.shared.full.load(Ordering::Relaxed)) / TOKEN)
+            .unwrap_or(u32::MAX)
+    }
+
+    /// Goes on with other settings, for all its clones. The tokens in the bucket stay, as far as they fit.
+    ///
+    /// # Errors
+    /// What [`build`](BudgetConfig::build) would refuse; then nothing is changed.
+    pub fn reconfigure(&self, config: &BudgetConfig) -> Result<(), ConfigError> {
+        ConfigError::check("budget", config.faults())?;
+        let (new, shared) = (Shared::new(config.clone()), &*self.shared);
+        let mut current = lock(&shared.config);
+        shared.share.store(new.share.into_inner(), Ordering::Relaxed);
+        shared.full.store(new.full.into_inner(), Ordering::Relaxed);
+        shared.min_per_second.store(new.min_per_second.into_inner(), Ordering::Relaxed);
+        shared.unlimited.store(config.unlimited, Ordering::Relaxed);
+        *current = config.clone();
+        Ok(())
     }
 
     /// Whether both are handles of one bucket.
@@ -163,14 +181,15 @@ const MICRO: u128 = 1_000_000;
 struct Shared {
     /// Every call on every thread looks at it.
     tokens: Padded<AtomicU64>,
-    share: u64,
-    full: u64,
-    min_per_second: u64,
+    share: AtomicU64,
+    full: AtomicU64,
+    min_per_second: AtomicU64,
+    unlimited: AtomicBool,
     /// The first withdrawal: until then the bucket is full, and time brings nothing.
     epoch: OnceLock<Instant>,
     /// Up to when the minimum per second has been paid in, in nanoseconds since `epoch`.
     paid_until: AtomicU64,
-    config: BudgetConfig,
+    config: Mutex<BudgetConfig>,
 }
 
 impl Shared {
@@ -180,31 +199,32 @@ impl Shared {
         let full = u64::from(config.burst) * TOKEN;
         Self {
             tokens: Padded(AtomicU64::new(full)),
-            share: ((config.share * TOKEN as f64).round() as u64).max(1),
+            share: AtomicU64::new(((config.share * TOKEN as f64).round() as u64).max(1)),
             // An unlimited bucket is always full, so that depositing stays one load and a comparison.
-            full: if config.unlimited { 0 } else { full },
-            min_per_second: (config.min_per_second * MICRO as f64).round() as u64,
+            full: AtomicU64::new(if config.unlimited { 0 } else { full }),
+            min_per_second: AtomicU64::new((config.min_per_second * MICRO as f64).round() as u64),
+            unlimited: AtomicBool::new(config.unlimited),
             epoch: OnceLock::new(),
             paid_until: AtomicU64::new(0),
-            config,
+            config: Mutex::new(config),
         }
     }
 
     fn deposit(&self) {
-        if self.tokens.0.load(Ordering::Relaxed) < self.full {
+        if self.tokens.0.load(Ordering::Relaxed) < self.full.load(Ordering::Relaxed) {
             // Threads that meet here may overfill by a share each; the next withdrawal levels it. Cheaper than a loop for all.
-            self.tokens.0.fetch_add(self.share, Ordering::Relaxed);
+            self.tokens.0.fetch_add(self.share.load(Ordering::Relaxed), Ordering::Relaxed);
         }
     }
 
     fn try_withdraw(&self, now: Instant) -> bool {
-        if self.config.unlimited {
+        if self.unlimited.load(Ordering::Relaxed) {
             return true;
         }
-        let income = self.income(now);
+        let (income, full) = (self.income(now), self.full.load(Ordering::Relaxed));
         let mut seen = self.tokens.0.load(Ordering::Relaxed);
         loop {
-            let filled = seen.saturating_add(income).min(self.full);
+            let filled = seen.saturating_add(income).min(full);
             let (granted, left) = filled.checked_sub(TOKEN).map_or((false, filled), |left| (true, left));
             if left == seen {
                 return granted; // nothing came and nothing goes: in an outage, refusing stays a read
@@ -218,7 +238,8 @@ impl Shared {
 
     /// What the minimum per second has brought in since the last time it was asked; each moment is paid once.
     fn income(&self, now: Instant) -> u64 {
-        if self.min_per_second == 0 {
+        let rate = self.min_per_second.load(Ordering::Relaxed);
+        if rate == 0 {
             return 0;
         }
         let until = time::nanos_since(*self.epoch.get_or_init(|| now), now);
@@ -227,7 +248,7 @@ impl Shared {
             return 0;
         }
         // A difference of totals: what rounding takes from one payment, the next one brings.
-        let total = |nanos: u64| u128::from(nanos) * u128::from(self.min_per_second) / MICRO;
+        let total = |nanos: u64| u128::from(nanos) * u128::from(rate) / MICRO;
         u64::try_from(total(until) - total(since)).unwrap_or(u64::MAX)
     }
 }
@@ -290,7 +311,7 @@ mod tests {
         // A deposit adds a fixed whole number of units, so a billion of them are one multiplication.
         for (share, units) in [(0.1, 100_000_000), (0.6, 600_000_000), (0.07, 70_000_000), (1.0, TOKEN)] {
             let shared = Shared::new(Budget::new(share));
-            assert_eq!(shared.share, units, "{share}");
+            assert_eq!(shared.share.into_inner(), units, "{share}");
         }
     }
 
@@ -310,5 +331,36 @@ mod tests {
         // 7 ns at a time are 0.007 units each: rounded one by one they would be nothing.
         let paid: u64 = (0..=1_000_000).map(|n| shared.income(start + Duration::from_nanos(7 * n))).sum();
         assert_eq!(paid, 7_000);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_use_of_it_against_exact_fractions(
+            (share, per_second, burst) in (1..=1000_u32, 0..5000_u32, 1..30_u32),
+            steps in proptest::collection::vec((0..3_u8, 0..400_000_000_u64), 1..400),
+        ) {
+            let config = Budget::new(f64::from(share) / 1e3).min_per_second(f64::from(per_second) / 1e3).burst(burst);
+            let (budget, start) = (config.build().expect("valid"), Instant::now());
+            // In millionths of a millionth of a token, in which shares of a thousandth and nanoseconds of a thousandth per second are whole.
+            const WHOLE: u128 = 1_000_000_000_000;
+            let full = u128::from(burst) * WHOLE;
+            let (mut now, mut paid, mut tokens) = (0, None, full);
+            for (kind, step) in steps {
+                now += step;
+                if kind == 0 {
+                    let since = paid.replace(now).unwrap_or(now);
+                    tokens = full.min(tokens + u128::from(now - since) * u128::from(per_second));
+                    let granted = budget.try_withdraw_at(start + Duration::from_nanos(now));
+                    // Payments are cut to a billionth of a token, never from total.
+                    if tokens.abs_diff(WHOLE) > 2_000 {
+                        proptest::prop_assert_eq!(granted, tokens >= WHOLE);
+                    }
+                    tokens -= if granted { WHOLE.min(tokens) } else { 0 };
+                } else {
+                    budget.deposit();
+                    tokens = full.min(tokens + u128::from(share) * WHOLE / 1000);
+                }
+            }
+        }
     }
 }

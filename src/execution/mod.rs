@@ -23,6 +23,7 @@ pub mod retry;
 mod surroundings;
 mod timeout;
 
+pub(crate) use backoff::Formula;
 pub use backoff::{Backoff, Delays, Jitter};
 pub use budget::{Budget, BudgetConfig, BudgetSource};
 pub use retry::{Retry, RetryConfig, RetryState, RetryStats, StopReason};

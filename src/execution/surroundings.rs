@@ -40,25 +40,6 @@ impl Nesting {
     }
 }
 
-/// Restores the circumstances around the call, also when the operation panics.
-struct Nested {
-    outer: Nesting,
-}
-
-impl Nested {
-    #[inline]
-    fn enter(inner: Nesting) -> Self {
-        Self { outer: CURRENT.try_with(|current| current.replace(inner)).unwrap_or(Nesting::NONE) }
-    }
-}
-
-impl Drop for Nested {
-    #[inline]
-    fn drop(&mut self) {
-        let _ = CURRENT.try_with(|current| current.set(self.outer));
-    }
-}
-
 /// What one call's operation runs in.
 #[derive(Debug)]
 pub(crate) struct Surroundings {
@@ -110,14 +91,37 @@ impl Surroundings {
         }
     }
 
-    /// Runs one poll of the operation, in its span, and so that calls made in it know of this one.
-    #[inline]
-    pub(crate) fn poll<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+    /// For one poll of the operation: in its span, and so that calls made in it know of this one.
+    pub(crate) fn enter(&mut self) -> Inside<'_> {
         self.running = true;
-        let nested = if self.nesting.is_none() { None } else { Some(Nested::enter(self.nesting)) };
-        let polled = self.in_span(poll);
-        drop(nested);
-        self.running = false;
-        polled
+        let outer = if self.nesting.is_none() { None } else { CURRENT.try_with(|current| current.replace(self.nesting)).ok() };
+        if let Some(span) = &self.span {
+            span.with_subscriber(|(id, dispatch)| dispatch.enter(id));
+        }
+        Inside { surroundings: self, outer }
+    }
+}
+
+/// Inside an operation. Dropped (by a panic of the operation) it restores what was before, too, but the panic is not forgotten.
+#[must_use = "to be left when the operation was polled"]
+pub(crate) struct Inside<'a> {
+    surroundings: &'a mut Surroundings,
+    outer: Option<Nesting>,
+}
+
+impl Inside<'_> {
+    pub(crate) fn leave(self) {
+        self.surroundings.running = false;
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        if let Some(span) = &self.surroundings.span {
+            span.with_subscriber(|(id, dispatch)| dispatch.exit(id));
+        }
+        if let Some(outer) = self.outer {
+            let _ = CURRENT.try_with(|current| current.set(outer));
+        }
     }
 }

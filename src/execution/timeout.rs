@@ -44,24 +44,27 @@ impl<F: Future> Until<F> {
     ) -> Poll<Ended<F::Output>> {
         let this = self.project();
         let at_once = !std::mem::replace(this.polled, true);
-        match surroundings.poll(|| this.operation.poll(cx)) {
+        let inside = surroundings.enter();
+        let polled = this.operation.poll(cx);
+        inside.leave();
+        match polled {
             Poll::Ready(output) => Poll::Ready(Ended::Finished { output, at_once }),
-            Poll::Pending => time_out(this.timer, cx, limit),
+            Poll::Pending => wait(this.timer, cx, limit()).map(|in_time| if in_time { Ended::TimedOut } else { Ended::NoRuntime }),
         }
     }
 }
 
-#[cold]
-fn time_out<T>(mut timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>, limit: impl FnOnce() -> Option<Instant>) -> Poll<Ended<T>> {
+/// Waits for the limit, if there is one. Not generic, so that it is compiled once. `false`: there is no runtime to wait in.
+fn wait(mut timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>, limit: Option<Instant>) -> Poll<bool> {
+    let Some(limit) = limit else { return Poll::Pending };
     if timer.is_none() {
-        let Some(limit) = limit() else { return Poll::Pending };
         if !has_runtime() {
-            return Poll::Ready(Ended::NoRuntime);
+            return Poll::Ready(false);
         }
         timer.set(Some(sleep_until(limit)));
     }
     match timer.as_pin_mut() {
-        Some(timer) => timer.poll(cx).map(|()| Ended::TimedOut),
+        Some(timer) => timer.poll(cx).map(|()| true),
         None => Poll::Pending,
     }
 }

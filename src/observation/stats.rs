@@ -34,7 +34,7 @@ impl CallEnd {
 }
 
 /// Every kind of rejection that is counted by itself; the gates of one's own together.
-pub(crate) const KINDS: [RejectedKind; 9] = [
+pub(crate) const KINDS: [RejectedKind; 10] = [
     RejectedKind::Timeout,
     RejectedKind::DeadlineExceeded,
     RejectedKind::CircuitOpen,
@@ -43,6 +43,7 @@ pub(crate) const KINDS: [RejectedKind; 9] = [
     RejectedKind::ConcurrencyLimited,
     RejectedKind::Throttled,
     RejectedKind::NoRuntime,
+    RejectedKind::NotRepeatable,
     RejectedKind::Custom("custom"),
 ];
 
@@ -56,7 +57,8 @@ const fn kind_index(kind: RejectedKind) -> usize {
         RejectedKind::ConcurrencyLimited => 5,
         RejectedKind::Throttled => 6,
         RejectedKind::NoRuntime => 7,
-        RejectedKind::Custom(_) => 8,
+        RejectedKind::NotRepeatable => 8,
+        RejectedKind::Custom(_) => 9,
     }
 }
 
@@ -317,10 +319,10 @@ mod tests {
         for outcome in OUTCOMES {
             stats.counts_mut().attempt(outcome);
         }
-        assert_eq!(stats.rejections(), 10);
+        assert_eq!(stats.rejections(), 11);
         assert_eq!(stats.rejected_by(RejectedKind::Custom("any")), 2);
-        assert!(KINDS[..8].iter().all(|kind| stats.rejected_by(*kind) == 1));
+        assert!(KINDS[..9].iter().all(|kind| stats.rejected_by(*kind) == 1));
         assert!(OUTCOMES.iter().all(|outcome| stats.attempts_by(*outcome) == 1));
-        assert_eq!((stats.calls(), stats.attempts()), (10, 8));
+        assert_eq!((stats.calls(), stats.attempts()), (11, 8));
     }
 }

@@ -1,16 +1,19 @@
 //! From settings to a pipeline: every fault reported at once, and the doubtful combinations named.
 
 use super::typed::TypedBuilder;
-use super::{Core, Pipeline, explain};
-use crate::admission::{Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerConfig, Gate, RateLimiter, RateLimiterConfig};
+use super::{Core, Pipeline, PipelineConfig, explain};
+use crate::admission::{
+    Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerConfig, Gate, Listener, RateLimiter, RateLimiterConfig, Transition,
+};
 use crate::classify::Judges;
 use crate::execution::{Retry, RetryConfig};
 use crate::fault::{ConfigError, Fault};
 use crate::observation::{Emitter, Event, Monitor, Observer, clean_arc};
 use crate::outcome::{Origin, Seconds, Verdict};
 use crate::substitution::Fallback;
+use crate::versions::Versions;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// A policy as the builder takes it: settings for a new one, or a live one to share with others.
@@ -127,6 +130,16 @@ impl PipelineBuilder {
         self
     }
 
+    /// Goes on with what `change` makes of the retries, if there are any. A live policy goes on sharing its budget and statistics.
+    #[cfg(feature = "testing")]
+    pub(crate) fn map_retry(mut self, change: impl FnOnce(RetryConfig) -> RetryConfig) -> Self {
+        self.retry = self.retry.map(|retry| match retry {
+            PolicyOf::New(config) => PolicyOf::New(change(config)),
+            PolicyOf::Shared(live) => live.reconfigured(change(live.config())).map_or(PolicyOf::Shared(live), PolicyOf::Shared),
+        });
+        self
+    }
+
     /// Stops calling a dependency that fails. **Default**: none.
     pub fn circuit_breaker(mut self, breaker: impl Into<PolicyOf<CircuitBreakerConfig, CircuitBreaker>>) -> Self {
         self.breaker = Some(breaker.into());
@@ -189,6 +202,25 @@ impl PipelineBuilder {
         TypedBuilder::new(self, fallback)
     }
 
+    /// The settings alone.
+    pub(crate) fn config(&self) -> PipelineConfig {
+        fn of<C: Clone, L>(policy: Option<&PolicyOf<C, L>>, live: impl Fn(&L) -> C) -> Option<C> {
+            policy.map(|policy| match policy {
+                PolicyOf::New(config) => config.clone(),
+                PolicyOf::Shared(shared) => live(shared),
+            })
+        }
+        PipelineConfig {
+            total_timeout: self.total_timeout,
+            attempt_timeout: self.attempt_timeout,
+            retry: of(self.retry.as_ref(), Retry::config),
+            circuit_breaker: of(self.breaker.as_ref(), CircuitBreaker::config),
+            rate_limit: of(self.limiter.as_ref(), RateLimiter::config),
+            bulkhead: of(self.bulkhead.as_ref(), Bulkhead::config),
+            monitor: self.monitor.is_some(),
+        }
+    }
+
     /// Builds the pipeline.
     ///
     /// # Errors
@@ -202,16 +234,7 @@ impl PipelineBuilder {
         let breaker = self.breaker.and_then(|policy| policy.build("circuit_breaker", &mut faults));
         let limiter = self.limiter.and_then(|policy| policy.build("rate_limit", &mut faults));
         let bulkhead = self.bulkhead.and_then(|policy| policy.build("bulkhead", &mut faults));
-        if let (Some(attempt), Some(total)) = (self.attempt_timeout, self.total_timeout)
-            && attempt > total
-            && attempt != Duration::MAX
-        {
-            let (attempt, total) = (Seconds(attempt), Seconds(total));
-            let problem = format!(
-                "{attempt} is longer than total_timeout ({total}), so it could never fire; lower it below {total} or raise total_timeout"
-            );
-            faults.push(Fault::new("attempt_timeout", problem));
-        }
+        faults.extend(timeout_faults(self.total_timeout, self.attempt_timeout));
         let name = clean_arc(&self.name);
         ConfigError::check(format!("pipeline `{name}`"), faults)?;
 
@@ -220,13 +243,7 @@ impl PipelineBuilder {
         let emitter = Arc::new(Emitter::new(&name));
         self.observers.into_iter().for_each(|observer| emitter.add(observer));
         if let Some(breaker) = &breaker {
-            // Weak: a shared breaker outlives the pipelines that listen to it.
-            let emitter = Arc::downgrade(&emitter);
-            breaker.on_transition(Arc::new(move |change| {
-                let Some(emitter) = emitter.upgrade() else { return };
-                let (from, to, generation) = (change.from.as_str(), change.to.as_str(), change.generation);
-                emitter.emit(|| Event::CircuitChanged { from, to, generation });
-            }));
+            tell_transitions(breaker, &emitter);
         }
         let mut core = Core {
             origin: Origin::new(Arc::clone(&name)),
@@ -248,8 +265,28 @@ impl PipelineBuilder {
             warnings: Vec::new(),
         };
         core.warnings = explain::warnings(&core);
-        Ok(Pipeline { core: Arc::new(core) })
+        Ok(Pipeline { core: Arc::new(Versions::new(core)) })
     }
+}
+
+pub(super) fn timeout_faults(total: Option<Duration>, attempt: Option<Duration>) -> Vec<Fault> {
+    match (attempt, total) {
+        (Some(attempt), Some(total)) if attempt > total && attempt != Duration::MAX => {
+            let (attempt, total) = (Seconds(attempt), Seconds(total));
+            let problem = format!(
+                "{attempt} is longer than total_timeout ({total}), so it could never fire; lower it below {total} or raise total_timeout"
+            );
+            vec![Fault::new("attempt_timeout", problem)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// A pipeline tells of its breaker's transitions.
+pub(super) fn tell_transitions(breaker: &CircuitBreaker, emitter: &Arc<Emitter>) {
+    // Weak: a shared breaker outlives the pipelines that listen to it.
+    let listener: Weak<Emitter> = Arc::downgrade(emitter);
+    breaker.on_transition(listener);
 }
 
 impl fmt::Debug for PipelineBuilder {
@@ -268,5 +305,12 @@ impl fmt::Debug for PipelineBuilder {
             .field("observers", &self.observers.len())
             .field("spans", &self.spans)
             .finish()
+    }
+}
+
+impl Listener for Emitter {
+    fn hear(&self, change: &Transition) {
+        let (from, to, generation) = (change.from.as_str(), change.to.as_str(), change.generation);
+        self.emit(|| Event::CircuitChanged { from, to, generation });
     }
 }

@@ -18,8 +18,10 @@
 //! ```
 
 mod builder;
+pub mod config;
 mod explain;
 mod preset;
+pub mod registry;
 mod request;
 mod run;
 mod stats;
@@ -27,7 +29,9 @@ mod story;
 mod typed;
 
 pub use builder::{PipelineBuilder, PolicyOf};
+pub use config::{Change, Changes, PipelineConfig, text};
 pub use explain::{Explanation, Warning};
+pub use registry::{Registry, RegistryChanges, RegistryConfig, UnknownPipeline};
 pub(crate) use request::Options;
 pub use request::{Nested, Request};
 pub use stats::{Gauge, PipelineStats};
@@ -37,9 +41,12 @@ use crate::admission::{Bulkhead, CircuitBreaker, Gate, RateLimiter};
 use crate::call::{Attempt, Priority};
 use crate::classify::{ByErrorType, ByResult, Judges};
 use crate::execution::Retry;
+#[cfg(feature = "testing")]
+use crate::observation::Observer;
 use crate::observation::{CallEnd, Emitter, Events, Monitor, Recorder};
 use crate::outcome::{Error, Origin, Verdict};
 use crate::substitution::{Nothing, OrElse};
+use crate::versions::Versions;
 use run::run;
 use std::fmt;
 use std::sync::Arc;
@@ -74,7 +81,7 @@ pub(crate) struct Core {
 /// pipeline serves calls of any value and error type.
 #[derive(Clone)]
 pub struct Pipeline {
-    core: Arc<Core>,
+    core: Arc<Versions<Core>>,
 }
 
 impl Pipeline {
@@ -104,7 +111,7 @@ impl Pipeline {
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        run(&self.core, &Options::NONE, ByErrorType, Error::Inner, Nothing, move |_| operation())
+        run(self.core(), &Options::NONE, ByErrorType, Error::Inner, Nothing, move |_| operation())
     }
 
     /// Like [`call`](Self::call), telling the operation which attempt it is, and how much time is left.
@@ -117,7 +124,7 @@ impl Pipeline {
         F: Fn(Attempt) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        run(&self.core, &Options::NONE, ByErrorType, Error::Inner, Nothing, operation)
+        run(self.core(), &Options::NONE, ByErrorType, Error::Inner, Nothing, operation)
     }
 
     /// Like [`call`](Self::call), with an async function to answer for it when it fails.
@@ -135,7 +142,7 @@ impl Pipeline {
         G: FnOnce(Error<E>) -> Later,
         Later: Future<Output = Result<T, Error<E>>>,
     {
-        run(&self.core, &Options::NONE, ByErrorType, Error::Inner, OrElse(fallback), move |_| operation())
+        run(self.core(), &Options::NONE, ByErrorType, Error::Inner, OrElse(fallback), move |_| operation())
     }
 
     /// Like [`call`](Self::call), with a value for when it fails, whatever the error: it cannot fail.
@@ -145,10 +152,10 @@ impl Pipeline {
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        match run(&self.core, &Options::NONE, ByErrorType, Error::Inner, Nothing, move |_| operation()).await {
+        match run(self.core(), &Options::NONE, ByErrorType, Error::Inner, Nothing, move |_| operation()).await {
             Ok(answer) => answer,
             Err(error) => {
-                self.core.fallback_used(CallEnd::of(&error), Instant::now());
+                self.core().fallback_used(CallEnd::of(&error), Instant::now());
                 value
             }
         }
@@ -177,6 +184,16 @@ impl Pipeline {
     /// Says how long the next call may take. See [`Request`].
     pub const fn within(&self, wait: Duration) -> Request<'_> {
         Request::new(self).within(wait)
+    }
+
+    /// Says whether the operation of the next call may happen twice. See [`Request`].
+    pub const fn idempotent(&self, idempotent: bool) -> Request<'_> {
+        Request::new(self).idempotent(idempotent)
+    }
+
+    /// Runs the operation of the next call at most once. See [`Request`].
+    pub const fn once(&self) -> Request<'_> {
+        Request::new(self).once()
     }
 
     /// Judges the next call by its whole result. See [`Request`].
@@ -209,78 +226,102 @@ impl Pipeline {
     /// The name it was built with, escaped and cut where it had to be.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.core.name
+        &self.core().name
     }
 
     /// What happened so far: calls and attempts (when there is a [`Monitor`]), and the state of every policy. A plain value.
     #[must_use]
     pub fn stats(&self) -> PipelineStats {
-        PipelineStats::of(&self.core)
+        PipelineStats::of(self.core())
     }
 
     /// What one call can cost: attempts, worst-case time, load on the dependency.
     #[must_use]
     pub fn explain(&self) -> Explanation {
-        Explanation::of(&self.core)
+        Explanation::of(self.core())
     }
 
     /// Combinations of settings that work, but hardly as meant.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
-        &self.core.warnings
+        &self.core().warnings
     }
 
     /// A stream of everything that happens from now on: bounded, the oldest dropped first.
     pub fn events(&self) -> Events {
-        self.core.emitter.subscribe()
+        self.core().emitter.subscribe()
     }
 
     /// How many times an observer panicked. Such panics are caught, and are nobody else's problem.
     #[must_use]
     pub fn observer_panics(&self) -> u64 {
-        self.core.emitter.observer_panics()
+        self.core().emitter.observer_panics()
     }
 
     /// The live circuit breaker, to read its state or to move it by hand.
     #[must_use]
     pub fn circuit_breaker(&self) -> Option<&CircuitBreaker> {
-        self.core.breaker.as_ref()
+        self.core().breaker.as_ref()
     }
 
     /// The live rate limiter, to read it or to change its rate.
     #[must_use]
     pub fn rate_limiter(&self) -> Option<&RateLimiter> {
-        self.core.limiter.as_ref()
+        self.core().limiter.as_ref()
     }
 
     /// The live bulkhead, to read or resize it.
     #[must_use]
     pub fn bulkhead(&self) -> Option<&Bulkhead> {
-        self.core.bulkhead.as_ref()
+        self.core().bulkhead.as_ref()
     }
 
     /// The live retry policy, with its statistics.
     #[must_use]
     pub fn retry(&self) -> Option<&Retry> {
-        self.core.retry.as_ref()
+        self.core().retry.as_ref()
     }
 
     /// The monitor it records in.
     #[must_use]
     pub fn monitor(&self) -> Option<&Monitor> {
-        self.core.monitor.as_ref()
+        self.core().monitor.as_ref()
+    }
+
+    /// Tells one more observer what happens from now on.
+    #[cfg(feature = "testing")]
+    pub(crate) fn observe(&self, observer: Arc<dyn Observer>) {
+        self.core().emitter.add(observer);
+    }
+
+    /// Whether a call made here and now could be tried again.
+    #[cfg(any(feature = "reqwest", feature = "tower"))]
+    pub(crate) fn retries(&self) -> bool {
+        self.core().retry.as_ref().is_some_and(Retry::retries_here)
+    }
+
+    /// A rejection of a call that never began.
+    #[cfg(feature = "reqwest")]
+    pub(crate) fn rejection(&self, kind: crate::RejectedKind) -> crate::Rejected {
+        crate::Rejected::new(kind).in_call(&self.core().origin, 0, Duration::ZERO, None)
+    }
+
+    /// Who judges its errors.
+    #[cfg(any(feature = "reqwest", feature = "tower"))]
+    pub(crate) fn judges(&self) -> &Judges {
+        &self.core().judges
     }
 
     pub(crate) fn core(&self) -> &Core {
-        &self.core
+        self.core.get()
     }
 }
 
 /// Draws the order: `github: total timeout 10.0 s > retry > circuit breaker > attempt timeout 2.0 s > operation`.
 impl fmt::Display for Pipeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.core.name)?;
-        explain::draw(&self.core, f)
+        write!(f, "{}: ", self.core().name)?;
+        explain::draw(self.core(), f)
     }
 }
 

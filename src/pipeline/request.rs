@@ -3,7 +3,7 @@
 use super::{Core, Pipeline, run};
 use crate::call::{Attempt, Priority};
 use crate::classify::{ByErrorType, ByResult, Judge};
-use crate::outcome::{Error, Verdict};
+use crate::outcome::{Error, Outcome, Verdict};
 use crate::substitution::{Nothing, OrElse, Substitute};
 use crate::time;
 use std::fmt;
@@ -16,12 +16,35 @@ pub(crate) struct Options<'a> {
     pub(crate) key: Option<&'a str>,
     pub(crate) priority: Priority,
     pub(crate) cost: u32,
+    repeat: Repeat,
     deadline: Option<Instant>,
     within: Option<Duration>,
 }
 
+/// How often the operation of one call may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Repeat {
+    /// As often as the verdicts and the retry policy say.
+    Freely,
+    /// Not again after an attempt whose end nobody saw.
+    WhenKnown,
+    /// Not again.
+    Never,
+}
+
 impl Options<'_> {
-    pub(crate) const NONE: Self = Self { key: None, priority: Priority::Normal, cost: 1, deadline: None, within: None };
+    pub(crate) const NONE: Self =
+        Self { key: None, priority: Priority::Normal, cost: 1, repeat: Repeat::Freely, deadline: None, within: None };
+
+    /// How an attempt's outcome looks to a retry policy, where the call says that the operation may not run again after it.
+    pub(crate) const fn for_retry(&self, outcome: Outcome) -> Outcome {
+        match (self.repeat, outcome) {
+            (Repeat::WhenKnown, Outcome::TimedOut) | (Repeat::Never, Outcome::TimedOut | Outcome::Judged(_)) => {
+                Outcome::Judged(Verdict::Permanent)
+            }
+            _ => outcome,
+        }
+    }
 
     #[inline]
     pub(crate) fn deadline_at(&self, started: Instant) -> Option<Instant> {
@@ -105,9 +128,28 @@ impl<'a, J> Request<'a, J> {
         self
     }
 
+    /// Whether the operation may happen twice. With `false`, an attempt that timed out is not tried again, since nobody knows whether
+    /// it happened; a failure that a judge calls transient still is, so let the judge say so only of what certainly did not happen.
+    /// **Default**: `true`.
+    pub const fn idempotent(mut self, idempotent: bool) -> Self {
+        self.options.repeat = if idempotent { Repeat::Freely } else { Repeat::WhenKnown };
+        self
+    }
+
+    /// Runs the operation at most once, whatever becomes of it. **Default**: as the retry policy says.
+    pub const fn once(mut self) -> Self {
+        self.options.repeat = Repeat::Never;
+        self
+    }
+
     /// Judges this call by its whole result; the pipeline's own judges are not asked.
     pub fn classify<T, E, C: Fn(&Result<T, E>) -> Verdict>(self, judge: C) -> Request<'a, ByResult<C>> {
-        Request { pipeline: self.pipeline, options: self.options, judge: ByResult(judge) }
+        self.judged_by(ByResult(judge))
+    }
+
+    /// Judges this call by a judge that may ask the pipeline's own.
+    pub(crate) fn judged_by<K>(self, judge: K) -> Request<'a, K> {
+        Request { pipeline: self.pipeline, options: self.options, judge }
     }
 
     /// See [`Pipeline::call`].

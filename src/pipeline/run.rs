@@ -198,7 +198,7 @@ where
                     }
                 }
             };
-            let error = match story.conclude(result, outcome, this.last_error.take()) {
+            let error = match story.conclude(this.judge, result, outcome, this.last_error.take()) {
                 Ok(value) => return Poll::Ready(Ok(value)),
                 Err(error) => error,
             };

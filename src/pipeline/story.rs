@@ -3,7 +3,8 @@
 use super::{Core, Options};
 use crate::admission::{BulkheadPermit, BulkheadWaiter, CircuitPermit, Entry, Pass, RateLimiterWaiter, Reservation};
 use crate::call::{Attempt, Call};
-use crate::execution::{Ended, Nesting, RetryState, StopReason, Surroundings, Until};
+use crate::classify::Judge;
+use crate::execution::{Ended, Nesting, Retry, RetryState, StopReason, Surroundings, Until};
 use crate::observation::{CallEnd, Event, call_span};
 use crate::outcome::{Error, Outcome, Rejected, RejectedKind, Verdict};
 use crate::time;
@@ -100,7 +101,6 @@ enum Door<'c> {
 type OwnGates<'c> = Pin<Box<dyn Future<Output = Result<Passes<'c>, Rejected>> + Send + 'c>>;
 
 impl<'c> Story<'c> {
-    #[inline]
     pub(super) fn begin(core: &'c Core, options: &'c Options<'c>) -> Self {
         let now = Instant::now();
         let outer = Nesting::current();
@@ -110,7 +110,7 @@ impl<'c> Story<'c> {
         Self {
             core,
             options,
-            surroundings: Surroundings::new(outer.deeper(deadline, core.retry.is_some()), span),
+            surroundings: Surroundings::new(outer.deeper(deadline, core.retry.as_ref().is_some_and(Retry::is_on)), span),
             started: now,
             began: now,
             now,
@@ -155,7 +155,6 @@ impl<'c> Story<'c> {
 
     /// Look at the breaker > rate limit > bulkhead > your gates > the breaker's permit; from where the last wait ended, with what was
     /// reserved before it.
-    #[inline]
     pub(super) fn ask_gates(&mut self, mut reservation: Option<Reservation<'c>>) -> Admission<'c> {
         let core = self.core;
         if self.passed == Gates::None
@@ -231,7 +230,6 @@ impl<'c> Story<'c> {
     }
 
     /// The operation answered; if `at_once`, no time passed that is worth a clock reading, unless somebody measures it.
-    #[inline]
     pub(super) fn finished(&mut self, at_once: bool) {
         self.phase = Phase::Judging;
         self.now = if at_once && !self.core.reads_end { self.began } else { Instant::now() };
@@ -251,7 +249,6 @@ impl<'c> Story<'c> {
     }
 
     /// Tells everyone who let the attempt through, and gives back what it held.
-    #[inline]
     pub(super) fn settle(&mut self, outcome: Outcome) {
         if let Some(permit) = self.held.permit.take() {
             permit.settle_at(outcome, self.now);
@@ -265,7 +262,6 @@ impl<'c> Story<'c> {
         }
     }
 
-    #[inline]
     pub(super) fn succeeded(&mut self) {
         self.phase = Phase::Deciding;
         if self.core.recorder.is_some() {
@@ -305,7 +301,8 @@ impl<'c> Story<'c> {
         let (attempt, now) = (self.number, self.now);
         // Sleeping towards a breaker that will still be open is a wait for nothing.
         let open = |wake| self.core.breaker.as_ref().is_some_and(|breaker| breaker.check_at(wake).is_err());
-        match retry.next_delay_unless(open, &mut self.retry, outcome, rejected, now, self.surroundings.deadline()) {
+        let seen = self.options.for_retry(outcome);
+        match retry.next_delay_unless(&open, &mut self.retry, seen, rejected, now, self.surroundings.deadline()) {
             Ok(delay) => {
                 self.phase = Phase::Waiting;
                 self.emit(|| Event::Retrying { attempt, delay, cause: outcome });
@@ -334,6 +331,7 @@ impl<'c> Story<'c> {
     #[cold]
     pub(super) fn conclude<T, E: 'static>(
         &mut self,
+        judge: &impl Judge<T, E>,
         result: Result<T, Error<E>>,
         outcome: Outcome,
         last_error: Option<E>,
@@ -342,7 +340,7 @@ impl<'c> Story<'c> {
             // A retry that our own gate refused is no news about the dependency; its last error is.
             (Err(Error::Rejected(rejected)), Some(error)) if rejected.is_refusal() => Err(Error::Inner(error)),
             (Err(Error::Rejected(rejected)), last_error) => {
-                Err(self.complete(rejected, last_error.and_then(|error| self.core.judges.text(&error))))
+                Err(self.complete(rejected, last_error.and_then(|error| judge.text(&self.core.judges, &error))))
             }
             (result, _) => result,
         };
@@ -369,7 +367,6 @@ impl<'c> Story<'c> {
     }
 
     /// Enters the call in the books.
-    #[inline]
     pub(super) fn tell(&mut self, end: CallEnd) {
         self.told = true;
         if let Some(recorder) = &self.core.recorder {
@@ -420,7 +417,7 @@ impl Story<'_> {
         // A call that was merely dropped is abandoned, which is what an unsettled permit says of itself. So is one whose judge
         // panicked, for that is no news about the dependency.
         if let (Some(permit), true) = (self.held.permit.take(), panicked && self.phase == Phase::Running) {
-            permit.settle(Outcome::Panicked);
+            permit.settle_in_drop(Outcome::Panicked);
         }
         if self.core.recorder.is_none() && self.core.emitter.is_idle() {
             return;

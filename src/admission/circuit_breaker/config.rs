@@ -13,14 +13,14 @@ const SHORTEST_WINDOW: Duration = Duration::from_millis(20);
 
 /// What the rates are taken over.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Window {
+pub(crate) enum Window {
     Time(Duration),
     Count(u32),
 }
 
 /// A function that chooses the open time. Compared by address, so that a configuration stays comparable.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct OpenFn(pub(super) fn(&OpenFacts) -> Duration);
+pub(crate) struct OpenFn(pub(crate) fn(&OpenFacts) -> Duration);
 
 impl PartialEq for OpenFn {
     fn eq(&self, other: &Self) -> bool {
@@ -50,27 +50,27 @@ impl PartialEq for OpenFn {
 #[derive(Clone, Debug, PartialEq)]
 #[must_use = "a configuration does nothing until it is built or given to a pipeline"]
 pub struct CircuitBreakerConfig {
-    pub(super) failure_rate: Option<f64>,
-    pub(super) consecutive: Option<u32>,
-    pub(super) slow: Option<(Duration, f64)>,
-    pub(super) window: Window,
-    pub(super) min_calls: Option<u32>,
-    pub(super) trip_on_success: bool,
-    pub(super) open_for: Duration,
-    pub(super) open_growth: f64,
-    pub(super) max_open: Option<Duration>,
-    pub(super) open_jitter: f64,
-    pub(super) open_for_fn: Option<OpenFn>,
-    pub(super) seed: Option<u64>,
-    pub(super) probes: u32,
-    pub(super) close_after: Option<u32>,
-    pub(super) probe_lease: Option<Duration>,
-    pub(super) half_open_for: Option<Duration>,
-    pub(super) abandoned_after: Option<Duration>,
+    pub(crate) failure_rate: Option<f64>,
+    pub(crate) consecutive: Option<u32>,
+    pub(crate) slow: Option<(Duration, f64)>,
+    pub(crate) window: Window,
+    pub(crate) min_calls: Option<u32>,
+    pub(crate) trip_on_success: bool,
+    pub(crate) open_for: Duration,
+    pub(crate) open_growth: f64,
+    pub(crate) max_open: Option<Duration>,
+    pub(crate) open_jitter: f64,
+    pub(crate) open_for_fn: Option<OpenFn>,
+    pub(crate) seed: Option<u64>,
+    pub(crate) probes: u32,
+    pub(crate) close_after: Option<u32>,
+    pub(crate) probe_lease: Option<Duration>,
+    pub(crate) half_open_for: Option<Duration>,
+    pub(crate) abandoned_after: Option<Duration>,
 }
 
 impl CircuitBreakerConfig {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             failure_rate: None,
             consecutive: None,

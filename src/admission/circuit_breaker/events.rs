@@ -6,7 +6,7 @@ use crate::sync::{Mutex, lock};
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::{OnceLock, Weak};
 use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -221,7 +221,15 @@ impl Transitions {
 }
 
 /// Is told of each transition, in order.
-pub(crate) type Listener = Arc<dyn Fn(&Transition) + Send + Sync>;
+pub(crate) trait Listener: Send + Sync {
+    fn hear(&self, transition: &Transition);
+}
+
+impl<F: Fn(&Transition) + Send + Sync> Listener for F {
+    fn hear(&self, transition: &Transition) {
+        self(transition);
+    }
+}
 
 #[derive(Default)]
 struct Queue {
@@ -229,12 +237,15 @@ struct Queue {
     fresh: VecDeque<Transition>,
     /// Transitions that subscribers know and listeners do not.
     untold: VecDeque<Transition>,
-    listeners: Vec<Listener>,
-    draining: bool,
+    /// Weak: a shared breaker outlives the pipelines that listen to it.
+    listeners: Vec<Weak<dyn Listener>>,
+    /// Somebody is sending to subscribers, or telling listeners: so each hears in order, and a slow listener delays no subscriber.
+    sending: bool,
+    telling: bool,
 }
 
 /// Where transitions wait between the lock they were made under and those who are told, so that listeners hear of them in order,
-/// under no lock, and never from a thread that unwinds: what such a thread causes, the next caller tells.
+/// under no lock, and never from a `Drop` or a thread that unwinds: what happens there, the next caller tells.
 #[derive(Default)]
 pub(super) struct Outbox {
     queue: Mutex<Queue>,
@@ -249,8 +260,18 @@ impl Outbox {
         Transitions { receiver, missed: 0 }
     }
 
-    pub(super) fn listen(&self, listener: Listener) {
-        lock(&self.queue).listeners.push(listener);
+    pub(super) fn listen(&self, listener: Weak<dyn Listener>) {
+        let mut queue = lock(&self.queue);
+        if queue.listeners.len() == queue.listeners.capacity() {
+            // Before it grows, and so rarely: as many as are there, whoever came and went.
+            queue.listeners.retain(|listener| listener.strong_count() > 0);
+        }
+        queue.listeners.push(listener);
+    }
+
+    #[cfg(all(test, not(steadfast_loom)))]
+    pub(super) fn listeners(&self) -> usize {
+        lock(&self.queue).listeners.len()
     }
 
     /// Called under the breaker's lock, so that the order is that of the transitions.
@@ -263,57 +284,67 @@ impl Outbox {
     /// Tells what waits to be told. Called without any lock; costs one load when nothing waits.
     #[inline]
     pub(super) fn flush(&self) {
+        self.flush_from(true);
+    }
+
+    /// The same; from a `Drop`, where user code has no place, listeners are left to the next caller.
+    #[inline]
+    pub(super) fn flush_from(&self, may_call_user: bool) {
         if self.waiting.load(Ordering::Acquire) {
-            self.drain();
+            self.drain(may_call_user && !std::thread::panicking());
         }
     }
 
     #[cold]
-    fn drain(&self) {
-        let unwinding = std::thread::panicking();
+    fn drain(&self, heard: bool) {
         let mut queue = lock(&self.queue);
-        if queue.draining {
-            return; // another thread, or a caller of this one, is at it and will see what was pushed
-        }
-        queue.draining = true;
-        self.waiting.store(false, Ordering::Release);
         loop {
-            if let Some(transition) = queue.fresh.pop_front() {
+            // Another thread, or a caller of this one, that is at it already will see what was pushed.
+            if let Some(transition) = if queue.sending { None } else { queue.fresh.pop_front() } {
+                queue.sending = true;
                 drop(queue);
                 if let Some(sender) = self.sender.get() {
-                    let _nobody_subscribed = sender.send(transition.clone());
+                    // Wakers are code of somebody else's too.
+                    let _nobody_subscribed = self.guarded(|| sender.send(transition.clone()));
                 }
                 queue = lock(&self.queue);
+                queue.sending = false;
                 if !queue.listeners.is_empty() {
                     if queue.untold.len() == KEPT {
                         queue.untold.pop_front();
                     }
                     queue.untold.push_back(transition);
                 }
-            } else if let Some(transition) = if unwinding { None } else { queue.untold.pop_front() } {
-                let mut next = 0;
-                while let Some(listener) = queue.listeners.get(next).cloned() {
-                    drop(queue);
-                    self.guarded(|| listener(&transition));
-                    drop(listener);
-                    next += 1;
-                    queue = lock(&self.queue);
+            } else if let Some(transition) = if heard && !queue.telling { queue.untold.pop_front() } else { None } {
+                queue.telling = true;
+                let listeners = queue.listeners.clone();
+                drop(queue);
+                for listener in listeners {
+                    // Whoever holds a listener last drops it, and that is user code as well.
+                    self.guarded(|| listener.upgrade().inspect(|listener| listener.hear(&transition)).is_some());
                 }
+                queue = lock(&self.queue);
+                queue.telling = false;
             } else {
                 break;
             }
         }
-        queue.draining = false;
-        self.waiting.store(!queue.untold.is_empty(), Ordering::Release);
+        let (unsent, untold) = (!queue.sending && !queue.fresh.is_empty(), !queue.telling && !queue.untold.is_empty());
+        self.waiting.store(unsent || untold, Ordering::Release);
     }
 
     /// Runs user code whose panic is nobody's problem but its own.
     pub(super) fn guarded<T>(&self, user: impl FnOnce() -> T) -> Option<T> {
-        catch_unwind(AssertUnwindSafe(user))
-            .inspect_err(|_| {
-                self.panics.fetch_add(1, Ordering::Relaxed);
-            })
-            .ok()
+        let payload = match catch_unwind(AssertUnwindSafe(user)) {
+            Ok(answer) => return Some(answer),
+            Err(payload) => payload,
+        };
+        self.panics.fetch_add(1, Ordering::Relaxed);
+        // What a panic carries may panic in its own drop.
+        if let Err(worse) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(worse);
+        }
+        None
     }
 }
 

@@ -15,15 +15,19 @@
 
 mod control;
 mod round;
+mod rules;
 
-use super::config::{CircuitBreakerConfig, Window};
+use super::config::CircuitBreakerConfig;
 use super::events::{CircuitState, OpenFacts, Outbox, Transition, TransitionCause};
-use super::window::{CountWindow, Counts, Streak, TimeWindow};
+use super::window::{CountWindow, Counts, Streak};
 use crate::outcome::{Outcome, Rejected, RejectedKind};
 use crate::sync::atomic::{AtomicU64, Ordering, fence};
 use crate::sync::{Mutex, Padded, lock};
 use crate::time;
+use crate::versions::Versions;
 use round::Round;
+use rules::Rules;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -110,28 +114,18 @@ struct Face {
 #[derive(Debug)]
 pub(super) struct Machine {
     face: Face,
-    window: TimeWindow,
+    rules: Versions<Rules>,
     streak: Padded<Streak>,
     core: Mutex<Core>,
     pub(super) outbox: Outbox,
     stale: Padded<AtomicU64>,
     epoch: Instant,
-    min_calls: u64,
-    close_after: u64,
-    lease: u64,
-    slower_than: Option<Duration>,
-    /// Whether a success in a closed circuit only has to be counted, in a window of time.
-    simple: bool,
-    pub(super) config: CircuitBreakerConfig,
+    shards: usize,
 }
 
 impl Machine {
     pub(super) fn new(config: CircuitBreakerConfig, shards: usize, now: Instant) -> Self {
-        let (time_window, counted) = match config.window {
-            Window::Time(window) => (window, None),
-            Window::Count(calls) => (Duration::MAX, Some(CountWindow::new(calls))),
-        };
-        let window = TimeWindow::new(time::nanos(time_window), shards);
+        let (window, counted) = (rules::time_window(&config, shards), rules::count_window(&config));
         // Whole buckets before now, so that the first bucket begins now.
         let bucket = window.dial().bucket_nanos();
         let before = Duration::from_nanos(BEFORE / bucket * bucket);
@@ -146,18 +140,13 @@ impl Machine {
                 longest_wait: AtomicU64::new(NEVER),
                 open_time: AtomicU64::new(NEVER),
             },
-            window,
+            rules: Versions::new(Rules::new(config, Arc::new(window))),
             streak: Padded::default(),
             core: Mutex::new(core),
             outbox: Outbox::default(),
             stale: Padded::default(),
             epoch: now.checked_sub(before).unwrap_or(now),
-            min_calls: config.enough_calls(),
-            close_after: config.enough_successes().into(),
-            lease: nanos_or_never(config.lease()),
-            slower_than: config.slow.map(|(slower_than, _)| slower_than),
-            simple: config.slow.is_none() && !config.trip_on_success && matches!(config.window, Window::Time(_)),
-            config,
+            shards,
         }
     }
 
@@ -167,14 +156,19 @@ impl Machine {
         since.as_secs().saturating_mul(1_000_000_000).saturating_add(since.subsec_nanos().into())
     }
 
-    /// Whether a permit has to know when it was given.
     #[inline]
-    pub(super) const fn times_calls(&self) -> bool {
-        self.slower_than.is_some() || self.config.abandoned_after.is_some()
+    fn rules(&self) -> &Rules {
+        self.rules.get()
     }
 
-    pub(super) const fn times_slow_calls(&self) -> bool {
-        self.slower_than.is_some()
+    /// Whether a permit has to know when it was given.
+    #[inline]
+    pub(super) fn times_calls(&self) -> bool {
+        self.rules().times_calls
+    }
+
+    pub(super) fn times_slow_calls(&self) -> bool {
+        self.rules().slower_than.is_some()
     }
 
     // ---- in ----
@@ -203,13 +197,13 @@ impl Machine {
 
     #[inline]
     pub(super) fn count_refusal(&self) {
-        self.window.shard().refused.fetch_add(1, Ordering::Relaxed);
+        self.rules().window.shard().refused.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn look_at(&self, now: Instant) -> Result<(), Refusal> {
         let nanos = self.nanos(now);
         self.look(nanos)?;
-        if self.config.half_open_for.is_some() { self.look_at_round(nanos) } else { Ok(()) }
+        if self.rules().config.half_open_for.is_some() { self.look_at_round(nanos) } else { Ok(()) }
     }
 
     #[inline]
@@ -239,13 +233,14 @@ impl Machine {
     /// An outcome of a call that was let through. Without `now` the clock is read where it is needed.
     #[inline]
     pub(super) fn settle(&self, ticket: Ticket, outcome: Outcome, started: Option<Instant>, now: Option<Instant>) {
-        if outcome.is_success() && self.simple && ticket.probe == 0 && ticket.word & KIND_MASK == CLOSED {
+        let rules = self.rules();
+        if outcome.is_success() && rules.simple && ticket.probe == 0 && ticket.word & KIND_MASK == CLOSED {
             // The common case, apart from the rest so that it stays small.
             if self.face.word.load(Ordering::Acquire) != ticket.word {
                 return self.count_stale();
             }
             let generation = generation_of(ticket.word);
-            self.window.success(generation, self.nanos(now.unwrap_or_else(Instant::now)));
+            rules.window.success(generation, self.nanos(now.unwrap_or_else(Instant::now)));
             self.streak.0.success(generation);
         } else {
             self.settle_rest(ticket, outcome, started, now);
@@ -261,12 +256,8 @@ impl Machine {
         }
     }
 
-    const fn counts_calls(&self) -> bool {
-        matches!(self.config.window, Window::Count(_))
-    }
-
     fn settle_any(&self, ticket: Ticket, outcome: Outcome, started: Option<Instant>, now: impl FnOnce() -> Instant, may_call_user: bool) {
-        let abandoned = outcome == Outcome::Abandoned && self.config.abandoned_after.is_some();
+        let abandoned = outcome == Outcome::Abandoned && self.rules().config.abandoned_after.is_some();
         if !outcome.is_success() && !outcome.is_failure() && !abandoned {
             return;
         }
@@ -276,7 +267,7 @@ impl Machine {
             self.count_stale();
         } else if ticket.word & KIND_MASK != DISABLED {
             self.record(ticket.word, weight, now, may_call_user);
-            self.outbox.flush();
+            self.outbox.flush_from(may_call_user);
         }
     }
 
@@ -288,36 +279,32 @@ impl Machine {
     /// How an outcome counts; `None` says nothing.
     fn weigh(&self, outcome: Outcome, started: Option<Instant>, now: Instant) -> Option<Weight> {
         let age = started.map_or(Duration::ZERO, |started| now.saturating_duration_since(started));
-        let old = || started.is_some() && self.config.abandoned_after.is_some_and(|limit| age >= limit);
+        let old = || started.is_some() && self.rules().config.abandoned_after.is_some_and(|limit| age >= limit);
         let failure = match outcome {
             Outcome::Abandoned if old() => true,
             outcome if outcome.is_failure() => true,
             outcome if outcome.is_success() => false,
             _ => return None,
         };
-        let slow = self.slower_than.is_some_and(|limit| age > limit);
+        let slow = self.rules().slower_than.is_some_and(|limit| age > limit);
         Some(if failure || slow { Weight::Bad { failure, slow } } else { Weight::Good })
     }
 
     /// Records one outcome in a closed (or metrics-only) circuit, and opens it if that broke a rule.
     fn record(&self, word: u64, weight: Weight, now: Instant, may_call_user: bool) {
-        let (generation, nanos) = (generation_of(word), self.nanos(now));
+        let (rules, generation, nanos) = (self.rules(), generation_of(word), self.nanos(now));
         let (failure, slow) = match weight {
             Weight::Good => (false, false),
             Weight::Bad { failure, slow } => (failure, slow),
         };
-        let streak = match self.config.consecutive {
-            Some(_) if failure => self.streak.0.failure(generation),
-            Some(_) => {
-                self.streak.0.success(generation);
-                0
-            }
-            None => 0,
+        let counted = if rules.counts_calls() {
+            self.count(rules, word, failure, slow)
+        } else {
+            self.count_in_time(rules, generation, nanos, weight)
         };
-        let counts = if self.counts_calls() { self.count(word, failure, slow) } else { self.count_in_time(word, nanos, weight, streak) };
-        let Some(counts) = counts else { return };
+        let Some((counts, streak)) = counted else { return };
         let mut told = 0;
-        while let Some(cause) = self.broken(counts, streak, failure, slow, told) {
+        while let Some(cause) = rules.broken(counts, streak, failure, slow, told) {
             if word & KIND_MASK != METRICS_ONLY {
                 return self.trip(word, cause, counts, now, may_call_user);
             }
@@ -326,8 +313,18 @@ impl Machine {
         }
     }
 
+    /// Failures in a row, with this outcome. Counted after the window is, so that whoever completes a streak finds all of it there.
+    fn streak(&self, rules: &Rules, generation: u64, failure: bool) -> u32 {
+        match rules.config.consecutive {
+            Some(_) if failure => return self.streak.0.failure(generation),
+            Some(_) => self.streak.0.success(generation),
+            None => {}
+        }
+        0
+    }
+
     /// Counts one outcome in a count window; `None` where it came too late.
-    fn count(&self, word: u64, failure: bool, slow: bool) -> Option<Counts> {
+    fn count(&self, rules: &Rules, word: u64, failure: bool, slow: bool) -> Option<(Counts, u32)> {
         let mut core = lock(&self.core);
         if self.face.word.load(Ordering::Relaxed) != word {
             drop(core);
@@ -336,44 +333,31 @@ impl Machine {
         }
         let counted = core.counted.as_mut()?;
         counted.push(failure, slow);
-        Some(counted.counts())
+        Some((counted.counts(), self.streak(rules, generation_of(word), failure)))
     }
 
     /// Counts one outcome in a window of time; `None` where no rule can be broken by it.
-    fn count_in_time(&self, word: u64, nanos: u64, weight: Weight, streak: u32) -> Option<Counts> {
-        let generation = generation_of(word);
+    fn count_in_time(&self, rules: &Rules, generation: u64, nanos: u64, weight: Weight) -> Option<(Counts, u32)> {
         match weight {
-            Weight::Bad { failure: true, .. } => self.window.failure(generation, nanos),
-            _ => self.window.success(generation, nanos),
+            Weight::Bad { failure: true, .. } => rules.window.failure(generation, nanos),
+            _ => rules.window.success(generation, nanos),
         }
         if let Weight::Bad { slow: true, .. } = weight {
-            self.window.slow(generation, nanos);
+            rules.window.slow(generation, nanos);
         }
-        if weight == Weight::Good && !self.config.trip_on_success {
+        let streak = self.streak(rules, generation, matches!(weight, Weight::Bad { failure: true, .. }));
+        if weight == Weight::Good && !rules.config.trip_on_success {
             return None;
         }
         // Two threads that break a rule together write to different words: each must see the other's.
         fence(Ordering::SeqCst);
         // There are at least so many calls as count against the rule, so fewer of those need not be held against the successes.
-        let hopeless = |n: u64, limit: Option<f64>| limit.is_none_or(|limit| share(n, n.max(self.min_calls)) < limit);
-        let in_a_row = self.config.consecutive.is_some_and(|limit| streak >= limit);
-        self.window.counts_if(generation, nanos, |failures, slow| {
-            in_a_row || !hopeless(failures, self.config.failure_rate) || !hopeless(slow, self.config.slow.map(|(_, limit)| limit))
-        })
-    }
-
-    /// The first rule not yet `told` that is broken. Each is looked at when something that counts against it happened.
-    fn broken(&self, counts: Counts, streak: u32, failure: bool, slow: bool, told: u8) -> Option<TransitionCause> {
-        let any = self.config.trip_on_success;
-        let enough = counts.calls >= self.min_calls;
-        let consecutive = || failure && self.config.consecutive.is_some_and(|limit| streak >= limit);
-        let rate =
-            || enough && (failure || any) && self.config.failure_rate.is_some_and(|limit| share(counts.failures, counts.calls) >= limit);
-        let slow_rate = || enough && (slow || any) && self.config.slow.is_some_and(|(_, limit)| share(counts.slow, counts.calls) >= limit);
-        let unless_told = |cause, is_broken: &dyn Fn() -> bool| (told & bit(cause) == 0 && is_broken()).then_some(cause);
-        unless_told(TransitionCause::ConsecutiveFailures, &consecutive)
-            .or_else(|| unless_told(TransitionCause::FailureRate, &rate))
-            .or_else(|| unless_told(TransitionCause::SlowCalls, &slow_rate))
+        let hopeless = |n: u64, limit: Option<f64>| limit.is_none_or(|limit| share(n, n.max(rules.min_calls)) < limit);
+        let in_a_row = rules.config.consecutive.is_some_and(|limit| streak >= limit);
+        let worth = |failures, slow| {
+            in_a_row || !hopeless(failures, rules.config.failure_rate) || !hopeless(slow, rules.config.slow.map(|(_, limit)| limit))
+        };
+        rules.window.counts_if(generation, nanos, worth).map(|counts| (counts, streak))
     }
 
     #[cold]
@@ -399,7 +383,7 @@ impl Machine {
 
     /// Asks the user's function, if there is one and this is a place for user code. Called without any lock.
     fn choose_open_time(&self, counts: Counts, failed_rounds: u32, may_call_user: bool) -> Option<Duration> {
-        let choose = self.config.open_for_fn?.0;
+        let choose = self.rules().config.open_for_fn?.0;
         if !may_call_user || std::thread::panicking() {
             return None;
         }
@@ -409,12 +393,12 @@ impl Machine {
     }
 
     fn ordinary_open_time(&self, core: &mut Core) -> u64 {
-        let time = nanos_or_never(self.config.open_time(core.failed_rounds));
-        if time == NEVER || self.config.open_jitter == 0.0 {
+        let time = nanos_or_never(self.rules().config.open_time(core.failed_rounds));
+        if time == NEVER || self.rules().config.open_jitter == 0.0 {
             return time;
         }
         core.random = core.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let off = self.config.open_jitter * unit(core.random);
+        let off = self.rules().config.open_jitter * unit(core.random);
         (time - ((time as f64 * off) as u64).min(time)).max(1)
     }
 
@@ -425,7 +409,7 @@ impl Machine {
         let word = generation << KIND_BITS | kind;
         let nanos = self.nanos(now);
         let mut open_for = None;
-        self.window.forget_refused();
+        self.rules().window.forget_refused();
         core.round.out.clear();
         core.round.counts = Counts::default();
         core.round.refusals = 0;
@@ -442,7 +426,7 @@ impl Machine {
             }
             HALF_OPEN => {
                 core.round.ends = self.round_ends(nanos);
-                let longest = self.config.half_open_for.map_or(NEVER, nanos_or_never).min(self.lease);
+                let longest = self.rules().config.half_open_for.map_or(NEVER, nanos_or_never).min(self.rules().lease);
                 self.face.longest_wait.store(longest, Ordering::Release);
                 self.face.until.store(0, Ordering::Release);
             }
@@ -450,7 +434,7 @@ impl Machine {
                 core.failed_rounds = 0;
                 core.reported = 0;
                 core.decided_on = Counts::default();
-                self.window.wipe();
+                self.rules().window.wipe();
                 self.streak.0.start(generation);
                 if let Some(counted) = &mut core.counted {
                     counted.wipe();
@@ -470,13 +454,13 @@ impl Machine {
         self.outbox.push(Transition { from, to, generation, cause, at, calls, failures, slow_calls: slow, open_for });
     }
 
-    /// For the permit's `Drop`: says nothing unless abandoned calls count, and calls no user function.
-    pub(super) fn abandon(&self, ticket: Ticket, started: Option<Instant>) {
-        let timed = self.config.abandoned_after.is_some();
+    /// For a `Drop`: calls no user code. A call dropped by its caller says nothing unless abandoned calls count.
+    pub(super) fn settle_in_drop(&self, ticket: Ticket, outcome: Outcome, started: Option<Instant>) {
+        let timed = outcome != Outcome::Abandoned || self.rules().config.abandoned_after.is_some();
         if ticket.probe != 0 {
-            self.settle_probe(ticket, Outcome::Abandoned, started, timed.then(Instant::now), false);
+            self.settle_probe(ticket, outcome, started, timed.then(Instant::now), false);
         } else if timed {
-            self.settle_any(ticket, Outcome::Abandoned, started, Instant::now, false);
+            self.settle_any(ticket, outcome, started, Instant::now, false);
         }
     }
 }

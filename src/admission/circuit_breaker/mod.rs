@@ -46,13 +46,15 @@ mod tests;
 mod window;
 
 pub use config::CircuitBreakerConfig;
+pub(crate) use config::Window as CircuitWindow;
 pub(crate) use events::Listener;
 pub use events::{CircuitSnapshot, CircuitState, OpenFacts, Transition, TransitionCause, Transitions};
 
+use crate::fault::ConfigError;
 use crate::outcome::{Outcome, Rejected};
 use machine::{Machine, Ticket};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -96,7 +98,35 @@ impl CircuitBreaker {
 
     /// What it runs with.
     pub fn config(&self) -> CircuitBreakerConfig {
-        self.machine.config.clone()
+        self.machine.config()
+    }
+
+    /// Goes on under other rules, for all its clones. State, open time, failed rounds and probes in flight stay, and so do the counts, unless
+    /// they are to be taken over another window: `false` says that they began anew. An open circuit waits no longer than the new
+    /// [`max_open`](CircuitBreakerConfig::max_open), if that was lowered; a round of probes is decided if it is decided by the new numbers.
+    ///
+    /// # Errors
+    /// What [`build`](CircuitBreakerConfig::build) would refuse; then nothing is changed.
+    pub fn reconfigure(&self, config: &CircuitBreakerConfig) -> Result<bool, ConfigError> {
+        ConfigError::check("circuit breaker", config.faults())?;
+        let kept = self.machine.reconfigure(config);
+        self.tell();
+        Ok(kept)
+    }
+
+    /// The same for settings that were checked; what it causes is told by [`tell`](Self::tell).
+    pub(crate) fn reconfigure_quietly(&self, config: &CircuitBreakerConfig) -> bool {
+        self.machine.reconfigure(config)
+    }
+
+    /// Whether both are handles of one breaker.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.machine, &other.machine)
+    }
+
+    /// Tells what changed, where that was put off.
+    pub(crate) fn tell(&self) {
+        self.machine.outbox.flush();
     }
 
     /// Leave to make one call, or a refusal. Reads the clock only where the answer needs it: closed and without rules on time, it
@@ -153,7 +183,6 @@ impl CircuitBreaker {
 
     /// The pipeline's look: like [`check_at`](Self::check_at), but a refusal is one that a caller was given, so it counts.
     #[inline]
-    #[allow(dead_code, reason = "for the pipeline")]
     pub(crate) fn refuse_at(&self, now: Instant) -> Result<(), Rejected> {
         self.check_at(now).inspect_err(|_| {
             self.machine.count_refusal();
@@ -186,15 +215,13 @@ impl CircuitBreaker {
     }
 
     /// Calls `listener` after each transition, in order, on the thread that caused it, under no lock. A panic in it is caught and
-    /// counted. What an unwinding thread causes, the next caller tells.
-    #[allow(dead_code, reason = "for the pipeline")]
-    pub(crate) fn on_transition(&self, listener: Listener) {
+    /// counted. What a `Drop` or an unwinding thread causes, the next caller tells. Forgotten when nobody else holds it any more.
+    pub(crate) fn on_transition(&self, listener: Weak<dyn Listener>) {
         self.machine.outbox.listen(listener);
     }
 
     /// Whether the moment a call ended decides anything (a rule on slow calls). If not, any reading of the clock near it will do.
     #[must_use]
-    #[allow(dead_code, reason = "for the pipeline")]
     pub(crate) fn needs_end_time(&self) -> bool {
         self.machine.times_slow_calls()
     }
@@ -285,6 +312,13 @@ impl CircuitPermit<'_> {
         machine.settle(ticket, outcome, started, now);
     }
 
+    /// The same from a `Drop`, where listeners have no place: they hear of it from the next caller.
+    pub(crate) fn settle_in_drop(self, outcome: Outcome) {
+        let (machine, ticket, started) = (self.machine, self.ticket, self.started);
+        std::mem::forget(self);
+        machine.settle_in_drop(ticket, outcome, started);
+    }
+
     /// Whether this call is one of the few that decide a half-open circuit.
     #[must_use]
     pub const fn is_probe(&self) -> bool {
@@ -295,7 +329,7 @@ impl CircuitPermit<'_> {
 impl Drop for CircuitPermit<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.machine.abandon(self.ticket, self.started);
+        self.machine.settle_in_drop(self.ticket, Outcome::Abandoned, self.started);
     }
 }
 

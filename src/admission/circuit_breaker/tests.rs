@@ -1,7 +1,7 @@
 //! What cannot be seen from outside: listeners, the pipeline's doors, and the windows' words.
 
 use super::window::{CountWindow, Counts, Dial, Ring, Streak, TimeWindow};
-use super::{CircuitBreaker, CircuitState, Transition};
+use super::{CircuitBreaker, CircuitState, Listener, Transition};
 use crate::outcome::{Outcome, Verdict};
 use crate::sync::{Mutex, lock};
 use proptest::prelude::*;
@@ -22,11 +22,18 @@ fn settle(breaker: &CircuitBreaker, outcome: Outcome) {
     breaker.try_acquire().expect("permitted").settle(outcome);
 }
 
+/// A listener that stays.
+fn listen(breaker: &CircuitBreaker, listener: impl Fn(&Transition) + Send + Sync + 'static) {
+    let listener: Arc<dyn Listener> = Arc::new(listener);
+    breaker.on_transition(Arc::downgrade(&listener));
+    std::mem::forget(listener);
+}
+
 /// A listener that writes down the states it is told of.
 fn notes(breaker: &CircuitBreaker) -> Arc<Mutex<Vec<CircuitState>>> {
     let notes = Arc::new(Mutex::new(Vec::new()));
     let pen = Arc::clone(&notes);
-    breaker.on_transition(Arc::new(move |t: &Transition| lock(&pen).push(t.to)));
+    listen(breaker, move |t: &Transition| lock(&pen).push(t.to));
     notes
 }
 
@@ -36,14 +43,14 @@ use CircuitState::{Closed, HalfOpen, Isolated, Open};
 async fn h57_a_listener_may_use_the_breaker_it_listens_to() {
     let breaker = breaker();
     let again = breaker.clone();
-    breaker.on_transition(Arc::new(move |t: &Transition| {
+    listen(&breaker, move |t: &Transition| {
         assert_eq!(again.state(), t.to, "listeners see the new state");
         let _debug = format!("{:?} {:?}", again, again.snapshot());
         if t.to == Open {
             again.reset();
             settle(&again, S);
         }
-    }));
+    });
     let seen = notes(&breaker);
     settle(&breaker, F);
     assert_eq!(breaker.state(), Closed);
@@ -54,7 +61,7 @@ async fn h57_a_listener_may_use_the_breaker_it_listens_to() {
 #[tokio::test(start_paused = true)]
 async fn h14_h23_a_listener_that_panics_is_counted_and_the_next_is_told() {
     let breaker = breaker();
-    breaker.on_transition(Arc::new(|_: &Transition| resume_unwind(Box::new("mine"))));
+    listen(&breaker, |_: &Transition| resume_unwind(Box::new("mine")));
     let seen = notes(&breaker);
     settle(&breaker, F);
     advance(Duration::from_secs(5)).await;
@@ -101,6 +108,74 @@ async fn h14_what_was_held_back_comes_before_what_came_later() {
     breaker.isolate();
     breaker.reset();
     assert_eq!(*lock(&seen), [Open, Isolated, Closed]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h14_no_listener_runs_in_a_drop_and_the_next_caller_tells_it() {
+    let config = CircuitBreaker::consecutive_failures(1).abandoned_after(Duration::from_secs(1)).half_open_for(Duration::from_secs(2));
+    let breaker = config.open_jitter(0.0).build().expect("valid");
+    let (seen, mut told) = (notes(&breaker), breaker.subscribe());
+    let permit = breaker.try_acquire().expect("closed");
+    advance(Duration::from_secs(1)).await;
+    drop(permit);
+    assert_eq!(told.try_next().map(|t| t.to), Some(Open), "subscribers run nothing, so they know at once");
+    assert!(lock(&seen).is_empty());
+    advance(Duration::from_secs(5)).await;
+    let probe = breaker.try_acquire().expect("the open time is over");
+    assert_eq!(*lock(&seen), [Open, HalfOpen]);
+    advance(Duration::from_secs(2)).await;
+    drop(probe);
+    assert_eq!(*lock(&seen), [Open, HalfOpen], "the round ran out of time");
+    breaker.reset();
+    assert_eq!(*lock(&seen), [Open, HalfOpen, Open, Closed]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h57_a_slow_listener_delays_no_subscriber() {
+    let breaker = breaker();
+    let (again, told) = (breaker.clone(), Mutex::new(breaker.subscribe()));
+    listen(&breaker, move |t: &Transition| {
+        if t.to == Open {
+            again.isolate(); // as another thread might, while this one takes its time
+            let mut told = lock(&told);
+            assert_eq!([told.try_next(), told.try_next()].map(|t| t.map(|t| t.to)), [Some(Open), Some(Isolated)]);
+        }
+    });
+    settle(&breaker, F);
+    assert_eq!(breaker.snapshot().listener_panics, 0);
+}
+
+/// What a panic carries may panic in its own drop.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        resume_unwind(Box::new("in the drop"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h23_a_panic_that_panics_again_silences_nobody() {
+    let breaker = breaker();
+    listen(&breaker, |_: &Transition| resume_unwind(Box::new(Bomb)));
+    let seen = notes(&breaker);
+    settle(&breaker, F);
+    breaker.reset();
+    assert_eq!(*lock(&seen), [Open, Closed]);
+    assert_eq!(breaker.snapshot().listener_panics, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn listeners_that_are_gone_are_forgotten() {
+    let breaker = breaker();
+    let stays: Arc<dyn Listener> = Arc::new(|_: &Transition| {});
+    breaker.on_transition(Arc::downgrade(&stays));
+    for _ in 0..1_000 {
+        let goes: Arc<dyn Listener> = Arc::new(|_: &Transition| {});
+        breaker.on_transition(Arc::downgrade(&goes));
+    }
+    assert!(breaker.machine.outbox.listeners() <= 8);
+    assert_eq!(Arc::weak_count(&stays), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,6 +230,20 @@ fn h52_generations_wrap() {
         ring.add(&dial, generation, dial.position(0));
         assert_eq!(ring.sum(&dial, generation + 1, dial.position(0)), 1, "{generation}");
         assert_eq!(ring.sum(&dial, generation, dial.position(0)), 0, "{generation}");
+    }
+}
+
+#[test]
+fn h52_what_a_straggler_left_behind_blocks_a_bucket_for_one_window_at_most() {
+    // Its state was 33 to 63 changes ago, which in six bits looks like one to come.
+    let dial = Dial::new(10 * SECOND);
+    for generation in [1, 31, 32, 33, 41, 63] {
+        let ring = Ring::default();
+        ring.add(&dial, 0, dial.position(0));
+        ring.add(&dial, generation, dial.position(10 * SECOND));
+        assert_eq!(ring.sum(&dial, generation, dial.position(10 * SECOND)), 1, "{generation}");
+        ring.add(&dial, generation - 1, dial.position(10 * SECOND));
+        assert_eq!(ring.sum(&dial, generation, dial.position(10 * SECOND)), 1, "{generation}");
     }
 }
 
@@ -236,9 +325,9 @@ fn h54_a_listener_is_told_once_by_many_threads() {
     let told = Arc::new(AtomicU64::new(0));
     let breaker = CircuitBreaker::failure_rate(0.5).min_calls(8).build().expect("valid");
     let count = Arc::clone(&told);
-    breaker.on_transition(Arc::new(move |_: &Transition| {
+    listen(&breaker, move |_: &Transition| {
         count.fetch_add(1, Ordering::SeqCst);
-    }));
+    });
     let permits: Vec<_> = (0..8).filter_map(|_| breaker.try_acquire().ok()).collect();
     std::thread::scope(|scope| permits.into_iter().for_each(|permit| drop(scope.spawn(move || permit.settle(F)))));
     assert_eq!((told.load(Ordering::SeqCst), breaker.state()), (1, Open));

@@ -19,7 +19,11 @@
 use crate::sync::Padded;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
+#[cfg(not(steadfast_loom))]
 pub(super) const BUCKETS: usize = 10;
+/// Loom plays through every order of every step, so the fewer the better.
+#[cfg(steadfast_loom)]
+pub(super) const BUCKETS: usize = 2;
 const GENERATION_BITS: u32 = 6;
 const GENERATIONS: u64 = 1 << GENERATION_BITS;
 const STAMP_BITS: u32 = u64::BITS - GENERATION_BITS;
@@ -100,7 +104,8 @@ impl Dial {
             0 if word > stamp && word & self.count_mask() == self.count_mask() => None, // full: it stays full
             // The clock went back, or this thread was held up for a whole window: better counted late than lost.
             0 if word > stamp => Some(word + 1),
-            1..32 => None, // a later generation
+            // A later generation. Or one so long gone that it looks like it: then nothing of a lap before is worth keeping.
+            1..32 if word << GENERATION_BITS >= stamp << GENERATION_BITS => None,
             _ => Some(stamp | 1),
         }
     }
@@ -140,7 +145,8 @@ impl Ring {
     }
 
     pub(super) fn wipe(&self) {
-        self.0.iter().for_each(|cell| cell.store(0, Ordering::Release));
+        // Exchanged, not stored: the order among exchanges is one that loom can follow.
+        self.0.iter().for_each(|cell| _ = cell.swap(0, Ordering::AcqRel));
     }
 }
 

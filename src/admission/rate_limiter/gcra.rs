@@ -24,7 +24,8 @@ use tokio::time::Instant;
 pub(super) const LONGEST_FILL: u64 = 1 << 61;
 /// The last moment we can tell from others (146 years after the start).
 const END_OF_TIME: u64 = 1 << 62;
-/// Threads read the clock and then come here in any order. A TAT further ahead than that explains means that the clock went back.
+/// Threads read the clock and then come here in any order. A TAT further ahead than that explains means that the clock went back, or
+/// that the reading is old.
 const DISORDER: u64 = 1_000_000_000;
 
 /// The numbers of one setting of the limiter.
@@ -38,7 +39,7 @@ struct Pace {
     period: u64,
     /// By how many ticks a period is longer than its nanoseconds.
     excess: u64,
-    /// The TAT is at most so far ahead, in ticks. More than a full bucket when the burst was lowered over a larger debt.
+    /// The TAT is at most so far ahead, in ticks. More than a full bucket when the burst was lowered.
     most_debt: u64,
     /// Changes with each setting.
     version: u64,
@@ -142,17 +143,24 @@ impl Gcra {
     /// Takes `cost` units, or tells how long until they will be there; `Duration::MAX` when never.
     #[inline]
     pub(super) fn take(&self, cost: NonZeroU32, now: Instant) -> Result<Receipt, Duration> {
-        let nanos = time::nanos_since(self.epoch, now);
+        let mut nanos = time::nanos_since(self.epoch, now);
+        let mut fresh = false;
         loop {
             let pace = self.pace();
             let now = pace.tick(nanos);
-            let state = State { debt: &self.debt.0, version: &self.setting.0.version, pace: &pace, now, end: Cell::new(End::Refused) };
+            let (debt, version) = (&self.debt.0, &self.setting.0.version);
+            let state = State { debt, version, pace: &pace, now, fresh, end: Cell::new(End::Refused) };
             let returned = self.debt.0.returned.load(Ordering::Acquire);
             match check(&pace, &state, now, cost) {
                 None => return Err(Duration::MAX),
                 Some(answer) => match (state.end.get(), answer) {
                     (End::Granted { tat }, _) => return Ok(Receipt { version: pace.version, cost: cost.get(), tat, returned }),
                     (End::Refused, Err(earliest)) => return Err(Duration::from_nanos(pace.nanos(earliest).saturating_sub(nanos))),
+                    (End::Ahead, _) => {
+                        // Did the clock go back, or was this thread held up since it read it? Only the former forgives a debt.
+                        nanos = nanos.max(time::nanos_since(self.epoch, Instant::now()));
+                        fresh = true;
+                    }
                     (End::Refused | End::SettingChanged, _) => {}
                 },
             }
@@ -226,7 +234,9 @@ impl Gcra {
         while let Err(moved) = self.debt.0.tat.compare_exchange(tat, now + convert(tat), Ordering::AcqRel, Ordering::Acquire) {
             tat = moved;
         }
-        self.write(&Pace { most_debt: new.full().max(convert(tat)), version: old.version, ..new });
+        // Whoever read the old setting and finds a TAT that the change did not move may fill the old bucket still.
+        let most_debt = new.interval.saturating_mul(u64::from(old.burst.max(new.burst))).min(LONGEST_FILL).max(convert(tat));
+        self.write(&Pace { most_debt, version: old.version, ..new });
         version.store(old.version + 2, Ordering::Release);
     }
 
@@ -311,9 +321,13 @@ impl Clock for Reading {
 
 #[derive(Clone, Copy)]
 enum End {
-    Granted { tat: u64 },
+    Granted {
+        tat: u64,
+    },
     Refused,
     SettingChanged,
+    /// The TAT is further ahead than it can be at this moment.
+    Ahead,
 }
 
 /// Governor's state store: the only place that moves the TAT forward.
@@ -322,6 +336,8 @@ struct State<'a> {
     version: &'a AtomicU64,
     pace: &'a Pace,
     now: u64,
+    /// The clock has been read again: if the TAT is too far ahead still, the clock went back.
+    fresh: bool,
     end: Cell<End>,
 }
 
@@ -349,7 +365,11 @@ impl StateStore for &State<'_> {
                     self.end.set(End::Refused);
                     return decision.map(|(answer, _)| answer);
                 }
-                Err(_) => tat, // the clock went back: set the TAT right, so that the time from now on counts
+                Err(_) if !self.fresh => {
+                    self.end.set(End::Ahead);
+                    return decision.map(|(answer, _)| answer);
+                }
+                Err(_) => tat, // set the TAT right, so that the time from now on counts
             };
             match self.debt.tat.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
                 Err(moved) => seen = moved,
@@ -439,5 +459,60 @@ mod tests {
         assert!(bucket.take(NonZeroU32::new(10).expect("ten"), later).is_ok());
         bucket.give_back(second, later);
         assert_eq!(bucket.available(later), 0);
+    }
+
+    #[test]
+    fn h47_a_grant_that_meets_a_change_of_burst_is_not_forgotten() {
+        let now = Instant::now();
+        let bucket = Gcra::new(1, SECOND, 100, now);
+        assert!(bucket.take(NonZeroU32::new(50).expect("fifty"), now).is_ok());
+        // Takes the other fifty, and between its look at the TAT and its compare-exchange the burst is lowered.
+        let pace = bucket.pace();
+        let (setting, debt) = (&bucket.setting.0, &bucket.debt.0);
+        let state = State { debt, version: &setting.version, pace: &pace, now: 0, fresh: false, end: Cell::new(End::Refused) };
+        let changed = Cell::new(false);
+        let _ = (&state).measure_and_replace(&NotKeyed::NonKey, |tat| {
+            if !changed.replace(true) {
+                bucket.set(1, SECOND, 60, now);
+            }
+            let tat = tat.map_or(0, Nanos::as_u64);
+            if tat <= 50 * 1_000_000_000 { Ok(((), Nanos::new(tat + 50 * 1_000_000_000))) } else { Err(()) }
+        });
+        let taken = if matches!(state.end.get(), End::Granted { .. }) { 100 } else { 50 };
+        assert!(bucket.take(ONE, now).is_err());
+        let free = (1..200).find(|&second| bucket.available(now + SECOND * second) == 60);
+        assert_eq!(free, Some(taken), "the debt is paid off when as many seconds have passed");
+    }
+
+    proptest::proptest! {
+        /// Units handed back were never taken: without them, every window still holds at most `burst + rate * t`.
+        #[test]
+        fn with_refunds_no_window_holds_more_than_burst_and_rate(
+            (units, period, burst) in (1..200_u32, 1_000..1_000_000_u64, 1..12_u32),
+            steps in proptest::collection::vec((0..4_u8, 0.0..2.0_f64, 1..6_u32, proptest::prelude::any::<proptest::sample::Index>()), 1..150),
+        ) {
+            let epoch = Instant::now();
+            let bucket = Gcra::new(units, Duration::from_nanos(period), burst, epoch);
+            let (mut now, mut granted) = (0_u64, Vec::<(u64, Receipt)>::new());
+            for (kind, intervals, cost, which) in steps {
+                now += if kind == 1 { (intervals * period as f64 / f64::from(units)) as u64 } else { 0 };
+                let at = epoch + Duration::from_nanos(now);
+                if kind == 0 && !granted.is_empty() {
+                    let (_, receipt) = granted.remove(which.index(granted.len()));
+                    bucket.give_back(receipt, at);
+                } else if let Some(receipt) = NonZeroU32::new(cost).and_then(|cost| bucket.take(cost, at).ok()) {
+                    granted.push((now, receipt));
+                }
+                for (i, (from, _)) in granted.iter().enumerate() {
+                    let mut sum = 0;
+                    for (to, receipt) in &granted[i..] {
+                        sum += u128::from(receipt.cost);
+                        // A decision may be early by a nanosecond, at either end.
+                        let most = u128::from(burst) * u128::from(period) + u128::from(to - from + 2) * u128::from(units);
+                        proptest::prop_assert!(sum * u128::from(period) <= most, "{sum} in {} ns", to - from);
+                    }
+                }
+            }
+        }
     }
 }

@@ -16,7 +16,7 @@
 //! Two algorithms:
 //!
 //! * **token bucket** (the default): governor's GCRA. In any stretch of time `t` at most `burst + rate * t`; a whole burst at once,
-//!   then evenly. One atomic number, no lock.
+//!   then evenly. One atomic number, no lock. (Where callers wait, `t` is [a millisecond longer](RateLimiterConfig::max_wait).)
 //! * **[sliding window](RateLimiterConfig::sliding_window)**: at most `n` in *any* interval as long as the period. For quotas that
 //!   the provider counts so, where one call too many costs a ban. A lock, and a log of the grants.
 //!
@@ -35,8 +35,22 @@
 //! Rates are exact at any number of units in any period: nothing is rounded, over no length of time. Time is the monotonic clock, which
 //! stands still on Linux while the machine sleeps: nothing comes free meanwhile.
 //!
-//! With [`max_wait`](RateLimiterConfig::max_wait), callers stand in line: by [`Priority`], then first come, first served. Who waits
-//! holds a place, not units: dropped, everybody behind moves up.
+//! Unless told otherwise it refuses at once. With [`max_wait`](RateLimiterConfig::max_wait), callers stand in line: by [`Priority`],
+//! then first come, first served. Who waits holds a place, not units: dropped, everybody behind moves up.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use steadfast::{Call, RateLimiter};
+//!
+//! // A loop that waits for its turns. Without `max_wait` the sixth turn would be an error. (Blocking code sleeps for the
+//! // `retry_after` that `try_acquire` refuses with.)
+//! let limiter = RateLimiter::per_second(50).burst(5).max_wait(Duration::MAX).build()?;
+//! for _page in 0..10 {
+//!     limiter.acquire(&Call::now()).await?;
+//! }
+//! # Ok(()) }
+//! ```
 
 mod gcra;
 mod meter;
@@ -52,6 +66,7 @@ use super::wait_queue::{self, Door, Refusal, Request, Take, WaitQueue};
 use crate::call::{Call, Priority};
 use crate::fault::{ConfigError, Fault, check};
 use crate::outcome::{Rejected, RejectedKind, Seconds};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, lock};
 use crate::time;
 use meter::{Meter, Receipt};
@@ -101,7 +116,7 @@ impl RateLimiterConfig {
 
     /// Counts exactly: at most so many units in *any* interval as long as the period, the beginning included and the end not.
     ///
-    /// For quotas that a provider counts that way. It costs a lock, and 16 bytes for each unit of the quota at most (so the quota is
+    /// For quotas that a provider counts that way. It costs a lock, and 32 bytes for each unit of the quota at most (so the quota is
     /// limited to a million units), and it has no burst: all units may go at once, and come back a period later.
     /// **Default**: off, the token bucket.
     pub const fn sliding_window(mut self) -> Self {
@@ -112,8 +127,8 @@ impl RateLimiterConfig {
     /// The longest a caller may wait for its turn. Whoever would have to wait longer is refused at once.
     ///
     /// The timer counts in milliseconds, so a waiter may be up to one late. It is debited as if it had come in time: waiters get the full
-    /// rate at any rate, and in return may come up to a millisecond closer to each other than the burst says. (A sliding window stays
-    /// exact, and its waiters lose that millisecond.)
+    /// rate at any rate, and in return may come up to a millisecond closer to each other than the burst says: in a stretch of time `t` at
+    /// most `burst + rate * (t + 1 ms)`. (A sliding window stays exact, and its waiters lose that millisecond.)
     /// **Default**: zero, refuse at once. `Duration::MAX` waits for as long as the call's deadline allows.
     pub const fn max_wait(mut self, wait: Duration) -> Self {
         self.max_wait = wait;
@@ -142,7 +157,7 @@ impl RateLimiterConfig {
     pub fn build(self) -> Result<RateLimiter, ConfigError> {
         ConfigError::check("rate limiter", self.faults())?;
         let queue = WaitQueue::new(Meter::new(&self, Instant::now()), self.queue, self.ageing);
-        let shared = Shared { queue, max_wait: self.max_wait, config: Mutex::new(self) };
+        let shared = Shared { queue, max_wait: AtomicU64::new(time::nanos(self.max_wait)), config: Mutex::new(self) };
         Ok(RateLimiter { shared: Arc::new(shared) })
     }
 
@@ -217,7 +232,8 @@ pub struct RateLimiter {
 
 struct Shared {
     queue: WaitQueue<Meter>,
-    max_wait: Duration,
+    /// In nanoseconds; the maximum is for ever.
+    max_wait: AtomicU64,
     config: Mutex<RateLimiterConfig>,
 }
 
@@ -251,7 +267,8 @@ impl RateLimiter {
         self.try_acquire_at(cost, Instant::now())
     }
 
-    /// The same, at a moment of your choice: for those who have read the clock already.
+    /// The same, at a moment of your choice: for those who have read the clock already. Of many threads each may be a second late with
+    /// its reading; one that is later still is taken at its word only if the clock has gone back since.
     ///
     /// # Errors
     /// As [`try_acquire`](Self::try_acquire).
@@ -259,8 +276,8 @@ impl RateLimiter {
         self.shared.try_take(cost, Priority::Normal, now).map(drop)
     }
 
-    /// Takes the call's cost, waiting for its turn if the limiter [may](RateLimiterConfig::max_wait) wait, and no longer than the
-    /// call's deadline.
+    /// Takes the call's cost, waiting for its turn for as long as [`max_wait`](RateLimiterConfig::max_wait) (not at all, unless set)
+    /// and the call's deadline allow.
     ///
     /// # Errors
     /// [`RejectedKind::RateLimited`] as in [`try_acquire`](Self::try_acquire), at once when the wait would be too long or the queue is
@@ -357,15 +374,51 @@ impl RateLimiter {
         self.set(|config| config.burst(units))
     }
 
-    fn set(&self, change: impl FnOnce(RateLimiterConfig) -> RateLimiterConfig) -> Result<(), ConfigError> {
-        {
-            let mut config = lock(&self.shared.config);
-            let changed = change(config.clone());
-            ConfigError::check("rate limiter", changed.faults())?;
-            self.shared.queue.supply().set(&changed, Instant::now());
-            *config = changed;
-        }
+    /// Goes on with other settings: the rate and the burst as [`set_rate`](Self::set_rate) does, queue and waits for newcomers. `false`, and nothing
+    /// happens, where the algorithm is another: what one has counted means nothing to the other.
+    ///
+    /// # Errors
+    /// What [`build`](RateLimiterConfig::build) would refuse; then nothing is changed.
+    pub fn reconfigure(&self, config: &RateLimiterConfig) -> Result<bool, ConfigError> {
+        ConfigError::check("rate limiter", config.faults())?;
+        let fits = self.reconfigure_quietly(config);
+        self.tell();
+        Ok(fits)
+    }
+
+    /// The same for settings that were checked; nobody is woken before [`tell`](Self::tell).
+    pub(crate) fn reconfigure_quietly(&self, config: &RateLimiterConfig) -> bool {
+        let fits = config.sliding == self.config().sliding;
+        fits && self.set_quietly(|_| config.clone()).is_ok()
+    }
+
+    /// Wakes those who wait, for their time may be another.
+    pub(crate) fn tell(&self) {
         self.shared.queue.retime();
+    }
+
+    /// Whether both are handles of one limiter.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    fn set(&self, change: impl FnOnce(RateLimiterConfig) -> RateLimiterConfig) -> Result<(), ConfigError> {
+        self.set_quietly(change)?;
+        self.tell();
+        Ok(())
+    }
+
+    fn set_quietly(&self, change: impl FnOnce(RateLimiterConfig) -> RateLimiterConfig) -> Result<(), ConfigError> {
+        let mut config = lock(&self.shared.config);
+        let changed = change(config.clone());
+        ConfigError::check("rate limiter", changed.faults())?;
+        // A rate that is set anew, even the same, rounds what is free down.
+        if (changed.units, changed.period, changed.capacity()) != (config.units, config.period, config.capacity()) {
+            self.shared.queue.supply().set(&changed, Instant::now());
+        }
+        self.shared.queue.set_terms(changed.queue, changed.ageing);
+        self.shared.max_wait.store(time::nanos(changed.max_wait), Ordering::Relaxed);
+        *config = changed;
         Ok(())
     }
 }
@@ -377,10 +430,10 @@ impl fmt::Debug for RateLimiter {
 }
 
 impl Shared {
-    /// Takes, if that overtakes nobody; or tells how long until it could. `Critical` goes before every waiter.
+    /// Takes, if that overtakes nobody; or tells how long until it could. `Critical` goes before every waiter that is not.
     #[inline]
     fn take(&self, cost: NonZeroU32, priority: Priority, now: Instant) -> Result<Receipt, Duration> {
-        if self.queue.waiting() == 0 || priority == Priority::Critical {
+        if self.queue.waiting() == 0 || (priority == Priority::Critical && self.queue.cost_ahead(priority) == 0) {
             return self.queue.supply().take(cost, now);
         }
         Err(self.wait_for(cost, priority, now))
@@ -416,14 +469,15 @@ impl Shared {
     #[cold]
     fn stand_in_line<'a>(&'a self, call: &Call<'_>, wait: Duration, now: Instant) -> Entry<Reservation<'a>, RateLimiterWaiter<'a>> {
         let deadline = call.attempt.deadline;
-        let until = time::after(now, self.max_wait);
-        // After the wait so far; `Critical` has only looked at the bucket, and others like it may stand before it.
-        let wait = if self.max_wait.is_zero() || wait == Duration::MAX {
+        let max_wait = time::from_nanos(self.max_wait.load(Ordering::Relaxed));
+        let until = time::after(now, max_wait);
+        // After the wait so far; `Critical` has only looked at the bucket, and others like it may have come since.
+        let wait = if max_wait.is_zero() || wait == Duration::MAX {
             wait
         } else {
             NonZeroU32::new(call.cost).map_or(wait, |cost| self.wait_for(cost, call.priority, now))
         };
-        let too_long = wait > self.max_wait || wait == Duration::MAX;
+        let too_long = wait > max_wait || wait == Duration::MAX;
         if too_long || deadline.is_some_and(|deadline| deadline.saturating_duration_since(now) <= wait) {
             return Entry::Refused(limited(wait));
         }

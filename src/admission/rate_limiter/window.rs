@@ -10,9 +10,10 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The log takes 16 bytes a unit at most.
+/// The log takes 16 bytes for a moment with grants, and as much again where it has grown just now: 32 bytes a unit at most.
 pub(super) const MOST_UNITS: u32 = 1_000_000;
-/// Threads read the clock and then come here in any order. A grant further in the future than that means that the clock went back.
+/// Threads read the clock and then come here in any order. A grant further in the future than that means that the clock went back, or
+/// that the reading is old.
 const DISORDER: u64 = 1_000_000_000;
 
 /// What a grant took, to hand it back.
@@ -51,8 +52,8 @@ impl Window {
 
     /// Takes `cost` units, or tells how long until they will be there; `Duration::MAX` when never.
     pub(super) fn take(&self, cost: NonZeroU32, now: Instant) -> Result<Receipt, Duration> {
-        let now = time::nanos_since(self.epoch, now);
         let mut log = lock(&self.log);
+        let now = self.moment(&log, now);
         let at = log.roll(now);
         let cost = cost.get();
         if u64::from(cost) > log.units {
@@ -75,14 +76,25 @@ impl Window {
         let Ok(index) = log.grants.binary_search_by_key(&receipt.at, |grant| grant.at) else { return };
         let grant = &mut log.grants[index];
         let back = grant.cost.min(receipt.cost);
-        grant.cost -= back; // an empty entry stays until it leaves the window: removing it would move the others
+        grant.cost -= back;
         log.used -= u64::from(back);
+        // Else a caller that is always refused further on would fill the log. What is handed back is young, so few entries move.
+        if log.grants[index].cost == 0 {
+            log.grants.remove(index);
+        }
+    }
+
+    /// The moment as the log counts it. A reading that its last grant is too far ahead of may be old, its thread having been held up
+    /// since; only if the clock itself says so has it gone back.
+    fn moment(&self, log: &Log, now: Instant) -> u64 {
+        let moment = time::nanos_since(self.epoch, now);
+        if log.is_ahead(moment) { moment.max(time::nanos_since(self.epoch, Instant::now())) } else { moment }
     }
 
     /// How long until `units` will have come free, if those who take them do so at once; may be more than a window holds.
     pub(super) fn wait_for(&self, units: u64, now: Instant) -> Duration {
-        let now = time::nanos_since(self.epoch, now);
         let mut log = lock(&self.log);
+        let now = self.moment(&log, now);
         log.roll(now);
         log.wait_for(units, now)
     }
@@ -107,6 +119,10 @@ impl Window {
 }
 
 impl Log {
+    fn is_ahead(&self, now: u64) -> bool {
+        self.grants.back().is_some_and(|last| last.at > now.saturating_add(DISORDER))
+    }
+
     fn has_left(&self, grant: &Grant, now: u64) -> bool {
         grant.at.saturating_add(self.period) <= now
     }
@@ -117,18 +133,14 @@ impl Log {
             self.used -= u64::from(oldest.cost);
             self.grants.pop_front();
         }
-        match self.grants.back() {
-            Some(last) if last.at > now.saturating_add(DISORDER) => {
-                // The clock went back: as if all had been granted just now, so that nobody waits for longer than a period.
-                self.grants.clear();
-                if let Ok(cost) = u32::try_from(self.used) {
-                    self.grants.push_back(Grant { at: now, cost });
-                }
-                now
+        if self.is_ahead(now) {
+            // The clock went back: as if all had been granted just now, so that nobody waits for longer than a period.
+            self.grants.clear();
+            if let Ok(cost) = u32::try_from(self.used) {
+                self.grants.push_back(Grant { at: now, cost });
             }
-            Some(last) => now.max(last.at),
-            None => now,
         }
+        self.grants.back().map_or(now, |last| now.max(last.at))
     }
 
     /// How long from `now` until `units` more may have been granted.
@@ -146,5 +158,57 @@ impl Log {
             at = grant.at.saturating_add(self.period);
         }
         Duration::from_nanos(at.saturating_sub(now).saturating_add(rounds.saturating_mul(self.period)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ONE: NonZeroU32 = NonZeroU32::MIN;
+
+    #[test]
+    fn h88_what_is_handed_back_leaves_nothing_in_the_log() {
+        let epoch = Instant::now();
+        let window = Window::new(10, Duration::from_secs(3600), epoch);
+        let mut held = None;
+        for n in 0..1_000 {
+            // Two calls overlap, always: each gets its unit before the one before it hands its own back.
+            let receipt = window.take(ONE, epoch + Duration::from_millis(n)).expect("at most two are taken");
+            if let Some(earlier) = held.replace(receipt) {
+                window.give_back(earlier);
+            }
+        }
+        assert!(lock(&window.log).grants.len() <= 10, "{} entries", lock(&window.log).grants.len());
+    }
+
+    proptest! {
+        #[test]
+        fn grants_and_refunds_against_a_naive_log(steps in prop::collection::vec((0..400_u64, 1..5_u32, any::<prop::sample::Index>(), 0..3_u8), 1..200)) {
+            let (epoch, units, period) = (Instant::now(), 8, 1_000);
+            let window = Window::new(units, Duration::from_nanos(period), epoch);
+            let (mut now, mut log) = (0, Vec::<(u64, u32, Receipt)>::new());
+            for (step, cost, which, kind) in steps {
+                now += step;
+                if kind == 0 && !log.is_empty() {
+                    let (.., receipt) = log.swap_remove(which.index(log.len()));
+                    window.give_back(receipt);
+                }
+                let used = |now: u64| log.iter().filter(|(at, ..)| at + period > now).map(|(_, cost, _)| cost).sum::<u32>();
+                let at = epoch + Duration::from_nanos(now);
+                prop_assert_eq!(window.available(at), units - used(now));
+                match window.take(NonZeroU32::new(cost).expect("not 0"), at) {
+                    Ok(receipt) => {
+                        prop_assert!(used(now) + cost <= units);
+                        log.push((now, cost, receipt));
+                    }
+                    Err(wait) => {
+                        let naive = (now..=now + period).find(|then| used(*then) + cost <= units);
+                        prop_assert_eq!(Some(now + time::nanos(wait)), naive);
+                    }
+                }
+            }
+        }
     }
 }

@@ -15,14 +15,16 @@ const DEFAULT_HINT_CEILING: Duration = Duration::from_secs(60);
 /// What a [`Retry`] is made from. Begin with [`Retry::exponential`] or one of its sisters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RetryConfig {
-    pub(super) retries: u32,
-    pub(super) backoff: Backoff,
-    pub(super) hint_ceiling: Duration,
-    pub(super) hint_jitter: Duration,
-    budget: BudgetSource,
-    rejections: Vec<RejectedKind>,
-    timeouts: bool,
-    pub(super) even_when_nested: bool,
+    pub(crate) retries: u32,
+    pub(crate) backoff: Backoff,
+    pub(crate) hint_ceiling: Duration,
+    pub(crate) hint_jitter: Duration,
+    pub(crate) budget: BudgetSource,
+    pub(crate) rejections: Vec<RejectedKind>,
+    pub(crate) timeouts: bool,
+    pub(crate) even_when_nested: bool,
+    /// Decides as ever, and then does not wait: for tests.
+    pub(crate) hurried: bool,
 }
 
 impl RetryConfig {
@@ -36,6 +38,7 @@ impl RetryConfig {
             rejections: Vec::new(),
             timeouts: true,
             even_when_nested: false,
+            hurried: false,
         }
     }
 

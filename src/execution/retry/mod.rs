@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! the failure will not pass > an outer pipeline retries already > no retries left > the server asked for too long a wait >
-//! the wait does not end before the deadline > the budget is spent
+//! the wait does not end before the deadline > the circuit will still be open > the budget is spent
 //! ```
 //!
 //! and the call ends at once, with the operation's own last error. The budget comes last, so that no token is spent for nothing.
@@ -50,7 +50,8 @@ pub use config::RetryConfig;
 pub use stats::RetryStats;
 
 use super::backoff::{Backoff, Place, Random, uniform};
-use super::budget::Budget;
+use super::budget::{Budget, BudgetSource};
+use crate::fault::ConfigError;
 use crate::outcome::{Outcome, Rejected, RejectedKind};
 use crate::time;
 use stats::{Cause, Tally};
@@ -70,7 +71,7 @@ struct Shared {
     config: RetryConfig,
     random: Random,
     budget: Budget,
-    tally: Tally,
+    tally: Arc<Tally>,
 }
 
 impl Retry {
@@ -119,6 +120,29 @@ impl Retry {
         RetryConfig::new(retries, backoff)
     }
 
+    /// The same policy under other settings: budget and statistics go on, and are shared with this one. A budget of the policy's own takes on
+    /// its new settings.
+    ///
+    /// # Errors
+    /// What [`build`](RetryConfig::build) would refuse; then nothing is changed.
+    pub fn reconfigured(&self, config: RetryConfig) -> Result<Self, ConfigError> {
+        ConfigError::check("retry", config.faults())?;
+        let budget = match &config.budget {
+            BudgetSource::Own(own) => {
+                // Of a budget that was shared with others, this policy leaves without changing it for them.
+                if matches!(self.shared.config.budget, BudgetSource::Own(_)) {
+                    self.shared.budget.reconfigure(own)?;
+                    self.shared.budget.clone()
+                } else {
+                    own.clone().build()?
+                }
+            }
+            BudgetSource::Shared(other) => other.clone(),
+        };
+        let (random, tally) = (Random::new(config.backoff.seed_value()), Arc::clone(&self.shared.tally));
+        Ok(Self { shared: Arc::new(Shared { random, budget, tally, config }) })
+    }
+
     /// What it was made from.
     #[must_use]
     pub fn config(&self) -> RetryConfig {
@@ -154,9 +178,45 @@ impl Retry {
         nested && !self.shared.config.even_when_nested
     }
 
+    /// Whether a call that begins here and now could be tried again.
+    #[cfg(any(feature = "reqwest", feature = "tower"))]
+    pub(crate) fn retries_here(&self) -> bool {
+        let config = &self.shared.config;
+        config.retries > 0 && (config.even_when_nested || !super::Nesting::current().retries)
+    }
+
+    /// Whether it makes any retries, so that those inside its calls need not.
+    #[inline]
+    pub(crate) fn is_on(&self) -> bool {
+        self.shared.config.retries > 0
+    }
+
     /// Whether, and after what wait, a failed attempt is tried again. Zero means at once, without a timer.
     ///
     /// `rejected` is the rejection that the attempt met, if that is how it ended. An `Ok` is a retry granted and paid for.
+    /// It needs no runtime, so it serves blocking code too:
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use steadfast::{Outcome, Retry, Verdict};
+    /// # let mut answers = [Err("busy"), Ok(7)].into_iter(); let mut read = || answers.next().unwrap();
+    /// let retry = Retry::exponential(3, Duration::from_millis(10)).build()?;
+    /// let mut state = retry.start();
+    /// let answer = loop {
+    ///     let answer = read();
+    ///     if answer.is_ok() {
+    ///         break answer;
+    ///     }
+    ///     let now = tokio::time::Instant::now(); // of `std`: `std::time::Instant::now().into()`
+    ///     match retry.next_delay(&mut state, Outcome::Judged(Verdict::transient()), None, now, None) {
+    ///         Ok(delay) => std::thread::sleep(delay),
+    ///         Err(_stopped) => break answer,
+    ///     }
+    /// };
+    /// retry.finish(state, answer.is_ok());
+    /// assert_eq!(answer, Ok(7));
+    /// # Ok::<(), steadfast::ConfigError>(())
+    /// ```
     ///
     /// # Errors
     /// The reason why this failure is the last of the call; `state` is as it was.
@@ -168,13 +228,13 @@ impl Retry {
         now: Instant,
         deadline: Option<Instant>,
     ) -> Result<Duration, StopReason> {
-        self.next_delay_unless(|_| false, state, outcome, rejected, now, deadline)
+        self.next_delay_unless(&|_| false, state, outcome, rejected, now, deadline)
     }
 
     /// The same, for a caller who knows whether the circuit will still be open at the moment of the next attempt.
     pub(crate) fn next_delay_unless(
         &self,
-        open: impl FnOnce(Instant) -> bool,
+        open: &dyn Fn(Instant) -> bool,
         state: &mut RetryState,
         outcome: Outcome,
         rejected: Option<&Rejected>,
@@ -186,7 +246,7 @@ impl Retry {
             Ok((next, delay, cause)) => {
                 *state = next;
                 self.shared.tally.retried(cause);
-                Ok(delay)
+                Ok(if self.shared.config.hurried { Duration::ZERO } else { delay })
             }
             Err(reason) => {
                 // A success is no failure that was stopped.
@@ -200,7 +260,7 @@ impl Retry {
 
     fn decide(
         &self,
-        open: impl FnOnce(Instant) -> bool,
+        open: &dyn Fn(Instant) -> bool,
         state: &RetryState,
         outcome: Outcome,
         rejected: Option<&Rejected>,

@@ -72,7 +72,7 @@ impl Machine {
     pub(super) fn counts(&self, core: &Core, word: u64, nanos: u64) -> Counts {
         match (word & KIND_MASK, &core.counted) {
             (CLOSED | METRICS_ONLY, Some(counted)) => counted.counts(),
-            (CLOSED | METRICS_ONLY, None) => self.window.counts(generation_of(word), nanos),
+            (CLOSED | METRICS_ONLY, None) => self.rules().window.counts(generation_of(word), nanos),
             (HALF_OPEN, _) => core.round.counts,
             (OPEN | ISOLATED, _) => core.decided_on,
             _ => Counts::default(),
@@ -129,7 +129,7 @@ impl Machine {
             failure_rate: rate(counts.failures),
             slow_call_rate: rate(counts.slow),
             consecutive_failures: self.streak.0.get(generation_of(word)),
-            not_permitted: self.window.refused(),
+            not_permitted: self.rules().window.refused(),
             probes_in_flight: core.round.out.iter().filter(|probe| probe.lease_ends > nanos).count() as u32,
             next_probe_in: wait.map(Duration::from_nanos),
             stale: self.stale.0.load(Ordering::Relaxed),

@@ -65,18 +65,18 @@ impl Machine {
         }
         let ticket = core.next_ticket;
         core.next_ticket += 1;
-        core.round.out.push(Probe { ticket, lease_ends: nanos.saturating_add(self.lease) });
+        core.round.out.push(Probe { ticket, lease_ends: nanos.saturating_add(self.rules().lease) });
         self.publish_places(&core);
         Ok(Ticket { word, probe: ticket })
     }
 
     /// How many more probes this round may have.
     fn places(&self, round: &Round) -> u64 {
-        u64::from(self.config.probes).saturating_sub(round.out.len() as u64).saturating_sub(round.counts.calls)
+        u64::from(self.rules().config.probes).saturating_sub(round.out.len() as u64).saturating_sub(round.counts.calls)
     }
 
     /// Tells the lock-free paths until when the round has no place.
-    fn publish_places(&self, core: &Core) {
+    pub(super) fn publish_places(&self, core: &Core) {
         let earliest = || core.round.out.iter().map(|probe| probe.lease_ends).min().unwrap_or(0).min(core.round.ends);
         let until = if self.places(&core.round) > 0 { 0 } else { earliest() };
         self.face.until.store(until, Ordering::Release);
@@ -93,7 +93,7 @@ impl Machine {
                 }
             }
             HALF_OPEN => {
-                let latest = nanos.saturating_add(self.lease);
+                let latest = nanos.saturating_add(self.rules().lease);
                 core.round.out.iter_mut().for_each(|probe| probe.lease_ends = probe.lease_ends.min(latest));
                 core.round.ends = core.round.ends.min(self.round_ends(nanos));
                 self.publish_places(core);
@@ -103,7 +103,7 @@ impl Machine {
     }
 
     pub(super) fn round_ends(&self, nanos: u64) -> u64 {
-        self.config.half_open_for.map_or(NEVER, |time| nanos.saturating_add(nanos_or_never(time)))
+        self.rules().config.half_open_for.map_or(NEVER, |time| nanos.saturating_add(nanos_or_never(time)))
     }
 
     /// Opens again when a round ran out of time, as of the moment it did.
@@ -129,7 +129,7 @@ impl Machine {
         may_call_user: bool,
     ) {
         self.settle_probe_locked(ticket, outcome, started, now, may_call_user);
-        self.outbox.flush();
+        self.outbox.flush_from(may_call_user);
     }
 
     fn settle_probe_locked(&self, ticket: Ticket, outcome: Outcome, started: Option<Instant>, now: Option<Instant>, may_call_user: bool) {
@@ -140,7 +140,7 @@ impl Machine {
             self.end_long_round(&mut core, now, nanos);
         }
         let mut chosen = None;
-        if matches!(weight, Some(Weight::Bad { .. })) && self.config.open_for_fn.is_some() && self.decides(&core, ticket) {
+        if matches!(weight, Some(Weight::Bad { .. })) && self.rules().config.open_for_fn.is_some() && self.decides(&core, ticket) {
             let facts = add(core.round.counts, Weight::Bad { failure: true, slow: false });
             let failed_rounds = core.failed_rounds.saturating_add(1);
             drop(core);
@@ -166,7 +166,7 @@ impl Machine {
             }
             (_, Some(now)) if outcome == Outcome::NotAttempted => {
                 core.round.refusals += 1;
-                if core.round.refusals >= self.config.probes.max(REFUSALS) {
+                if core.round.refusals >= self.rules().config.probes.max(REFUSALS) {
                     let counts = core.round.counts;
                     self.change(&mut core, OPEN, TransitionCause::Inconclusive, counts, now, None);
                 }
@@ -185,15 +185,15 @@ impl Machine {
 
     /// Whether so many failed probes leave too few for the circuit to close.
     fn lost(&self, bad: u64) -> bool {
-        bad > u64::from(self.config.probes).saturating_sub(self.close_after)
+        bad > u64::from(self.rules().config.probes).saturating_sub(self.rules().close_after)
     }
 
-    fn decide(&self, core: &mut Core, now: Instant, chosen: Option<Duration>) {
+    pub(super) fn decide(&self, core: &mut Core, now: Instant, chosen: Option<Duration>) {
         let counts = core.round.counts;
         if self.lost(bad(counts)) {
             core.failed_rounds = core.failed_rounds.saturating_add(1);
             self.change(core, OPEN, TransitionCause::ProbesFailed, counts, now, chosen);
-        } else if counts.calls - bad(counts) >= self.close_after {
+        } else if counts.calls - bad(counts) >= self.rules().close_after {
             self.change(core, CLOSED, TransitionCause::ProbesSucceeded, counts, now, None);
         }
     }

@@ -1,0 +1,373 @@
+//! Small models that loom plays through in every order of their steps: what many threads do to one breaker, or to one bulkhead.
+//!
+//! `RUSTFLAGS="--cfg steadfast_loom" cargo test --release --lib models`
+
+use super::{Bulkhead, BulkheadPermit, CircuitBreaker, CircuitBreakerConfig, CircuitState, Listener, Transition};
+use crate::call::Call;
+use crate::outcome::{Outcome, Rejected, Verdict};
+use loom::thread;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+use tokio::time::Instant;
+
+const F: Outcome = Outcome::Judged(Verdict::transient());
+const S: Outcome = Outcome::Judged(Verdict::Success);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// At most so many times is a thread stopped where it could go on: enough for every bug that two threads need.
+fn model(preemptions: usize, play: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(play);
+}
+
+fn breaker(config: CircuitBreakerConfig) -> CircuitBreaker {
+    CircuitBreaker::from_config(config.seed(1).open_jitter(0.0).open_for(SECOND), 1)
+}
+
+fn fail(breaker: &CircuitBreaker, now: Instant) {
+    if let Ok(permit) = breaker.try_acquire_at(now) {
+        permit.settle_at(F, now);
+    }
+}
+
+#[test]
+fn two_failures_that_break_a_rate_together_open_the_circuit() {
+    // In one bucket, and in two: there each writes a word of its own and must see the other's.
+    for apart in [0, 6] {
+        model(4, move || {
+            let (breaker, now) = (breaker(CircuitBreaker::failure_rate(1.0).min_calls(2)), Instant::now());
+            let other = breaker.clone();
+            let thread = thread::spawn(move || fail(&other, now + apart * SECOND));
+            fail(&breaker, now);
+            thread.join().expect("no panic");
+            assert_eq!(breaker.snapshot().generation, 1);
+        });
+    }
+}
+
+#[test]
+fn b32_failures_in_a_row_on_two_threads_open_it_once() {
+    for config in [CircuitBreaker::consecutive_failures(2), CircuitBreaker::consecutive_failures(2).count_window(10)] {
+        model(4, move || {
+            let (breaker, now) = (breaker(config.clone()), Instant::now());
+            let other = breaker.clone();
+            let thread = thread::spawn(move || fail(&other, now));
+            fail(&breaker, now);
+            thread.join().expect("no panic");
+            assert!(breaker.check_at(now).is_err());
+            let then = breaker.snapshot();
+            assert_eq!((then.generation, then.calls, then.failures), (1, 2, 2), "decided on both of them");
+        });
+    }
+}
+
+#[test]
+fn h53_three_threads_at_half_open_get_one_probe() {
+    model(2, || {
+        let (breaker, now) = (breaker(CircuitBreaker::consecutive_failures(1)), Instant::now());
+        fail(&breaker, now);
+        let got = Arc::new(AtomicUsize::new(0));
+        let late = now + SECOND;
+        let enter = |breaker: CircuitBreaker, got: Arc<AtomicUsize>| {
+            move || {
+                if let Ok(permit) = breaker.try_acquire_at(late) {
+                    assert!(permit.is_probe());
+                    got.fetch_add(1, Ordering::Relaxed);
+                    std::mem::forget(permit);
+                }
+            }
+        };
+        let threads = [(); 2].map(|()| thread::spawn(enter(breaker.clone(), Arc::clone(&got))));
+        enter(breaker.clone(), Arc::clone(&got))();
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        assert_eq!(got.load(Ordering::Relaxed), 1);
+        let refused = breaker.try_acquire_at(late).expect_err("the probe is out");
+        assert_eq!(refused.retry_after(), Some(SECOND));
+    });
+}
+
+#[test]
+fn x01_an_outcome_from_before_a_reset_never_counts_after_it() {
+    for outcome in [F, S] {
+        model(2, move || {
+            let (breaker, now) = (breaker(CircuitBreaker::failure_rate(0.5).min_calls(2).consecutive_failures(2)), Instant::now());
+            let first: &'static CircuitBreaker = Box::leak(Box::new(breaker.clone()));
+            let permit = first.try_acquire_at(now).expect("closed");
+            let thread = thread::spawn(move || permit.settle_at(outcome, now));
+            breaker.reset();
+            if let Ok(permit) = breaker.try_acquire_at(now) {
+                permit.settle_at(S, now);
+            }
+            thread.join().expect("no panic");
+            let then = breaker.snapshot();
+            assert_eq!((then.generation, then.calls, then.failures, then.consecutive_failures), (1, 1, 0, 0));
+        });
+    }
+}
+
+#[test]
+fn x02_a_probe_dropped_beside_a_newcomer_loses_no_place() {
+    for outcome in [None, Some(F), Some(S), Some(Outcome::NotAttempted)] {
+        model(3, move || {
+            let (breaker, now) = (breaker(CircuitBreaker::consecutive_failures(1)), Instant::now());
+            fail(&breaker, now);
+            let late = now + SECOND;
+            let leaked: &'static CircuitBreaker = Box::leak(Box::new(breaker.clone()));
+            let probe = leaked.try_acquire_at(late).expect("the open time is over");
+            let thread = thread::spawn(move || match outcome {
+                None => drop(probe),
+                Some(outcome) => probe.settle_at(outcome, late),
+            });
+            let mine = breaker.try_acquire_at(late);
+            thread.join().expect("no panic");
+            let there = breaker.try_acquire_at(late).is_ok();
+            match (outcome, &mine) {
+                (Some(outcome), _) if outcome == F => assert!(!there && mine.is_err(), "open again"),
+                (Some(outcome), _) if outcome == S => assert!(there, "closed"),
+                (_, Ok(mine)) => assert!(mine.is_probe() && !there, "one probe at a time"),
+                (_, Err(_)) => assert!(there, "the place is free"),
+            }
+        });
+    }
+}
+
+#[test]
+fn a_probe_of_an_earlier_round_decides_nothing_in_a_later_one() {
+    for outcome in [None, Some(F), Some(S)] {
+        model(3, move || {
+            let (breaker, now) = (breaker(CircuitBreaker::consecutive_failures(1)), Instant::now());
+            fail(&breaker, now);
+            let late = now + SECOND;
+            let leaked: &'static CircuitBreaker = Box::leak(Box::new(breaker.clone()));
+            let probe = leaked.try_acquire_at(late).expect("the open time is over");
+            let thread = thread::spawn(move || match outcome {
+                None => drop(probe),
+                Some(outcome) => probe.settle_at(outcome, late),
+            });
+            let again = breaker.half_open();
+            let mine = breaker.try_acquire_at(late).expect("a new round, or closed");
+            thread.join().expect("no panic");
+            assert_eq!(again, mine.is_probe(), "half-open, unless the probe had closed the circuit before");
+            assert!(again || outcome == Some(S));
+            assert_eq!(breaker.try_acquire_at(late).is_err(), again, "one probe, whatever became of the old one");
+        });
+    }
+}
+
+#[test]
+fn two_probes_that_settle_together_decide_once() {
+    for outcomes in [[S, S], [S, F], [F, F]] {
+        model(3, move || {
+            let (breaker, now) = (breaker(CircuitBreaker::consecutive_failures(1).probes(2)), Instant::now());
+            fail(&breaker, now);
+            let late = now + SECOND;
+            let leaked: &'static CircuitBreaker = Box::leak(Box::new(breaker.clone()));
+            let [one, two] = [(); 2].map(|()| leaked.try_acquire_at(late).expect("a probe"));
+            let thread = thread::spawn(move || one.settle_at(outcomes[0], late));
+            two.settle_at(outcomes[1], late);
+            thread.join().expect("no panic");
+            let closed = breaker.check_at(late).is_ok();
+            assert_eq!((closed, breaker.snapshot().generation), (outcomes == [S, S], 3));
+        });
+    }
+}
+
+#[test]
+fn h57_listeners_hear_every_transition_in_order_whoever_tells() {
+    model(3, || {
+        let (breaker, now) = (breaker(CircuitBreaker::consecutive_failures(1)), Instant::now());
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let pen = Arc::clone(&heard);
+        let listener: Arc<dyn Listener> =
+            Arc::new(move |change: &Transition| pen.lock().expect("whole").push((change.generation, change.to)));
+        breaker.on_transition(Arc::downgrade(&listener));
+        let other = breaker.clone();
+        let thread = thread::spawn(move || fail(&other, now));
+        breaker.isolate();
+        thread.join().expect("no panic");
+        let heard = heard.lock().expect("whole");
+        let open_first = [(1, CircuitState::Open), (2, CircuitState::Isolated)];
+        assert!(*heard == open_first || *heard == open_first[1..] || *heard == [(1, CircuitState::Isolated)], "{heard:?}");
+        assert_eq!(heard.len() as u64, breaker.snapshot().generation);
+    });
+}
+
+// ---- bulkhead ----
+
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+type Acquiring = Pin<Box<dyn Future<Output = Result<BulkheadPermit<'static>, Rejected>> + Send>>;
+
+/// A call that waits for a place, and how often it was woken and polled.
+struct Caller {
+    future: Acquiring,
+    woken: Arc<Woken>,
+}
+
+impl Caller {
+    fn new(bulkhead: &'static Bulkhead) -> Self {
+        Self { future: Box::pin(async { bulkhead.acquire(&Call::now()).await }), woken: Arc::default() }
+    }
+
+    fn poll(&mut self) -> Poll<BulkheadPermit<'static>> {
+        let waker = Waker::from(Arc::clone(&self.woken));
+        self.future.as_mut().poll(&mut Context::from_waker(&waker)).map(|got| got.expect("nobody is refused"))
+    }
+
+    /// Polled as an executor would: only when woken. `None`: asleep, and nobody will wake it.
+    fn run(&mut self) -> Option<BulkheadPermit<'static>> {
+        while self.woken.0.swap(0, Ordering::SeqCst) > 0 {
+            if let Poll::Ready(permit) = self.poll() {
+                return Some(permit);
+            }
+        }
+        None
+    }
+}
+
+fn bulkhead(limit: usize, queue: usize) -> &'static Bulkhead {
+    Box::leak(Box::new(Bulkhead::new(limit).queue(queue).build().expect("valid")))
+}
+
+#[test]
+fn h50_a_release_beside_an_arrival_wakes_it() {
+    model(5, || {
+        let bulkhead = bulkhead(1, 1);
+        let held = bulkhead.try_acquire().expect("free");
+        let thread = thread::spawn(move || drop(held));
+        let mut caller = Caller::new(bulkhead);
+        let at_once = caller.poll();
+        thread.join().expect("no panic");
+        let permit = match at_once {
+            Poll::Ready(permit) => permit,
+            Poll::Pending => caller.run().expect("woken"),
+        };
+        assert_eq!((bulkhead.in_use(), bulkhead.waiting()), (1, 0));
+        drop(permit);
+        assert!(bulkhead.try_acquire().is_ok());
+    });
+}
+
+#[test]
+fn h47_growth_beside_an_arrival_wakes_it() {
+    model(5, || {
+        let bulkhead = bulkhead(1, 1);
+        let _held = bulkhead.try_acquire().expect("free");
+        let thread = thread::spawn(|| bulkhead.resize(2));
+        let mut caller = Caller::new(bulkhead);
+        let at_once = caller.poll();
+        thread.join().expect("no panic");
+        let _permit = match at_once {
+            Poll::Ready(permit) => permit,
+            Poll::Pending => caller.run().expect("woken"),
+        };
+        assert_eq!((bulkhead.in_use(), bulkhead.waiting(), bulkhead.limit()), (2, 0, 2));
+    });
+}
+
+#[test]
+fn h03_a_waiter_dropped_beside_the_release_hands_the_wake_on() {
+    model(3, || {
+        let bulkhead = bulkhead(1, 2);
+        let held = bulkhead.try_acquire().expect("free");
+        let (mut first, mut second) = (Caller::new(bulkhead), Caller::new(bulkhead));
+        assert!(first.poll().is_pending() && second.poll().is_pending());
+        let leaver = thread::spawn(move || {
+            drop(first.run()); // maybe it had the place for a moment
+            drop(first);
+        });
+        let release = thread::spawn(move || drop(held));
+        let early = second.run();
+        leaver.join().expect("no panic");
+        release.join().expect("no panic");
+        let permit = early.or_else(|| second.run()).expect("woken");
+        assert_eq!((bulkhead.in_use(), bulkhead.waiting()), (1, 0));
+        drop(permit);
+        assert_eq!(bulkhead.available(), 1);
+    });
+}
+
+#[test]
+fn h21_a_parked_waiter_beside_a_release_starves_nobody() {
+    model(3, || {
+        let bulkhead = bulkhead(1, 2);
+        let held = bulkhead.try_acquire().expect("free");
+        let (mut parked, mut awake) = (Caller::new(bulkhead), Caller::new(bulkhead));
+        assert!(parked.poll().is_pending());
+        let release = thread::spawn(move || drop(held));
+        let early = match awake.poll() {
+            Poll::Ready(permit) => Some(permit),
+            Poll::Pending => awake.run(),
+        };
+        release.join().expect("no panic");
+        let permit = early.or_else(|| awake.run()).expect("woken to see that the other does not come, and let through");
+        assert_eq!((bulkhead.in_use(), bulkhead.waiting()), (1, 1));
+        drop(permit);
+        assert!(parked.run().is_some(), "back, it stands where it stood");
+    });
+}
+
+#[test]
+fn the_last_waiter_leaves_beside_a_release_and_the_door_is_open_again() {
+    model(4, || {
+        let bulkhead = bulkhead(1, 1);
+        let held = bulkhead.try_acquire().expect("free");
+        let mut caller = Caller::new(bulkhead);
+        assert!(caller.poll().is_pending());
+        let leaver = thread::spawn(move || drop(caller));
+        let newcomer = thread::spawn(|| drop(bulkhead.try_acquire()));
+        drop(held);
+        leaver.join().expect("no panic");
+        newcomer.join().expect("no panic");
+        assert_eq!((bulkhead.in_use(), bulkhead.waiting(), bulkhead.available()), (0, 0, 1));
+        assert!(bulkhead.try_acquire().is_ok());
+    });
+}
+
+#[test]
+fn two_releases_wake_two_waiters() {
+    model(3, || {
+        let bulkhead = bulkhead(2, 2);
+        let held = [bulkhead.try_acquire().expect("free"), bulkhead.try_acquire().expect("free")];
+        let mut callers = [Caller::new(bulkhead), Caller::new(bulkhead)];
+        assert!(callers.iter_mut().all(|caller| caller.poll().is_pending()));
+        let threads = held.map(|permit| thread::spawn(move || drop(permit)));
+        let [mut one, mut two] = callers;
+        let early = (one.run(), two.run());
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        let (first, second) = (early.0.or_else(|| one.run()), early.1.or_else(|| two.run()));
+        let first = first.or_else(|| one.run());
+        assert!(first.is_some() && second.is_some(), "{} free, {} wait", bulkhead.available(), bulkhead.waiting());
+        assert_eq!((bulkhead.in_use(), bulkhead.waiting()), (2, 0));
+    });
+}
+
+#[test]
+fn the_limit_holds_between_threads() {
+    model(4, || {
+        let bulkhead = bulkhead(1, 0);
+        let inside: &'static AtomicUsize = Box::leak(Box::default());
+        let call = move || {
+            if let Ok(_permit) = bulkhead.try_acquire() {
+                assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                thread::yield_now();
+                inside.fetch_sub(1, Ordering::SeqCst);
+            }
+        };
+        let threads = [(); 2].map(|()| thread::spawn(call));
+        call();
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        assert_eq!(bulkhead.available(), 1);
+    });
+}

@@ -1,0 +1,100 @@
+#![cfg_attr(
+    feature = "macros",
+    doc = "The attribute: [`#[resilient]`](crate::resilient), for functions that should just be resilient. Feature `macros`, on by default."
+)]
+#![cfg_attr(
+    not(feature = "macros"),
+    doc = "The attribute: `#[resilient]`, for functions that should just be resilient. Feature `macros`, on by default."
+)]
+//!
+//! The function keeps its signature and its error type; its body becomes the operation. All that is asked of the error type is
+//! `From<Rejected>` (see [errors](super::errors)); `anyhow::Error` and boxed errors have it.
+//!
+//! ```
+//! # #[cfg(feature = "macros")] mod page {
+//! use steadfast::resilient;
+//!
+//! #[resilient(
+//!     retry(3, exponential(100ms..5s), when = worth_a_retry),
+//!     circuit_breaker(50%, window = 10s),
+//!     attempt_timeout = 2s,
+//!     total_timeout = 10s,
+//! )]
+//! async fn quote(symbol: &str) -> anyhow::Result<u64> {
+//!     anyhow::ensure!(!symbol.is_empty(), "which one?");
+//!     Ok(42)
+//! }
+//!
+//! fn worth_a_retry(error: &anyhow::Error) -> bool {
+//!     error.downcast_ref::<std::io::Error>().is_some()
+//! }
+//! # #[tokio::main(flavor = "current_thread")] pub async fn main() { assert_eq!(quote("ACME").await.unwrap(), 42); }
+//! # }
+//! # #[cfg(feature = "macros")] use page::main;
+//! # #[cfg(not(feature = "macros"))] fn main() {}
+//! ```
+//!
+//! # Its own pipeline, or one of yours
+//!
+//! With policies in the attribute, the function has **a pipeline of its own**, made at its first call. Good for one function that is the whole
+//! dependency. Two functions that call the same service should share one, or the breaker of one never hears what the other knows:
+//!
+//! ```
+//! # #[cfg(feature = "macros")] mod page {
+//! use std::sync::LazyLock;
+//! use steadfast::{Error, Pipeline, resilient};
+//!
+//! static PAYMENTS: LazyLock<Pipeline> = LazyLock::new(|| Pipeline::http("payments").build().expect("valid settings"));
+//!
+//! #[resilient(pipeline = PAYMENTS, key = "{tenant}/{id}", priority = High)]
+//! async fn charge(tenant: &str, id: u64) -> anyhow::Result<u64> {
+//!     Ok(id + tenant.len() as u64)
+//! }
+//!
+//! struct Shop {
+//!     pipeline: Pipeline,
+//! }
+//!
+//! impl Shop {
+//!     #[resilient(pipeline = self.pipeline, fallback = Self::list_price)]
+//!     async fn price(&self, id: u64) -> anyhow::Result<u64> {
+//!         anyhow::bail!("nobody knows the price of {id}")
+//!     }
+//!
+//!     /// Gets the same arguments, and the error last.
+//!     async fn list_price(&self, id: u64, _error: Error<anyhow::Error>) -> anyhow::Result<u64> {
+//!         Ok(id * 100)
+//!     }
+//! }
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)] pub async fn main() {
+//! #     assert_eq!(charge("acme", 3).await.unwrap(), 7);
+//! #     assert_eq!(Shop { pipeline: PAYMENTS.clone() }.price(2).await.unwrap(), 200);
+//! # }
+//! # }
+//! # #[cfg(feature = "macros")] use page::main;
+//! # #[cfg(not(feature = "macros"))] fn main() {}
+//! ```
+//!
+//! # What the body gets in each attempt
+//!
+//! | argument | in each attempt | so |
+//! |---|---|---|
+//! | `&T`, `&self` | the same reference | the result may borrow from it |
+//! | owned `T` | a clone | it must be `Clone`; or lend it with `share(body)`, and the body sees `&T` |
+//! | `&mut T`, `&mut self` | lent to one attempt after the other | the result must not borrow; what a failed attempt did to it stays done |
+//!
+//! Without `retry`, a preset or `pipeline = ..` the body runs once, and everything is simply moved into it.
+//!
+//! # Good to know
+//!
+//! * `retry(3)` is three *retries*. `timeout = 2s` is allowed only where there is one attempt; otherwise say which: `attempt_timeout` or `total_timeout`.
+//! * `classify = verdict` says more than `when = ..`: it can say when to come back ([example](super::same_task)).
+//! * `map_err = |error| ..` for error types without `From<Rejected>`; `err = io::Error` lets the caller see the `steadfast::Error<io::Error>`.
+//! * It goes on free functions, methods, trait methods, below `#[async_trait]`, and on functions that return `impl Future` or a boxed one.
+//! * Under `#[tracing::instrument]` (that one *above*) there is one span for each attempt; with `#[resilient]` above, one for each call.
+//! * The pipeline of a function has no monitor unless a preset brings one. To read statistics, use `pipeline = ..`.
+//! * Numbers may be constants (`attempt_timeout = Self::LIMIT`), but not arguments: the pipeline is made once. If such a constant turns out not
+//!   to work, every call is rejected and says why, and an error is logged once.
+
+#[cfg(doc)]
+use crate::*;

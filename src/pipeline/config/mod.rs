@@ -1,0 +1,236 @@
+//! Settings of a whole pipeline as a plain value: from a file, from the environment, from code; and back.
+//!
+//! With the feature `serde`, a [`PipelineConfig`] is read from TOML, JSON, YAML or whatever has a `Deserializer`, and written to it.
+//! Fields have the names of the builder's methods:
+//!
+//! ```toml
+//! preset = "http"                # http, database, interactive, background, standard; what follows replaces parts of it
+//! total_timeout = "10s"          # a duration has a unit: ns us ms s m h, "1m30s", "forever"
+//! attempt_timeout = "2s"         # false takes away what the preset has
+//! monitor = true
+//!
+//! [retry]                        # retry = 3 is short for the first line
+//! retries = 3                    # or "unlimited"
+//! backoff = "exponential"        # constant, linear, exponential, fibonacci, decorrelated
+//! delay = "100ms"
+//! factor = 2.0                   # of an exponential backoff
+//! max_delay = "5s"
+//! jitter = "full"                # full, equal, none, or "+50ms": up to so much more
+//! hint_ceiling = "60s"
+//! hint_jitter = "0s"
+//! retry_timeouts = true
+//! retry_rejections = ["rate_limited"]
+//! even_when_nested = false
+//! budget = { share = "10%", min_per_second = 3, burst = 20 }   # "10%" is short for the share; "unlimited" for none
+//!
+//! [circuit_breaker]              # circuit_breaker = "50%" is short for the first line, which is also what holds without any rule
+//! failure_rate = "50%"
+//! consecutive_failures = 10
+//! slow_calls = { slower_than = "2s", share = "80%" }
+//! window = "10s"                 # or count_window = 100
+//! min_calls = 20
+//! trip_on_success = false
+//! open_for = "5s"
+//! open_growth = 2.0
+//! max_open = "60s"
+//! open_jitter = "10%"
+//! probes = 3
+//! close_after = 2
+//! probe_lease = "5s"
+//! half_open_for = "30s"
+//! abandoned_after = "10s"
+//!
+//! [rate_limit]                   # rate_limit = "100/s" is short for the first line
+//! rate = "100/s"                 # "10/min", "1000/h", "5/30s"
+//! burst = 20                     # or sliding_window = true
+//! max_wait = "250ms"
+//! queue = 1000
+//! ageing = "2s"
+//!
+//! [bulkhead]                     # bulkhead = 50 is short for the first line
+//! limit = 50
+//! queue = 100
+//! max_wait = "1s"
+//! ageing = "2s"
+//! ```
+//!
+//! Whatever is left out has the default of the setter of the same name. `false` in place of any setting takes back what a preset, or
+//! the defaults of a [`Registry`](crate::Registry), say about it. Who names a `backoff` begins its delays anew, and who names one of
+//! `window` and `count_window` replaces the other.
+//!
+//! Nothing is guessed and nothing is skipped: unknown fields are refused, and *all* faults come at once, each with its path:
+//!
+//! ```text
+//! pipeline cannot be built, 3 problems:
+//!   total_timeout: 10 has no unit; write "10s" or "10ms"
+//!   retry.delai: unknown field; did you mean `delay`?
+//!   circuit_breaker.failure_rate: 50 is not a fraction between 0 and 1; for 50 % write 0.5
+//! ```
+
+mod changes;
+#[cfg(feature = "serde")]
+pub(crate) mod layers;
+#[cfg(feature = "serde")]
+pub(crate) mod read;
+mod reconfigure;
+#[cfg(feature = "serde")]
+pub(crate) mod source;
+pub mod text;
+pub(crate) mod tree;
+pub(crate) mod words;
+mod write;
+
+pub use changes::{Change, Changes};
+
+use super::builder::timeout_faults;
+use super::{Core, Pipeline, PipelineBuilder};
+use crate::admission::{BulkheadConfig, CircuitBreakerConfig, RateLimiterConfig};
+use crate::execution::RetryConfig;
+use crate::fault::{ConfigError, Fault};
+use crate::observation::Monitor;
+use std::time::Duration;
+
+/// The settings of a pipeline as a plain value, to read from a file, to compare, and to [give to a running
+/// pipeline](Pipeline::reconfigure).
+///
+/// What is code cannot be in it: judges, observers, gates, fallbacks. They come after, on the [`builder`](Self::builder).
+///
+/// ```
+/// # #[cfg(feature = "serde")] fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use steadfast::{PipelineConfig, Verdict};
+///
+/// let config: PipelineConfig = toml::from_str(r#"
+///     preset = "http"
+///     attempt_timeout = "500ms"
+///     retry = 5
+///     rate_limit = "100/s"
+/// "#)?;
+/// let api = config.builder("github").classify(|_: &std::io::Error| Verdict::transient()).build()?;
+/// assert_eq!(api.explain().attempts(), 6);
+/// # Ok(()) }
+/// # #[cfg(not(feature = "serde"))] fn main() {}
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[must_use = "a configuration does nothing until it is built or given to a pipeline"]
+pub struct PipelineConfig {
+    pub(crate) total_timeout: Option<Duration>,
+    pub(crate) attempt_timeout: Option<Duration>,
+    pub(crate) retry: Option<RetryConfig>,
+    pub(crate) circuit_breaker: Option<CircuitBreakerConfig>,
+    pub(crate) rate_limit: Option<RateLimiterConfig>,
+    pub(crate) bulkhead: Option<BulkheadConfig>,
+    pub(crate) monitor: bool,
+}
+
+impl PipelineConfig {
+    /// A pipeline without any policy.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How long a call may take in all, see [`PipelineBuilder::total_timeout`]. **Default**: no limit.
+    pub fn total_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.total_timeout = limit.into();
+        self
+    }
+
+    /// How long one attempt may take, see [`PipelineBuilder::attempt_timeout`]. **Default**: no limit.
+    pub fn attempt_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.attempt_timeout = limit.into();
+        self
+    }
+
+    /// Tries again after transient failures. `None` takes it away. **Default**: one attempt.
+    pub fn retry(mut self, retry: impl Into<Option<RetryConfig>>) -> Self {
+        self.retry = retry.into();
+        self
+    }
+
+    /// Stops calling a dependency that fails. `None` takes it away. **Default**: none.
+    pub fn circuit_breaker(mut self, breaker: impl Into<Option<CircuitBreakerConfig>>) -> Self {
+        self.circuit_breaker = breaker.into();
+        self
+    }
+
+    /// Keeps attempts under a rate. `None` takes it away. **Default**: no limit.
+    pub fn rate_limit(mut self, limiter: impl Into<Option<RateLimiterConfig>>) -> Self {
+        self.rate_limit = limiter.into();
+        self
+    }
+
+    /// Keeps attempts under a number at once. `None` takes it away. **Default**: no limit.
+    pub fn bulkhead(mut self, bulkhead: impl Into<Option<BulkheadConfig>>) -> Self {
+        self.bulkhead = bulkhead.into();
+        self
+    }
+
+    /// Whether calls and attempts are recorded. **Default**: no.
+    pub const fn monitor(mut self, yes: bool) -> Self {
+        self.monitor = yes;
+        self
+    }
+
+    /// A builder with these settings, to go on with what no file can say: judges, observers, gates.
+    pub fn builder(&self, name: impl Into<String>) -> PipelineBuilder {
+        let mut builder = Pipeline::builder(name);
+        if let Some(limit) = self.total_timeout {
+            builder = builder.total_timeout(limit);
+        }
+        if let Some(limit) = self.attempt_timeout {
+            builder = builder.attempt_timeout(limit);
+        }
+        if let Some(retry) = &self.retry {
+            builder = builder.retry(retry.clone());
+        }
+        if let Some(breaker) = &self.circuit_breaker {
+            builder = builder.circuit_breaker(breaker.clone());
+        }
+        if let Some(limiter) = &self.rate_limit {
+            builder = builder.rate_limit(limiter.clone());
+        }
+        if let Some(bulkhead) = &self.bulkhead {
+            builder = builder.bulkhead(bulkhead.clone());
+        }
+        if self.monitor {
+            builder = builder.monitor(Monitor::new());
+        }
+        builder
+    }
+
+    /// Builds the pipeline as it is.
+    ///
+    /// # Errors
+    /// As [`PipelineBuilder::build`].
+    pub fn build(&self, name: impl Into<String>) -> Result<Pipeline, ConfigError> {
+        self.builder(name).build()
+    }
+
+    /// Everything that cannot work.
+    pub(crate) fn faults(&self) -> Vec<Fault> {
+        let mut faults = self.time_faults();
+        let mut under = |field: &str, found: Option<Vec<Fault>>| {
+            faults.extend(found.into_iter().flatten().map(|fault| fault.under(field)));
+        };
+        under("retry", self.retry.as_ref().map(RetryConfig::faults));
+        under("circuit_breaker", self.circuit_breaker.as_ref().map(CircuitBreakerConfig::faults));
+        under("rate_limit", self.rate_limit.as_ref().map(RateLimiterConfig::faults));
+        under("bulkhead", self.bulkhead.as_ref().map(BulkheadConfig::faults));
+        faults
+    }
+
+    pub(crate) fn time_faults(&self) -> Vec<Fault> {
+        timeout_faults(self.total_timeout, self.attempt_timeout)
+    }
+
+    pub(crate) fn of(core: &Core) -> Self {
+        Self {
+            total_timeout: core.total_timeout,
+            attempt_timeout: core.attempt_timeout,
+            retry: core.retry.as_ref().map(crate::Retry::config),
+            circuit_breaker: core.breaker.as_ref().map(crate::CircuitBreaker::config),
+            rate_limit: core.limiter.as_ref().map(crate::RateLimiter::config),
+            bulkhead: core.bulkhead.as_ref().map(crate::Bulkhead::config),
+            monitor: core.monitor.is_some(),
+        }
+    }
+}
