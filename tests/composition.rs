@@ -413,6 +413,98 @@ fn h40_a_runtime_without_timers_panics_naming_enable_time() {
     let _ = runtime.block_on(pipeline.call(std::future::pending::<Result<(), String>>));
 }
 
+// ------------------------------------------------------------------ nesting, whichever way the inner call is polled
+
+#[tokio::test(start_paused = true)]
+async fn h69_inner_retries_are_suppressed_in_joins_selects_and_sets_but_not_in_tasks() {
+    use futures_util::StreamExt;
+    use futures_util::stream::FuturesUnordered;
+    let outer = Pipeline::builder("outer").retry(plain(1, Duration::ZERO)).build().unwrap();
+    let inner = Pipeline::builder("inner").retry(plain(2, Duration::ZERO)).build().unwrap();
+    let calls = Cell::new(0);
+    let attempt = || async {
+        tokio::task::yield_now().await;
+        fail(&calls).await
+    };
+    let joined = outer.call(|| async {
+        let (first, _) = tokio::join!(inner.call(attempt), inner.call(attempt));
+        first.map_err(|error| error.to_string())
+    });
+    assert!(joined.await.is_err());
+    assert_eq!(calls.replace(0), 4, "twice by two");
+    let raced = outer.call(|| async {
+        tokio::select! {
+            biased;
+            () = std::future::pending() => Ok(()),
+            answer = inner.call(attempt) => answer.map_err(|error| error.to_string()),
+        }
+    });
+    assert!(raced.await.is_err());
+    assert_eq!(calls.replace(0), 2);
+    let many = outer.call(|| async {
+        let mut many: FuturesUnordered<_> = (0..3).map(|_| inner.call(attempt)).collect();
+        while many.next().await.is_some() {}
+        Err::<(), _>("down".to_owned())
+    });
+    assert!(many.await.is_err());
+    assert_eq!(calls.replace(0), 6);
+    let made = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let spawned = outer.call(|| async {
+        let (inner, made) = (inner.clone(), std::sync::Arc::clone(&made));
+        let task = tokio::spawn(async move {
+            let count = || async {
+                made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                Err::<(), _>("down".to_owned())
+            };
+            inner.call(count).await
+        });
+        task.await.unwrap().map_err(|error| error.to_string())
+    });
+    assert!(spawned.await.is_err());
+    assert_eq!(made.load(std::sync::atomic::Ordering::Relaxed), 6, "a task is on its own: twice by three");
+    assert!(inner.call(attempt).await.is_err());
+    assert_eq!(calls.get(), 3, "and nothing is left behind");
+}
+
+#[tokio::test(start_paused = true)]
+async fn h39_the_deadline_to_the_nanosecond() {
+    const NANO: Duration = Duration::from_nanos(1);
+    let start = Instant::now();
+    let second = Duration::from_secs(1);
+    let hang = std::future::pending::<Result<(), String>>;
+    let kind = |total: Duration, attempt: Duration| {
+        let pipeline = Pipeline::builder("p").total_timeout(total).attempt_timeout(attempt).build().unwrap();
+        async move { pipeline.call(hang).await.unwrap_err().kind().unwrap() }
+    };
+    assert_eq!(kind(second, second).await, RejectedKind::DeadlineExceeded);
+    assert_eq!(kind(second + Duration::from_millis(2), second).await, RejectedKind::Timeout);
+    assert_eq!(kind(Duration::MAX, second).await, RejectedKind::Timeout);
+    // Past at the start: what is ready is given, what is not is refused at once, and no retry begins.
+    let pipeline = Pipeline::builder("p").retry(plain(5, Duration::ZERO)).build().unwrap();
+    let calls = Cell::new(0);
+    for request in [pipeline.deadline(start), pipeline.within(Duration::ZERO), pipeline.deadline(start).within(Duration::MAX)] {
+        let before = Instant::now();
+        assert_eq!(request.call(|| async { Ok::<_, String>(1) }).await, Ok(1));
+        let late = request.call(hang).await.unwrap_err();
+        assert_eq!((late.kind(), late.attempts()), (Some(RejectedKind::DeadlineExceeded), Some(1)));
+        assert!(request.call(|| fail(&calls)).await.is_err());
+        assert_eq!(calls.replace(0), 1, "no attempt begins at the deadline");
+        assert!(before.elapsed() <= Duration::from_millis(1), "the timer's own granularity");
+    }
+    // The earliest of own, given and inherited counts.
+    let outer = Pipeline::builder("outer").total_timeout(second).build().unwrap();
+    let seen = outer.call(|| async {
+        let left = async |request: steadfast::Request<'_>| {
+            request.call_with(|attempt| async move { Ok::<_, String>(attempt.remaining().unwrap()) }).await.unwrap()
+        };
+        Ok::<_, String>([left(pipeline.within(second - NANO)).await, left(pipeline.within(second + NANO)).await])
+    });
+    assert_eq!(seen.await, Ok([second - NANO, second]));
+    assert!(
+        pipeline.within(Duration::MAX).call_with(|attempt| async move { Ok::<_, String>(attempt.remaining()) }).await.unwrap().is_none()
+    );
+}
+
 // ------------------------------------------------------------------ what one call says of itself
 
 #[tokio::test(start_paused = true)]

@@ -106,3 +106,53 @@ async fn h75_a_million_attempts_pile_nothing_up() {
     assert_eq!(call.await, Err(Error::Inner("down".into())));
     assert_eq!(pipeline.retry().unwrap().stats().retries(), 1_000_000);
 }
+
+#[tokio::test(start_paused = true)]
+async fn h89_no_call_leaves_a_task_behind() {
+    let pipeline = six(retry()).total_timeout(SECOND).build().unwrap();
+    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = alive();
+    for i in 0..1_000_u32 {
+        let mut call = Box::pin(pipeline.call(|| async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Ok::<_, String>(())
+        }));
+        if i % 2 == 0 {
+            let _ = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        } else {
+            call.await.unwrap();
+        }
+        assert_eq!(alive(), before);
+    }
+}
+
+#[test]
+fn h90_deep_nesting_stays_small_and_fits_on_a_small_stack() {
+    let pipeline = six(retry()).build().unwrap();
+    let operation = [0_u64; 2];
+    let plain = move || async move { Ok::<u64, String>(operation[0]) };
+    let (one, with_options) = (size_of_val(&pipeline.call(plain)), size_of_val(&pipeline.key("k").call(plain)));
+    let nested = size_of_val(&pipeline.around(&pipeline).call(plain));
+    println!("call {one} bytes, with options {with_options}, nested {nested}");
+    assert!(with_options <= 2 * one && nested <= 4 * one, "{one} {with_options} {nested}");
+    // Eleven layers, each in the future of the one around it.
+    macro_rules! layers {
+        ($pipeline:ident, $operation:expr,) => { $operation };
+        ($pipeline:ident, $operation:expr, $layer:tt $($more:tt)*) => {
+            layers!($pipeline, || async { $pipeline.call($operation).await.map_err(|error| error.to_string()) }, $($more)*)
+        };
+    }
+    let free = Pipeline::builder("free").retry(retry()).attempt_timeout(SECOND).build().unwrap();
+    let small = std::thread::Builder::new().stack_size(256 * 1024).spawn(move || ready(pipeline.around(&pipeline).call(plain)));
+    assert!(small.unwrap().join().unwrap().is_ok());
+    // Half of what a worker of tokio has, in a debug build.
+    let deep = std::thread::Builder::new().stack_size(1024 * 1024).spawn(move || {
+        let call = layers!(free, || async { Ok::<u32, String>(1) }, 1 2 3 4 5 6 7 8 9 10 11);
+        let future = call();
+        (size_of_val(&future), ready(future))
+    });
+    let (size, answer) = deep.unwrap().join().unwrap();
+    assert_eq!(answer, Ok(1));
+    println!("eleven layers {size} bytes");
+    assert!(size <= 11 * 2 * one, "{size}");
+}
