@@ -14,9 +14,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// One call: its facts, and what its attempt under way holds. Dropped untold, it was abandoned, or its operation panicked.
+///
+/// In this order no padding comes before what begins as a constant; that would make the beginning of each call a slow copy.
+#[repr(C)]
 pub(super) struct Story<'c> {
-    pub(super) core: &'c Core,
-    options: &'c Options<'c>,
+    held: Held<'c>,
     pub(super) surroundings: Surroundings,
     /// The clock reading at which the call began.
     started: Instant,
@@ -24,9 +26,10 @@ pub(super) struct Story<'c> {
     began: Instant,
     /// The latest clock reading.
     now: Instant,
+    pub(super) core: &'c Core,
+    options: &'c Options<'c>,
     /// Means something only where there is a retry policy.
     retry: RetryState,
-    held: Held<'c>,
     /// The turn: 1 for the first, also when a gate refuses it.
     number: u32,
     /// How many times the operation was started.
@@ -52,7 +55,7 @@ enum Phase {
 }
 
 /// What an attempt holds. Dropped unsettled (the call was cancelled, or user code panicked) it gives everything back.
-#[repr(C)] // in this order no padding comes before what is set to `None` at the start, which would make that a slow copy
+#[repr(C)]
 #[derive(Default)]
 struct Held<'c> {
     place: Option<BulkheadPermit<'c>>,
