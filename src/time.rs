@@ -29,7 +29,7 @@ pub(crate) fn nanos_since(epoch: Instant, now: Instant) -> u64 {
 /// A duration in nanoseconds, saturating.
 #[inline]
 pub(crate) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
 }
 
 /// The duration that [`nanos`] made a number of; the maximum stands for ever.

@@ -92,14 +92,25 @@ impl Surroundings {
     }
 
     /// For one poll of the operation: in its span, and so that calls made in it know of this one.
+    #[inline]
     pub(crate) fn enter(&mut self) -> Inside<'_> {
         self.running = true;
         let outer = if self.nesting.is_none() { None } else { CURRENT.try_with(|current| current.replace(self.nesting)).ok() };
         if let Some(span) = &self.span {
-            span.with_subscriber(|(id, dispatch)| dispatch.enter(id));
+            enter_span(span);
         }
         Inside { surroundings: self, outer }
     }
+}
+
+#[cold]
+fn enter_span(span: &Span) {
+    span.with_subscriber(|(id, dispatch)| dispatch.enter(id));
+}
+
+#[cold]
+fn exit_span(span: &Span) {
+    span.with_subscriber(|(id, dispatch)| dispatch.exit(id));
 }
 
 /// Inside an operation. Dropped (by a panic of the operation) it restores what was before, too, but the panic is not forgotten.
@@ -118,9 +129,10 @@ impl Inside<'_> {
 }
 
 impl Drop for Inside<'_> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(span) = &self.surroundings.span {
-            span.with_subscriber(|(id, dispatch)| dispatch.exit(id));
+            exit_span(span);
         }
         if let Some(outer) = self.outer {
             let _ = CURRENT.try_with(|current| current.set(outer));
