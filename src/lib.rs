@@ -79,6 +79,7 @@
 //! | [`outcome`] | [`Verdict`], [`Outcome`], [`Error`], [`Rejected`] |
 //! | [`classify`] | who judges |
 //! | [`fault`] | [`ConfigError`]: every fault of a configuration at once |
+//! | `client` | doors for clients people use, each behind a feature: `http`, `reqwest`, `tower` |
 //! | [`pipeline::config`], [`pipeline::registry`] | settings as values and from files, [`Registry`], [`Pipeline::reconfigure`] while calls run |
 //! | [`text`] | durations, rates and shares as people write them: `250ms`, `100/s`, `50%` |
 //! | [`guide`] | how to use it well: policies by symptom, defaults and why, errors, a cookbook, migration from other libraries |
@@ -87,7 +88,11 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
+//! | `macros` | on | the attribute `#[resilient(..)]` |
 //! | `serde` | off | settings [from TOML, JSON, YAML](pipeline::config), and back |
+//! | `http` | off | judging functions for every client that speaks the types of the `http` crate (module `client::http`) |
+//! | `reqwest` | off | `client.get(url).send_through(&pipeline)` (module `client::reqwest`) |
+//! | `tower` | off | `PipelineLayer` around tower services (module `client::tower`) |
 //! | `testing` | off | scripts, recordings and policies in a chosen state, for tests of *your* code (module `testing`) |
 //!
 //! All else is always there. Time is `tokio::time`, so a paused clock (`start_paused = true`) moves every policy in a test.

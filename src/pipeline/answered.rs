@@ -23,8 +23,14 @@ pub(crate) struct Answered<R, S, Later> {
     #[pin]
     call: R,
     substitute: Option<S>,
-    /// The fallback's future, boxed because it is rare; with the text of the error that it was made of.
-    answering: Option<(Pin<Box<Until<Later>>>, Option<String>)>,
+    answering: Option<Answering<Later>>,
+}
+
+/// The fallback's future, boxed because it is rare.
+struct Answering<Later> {
+    answer: Pin<Box<Until<Later>>>,
+    /// Of the error that it was made of.
+    text: Option<String>,
 }
 
 impl<T, E, X, F, Fut, J, L, S, Later> Future for Answered<Run<'_, E, F, Fut, J, L>, S, Later>
@@ -58,14 +64,14 @@ where
                 }
                 Substituted::Later(answer, text) => {
                     story.fell_back(end);
-                    *this.answering = Some((Box::pin(Until::new(answer)), text));
+                    *this.answering = Some(Answering { answer: Box::pin(Until::new(answer)), text });
                 }
             }
         }
-        let (Some((answer, text)), Some(story)) = (this.answering.as_mut(), this.call.story()) else { return Poll::Pending };
+        let (Some(answering), Some(story)) = (this.answering.as_mut(), this.call.story()) else { return Poll::Pending };
         let deadline = story.surroundings.deadline();
-        let ended = ready!(answer.as_mut().poll(cx, &mut story.surroundings, || deadline));
-        let text = text.take();
+        let ended = ready!(answering.answer.as_mut().poll(cx, &mut story.surroundings, || deadline));
+        let text = answering.text.take();
         *this.answering = None; // the fallback's future is gone before its answer is seen
         Poll::Ready(story.late_answer(ended, text))
     }
