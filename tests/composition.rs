@@ -289,6 +289,7 @@ async fn t7_fallback_answers_what_it_handles_and_nothing_else() {
     let pipeline = Pipeline::builder("p").monitor(Monitor::new()).build().unwrap();
     let down = || async { Err::<u32, _>("down".to_owned()) };
     assert_eq!(pipeline.call_or(down, 1).await, 1);
+    assert_eq!(pipeline.key("tenant").call_or(down, 3).await, 3);
     assert_eq!(pipeline.call_or_else(down, |e| async move { Ok(e.inner().map_or(0, |e| e.len() as u32)) }).await, Ok(4));
     assert_eq!(pipeline.call_or_else(down, |_| async { Err(Error::Inner("worse".into())) }).await, Err(Error::Inner("worse".into())));
     let asked = Cell::new(false);

@@ -28,6 +28,7 @@ mod run;
 mod stats;
 mod story;
 mod typed;
+mod waiting;
 
 pub use builder::{PipelineBuilder, PolicyOf};
 pub use config::{Change, Changes, PipelineConfig, text};

@@ -3,6 +3,7 @@
 use super::{Core, Pipeline, answered, run};
 use crate::call::{Attempt, Priority};
 use crate::classify::{ByErrorType, ByResult, Judge};
+use crate::observation::CallEnd;
 use crate::outcome::{Error, Outcome, Verdict};
 use crate::substitution::OrElse;
 use crate::time;
@@ -156,28 +157,47 @@ impl<'a, J> Request<'a, J> {
     ///
     /// # Errors
     /// As [`Pipeline::call`].
-    pub async fn call<T, E, F, Fut>(self, operation: F) -> Result<T, Error<E>>
+    pub fn call<T, E, F, Fut>(self, operation: F) -> impl Future<Output = Result<T, Error<E>>>
     where
         E: 'static,
         J: Judge<T, E>,
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        self.call_with(move |_| operation()).await
+        self.call_with(move |_| operation())
     }
 
     /// See [`Pipeline::call_with`].
     ///
     /// # Errors
     /// As [`Pipeline::call`].
-    pub async fn call_with<T, E, F, Fut>(self, operation: F) -> Result<T, Error<E>>
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` would keep each of its arguments twice")]
+    pub fn call_with<T, E, F, Fut>(self, operation: F) -> impl Future<Output = Result<T, Error<E>>>
     where
         E: 'static,
         J: Judge<T, E>,
         F: Fn(Attempt) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        run(self.pipeline.core(), &self.options, self.judge, Error::Inner, operation).await
+        async move { run(self.pipeline.core(), &self.options, self.judge, Error::Inner, operation).await }
+    }
+
+    /// See [`Pipeline::call_or`].
+    pub async fn call_or<T, E, F, Fut>(self, operation: F, value: T) -> T
+    where
+        E: 'static,
+        J: Judge<T, E>,
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let core = self.pipeline.core();
+        match self.call(operation).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                core.fallback_used(CallEnd::of(&error), Instant::now());
+                value
+            }
+        }
     }
 
     /// See [`Pipeline::call_or_else`].
@@ -224,11 +244,11 @@ impl Nested<'_> {
     }
 }
 
-async fn inner_call<T, E, F, Fut>(core: &Core, operation: &F) -> Result<T, Error<E>>
+fn inner_call<T, E, F, Fut>(core: &Core, operation: &F) -> impl Future<Output = Result<T, Error<E>>>
 where
     E: 'static,
     F: Fn() -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
-    run(core, &Options::NONE, ByErrorType, Error::Inner, |_| operation()).await
+    run(core, &Options::NONE, ByErrorType, Error::Inner, |_| operation())
 }

@@ -14,7 +14,8 @@
 //! and every policy uses that reading; a wait, or an operation that did not finish at its first poll, is worth another. Waits are
 //! boxed when they happen, so this future is small; and what does not depend on the operation is in [`Story`], which is compiled once.
 
-use super::story::{Admission, Again, Story, Waiting};
+use super::story::{Admission, Again, Story};
+use super::waiting::Waiting;
 use super::{Core, Options};
 use crate::call::Attempt;
 use crate::classify::Judge;
@@ -79,6 +80,28 @@ enum Stage<'c, Fut> {
     Yielding,
 }
 
+impl<'c, Fut: Future> Stage<'c, Fut> {
+    /// Goes where the gates say: to the operation, or to a wait. `Some` when they refused.
+    #[inline]
+    fn after_gates<F>(mut self: Pin<&mut Self>, said: Admission<'c>, story: &mut Story<'c>, operation: &F) -> Option<Rejected>
+    where
+        F: Fn(Attempt) -> Fut,
+    {
+        match said {
+            Admission::Granted => {
+                let operation = story.start(operation);
+                self.set(Self::Running(Until::new(operation)));
+            }
+            Admission::Wait(waiting) => self.set(Self::Waiting(waiting)),
+            Admission::Refused(rejected) => {
+                self.set(Self::Between);
+                return Some(rejected);
+            }
+        }
+        None
+    }
+}
+
 impl<T, E, X, F, Fut, J, L> Future for Run<'_, E, F, Fut, J, L>
 where
     E: 'static,
@@ -98,33 +121,20 @@ where
         loop {
             let (result, outcome) = match this.stage.as_mut().project() {
                 StageProjection::Between if story.is_told() => polled_again(),
-                StageProjection::Between => match story.ask_gates(None) {
-                    Admission::Granted => {
-                        let operation = story.start(&*this.operation);
-                        this.stage.set(Stage::Running(Until::new(operation)));
-                        continue;
+                StageProjection::Between => {
+                    let admission = story.ask_gates(None);
+                    match this.stage.as_mut().after_gates(admission, story, &*this.operation) {
+                        None => continue,
+                        Some(rejected) => refused(rejected),
                     }
-                    Admission::Wait(waiting) => {
-                        this.stage.set(Stage::Waiting(waiting));
-                        continue;
+                }
+                StageProjection::Waiting(waiting) => {
+                    let admission = ready!(waiting.poll(cx, story));
+                    match this.stage.as_mut().after_gates(admission, story, &*this.operation) {
+                        None => continue,
+                        Some(rejected) => refused(rejected),
                     }
-                    Admission::Refused(rejected) => refused(rejected),
-                },
-                StageProjection::Waiting(waiting) => match ready!(waiting.poll(cx, story)) {
-                    Admission::Granted => {
-                        let operation = story.start(&*this.operation);
-                        this.stage.set(Stage::Running(Until::new(operation)));
-                        continue;
-                    }
-                    Admission::Wait(waiting) => {
-                        this.stage.set(Stage::Waiting(waiting));
-                        continue;
-                    }
-                    Admission::Refused(rejected) => {
-                        this.stage.set(Stage::Between);
-                        refused(rejected)
-                    }
-                },
+                }
                 StageProjection::Running(until) => {
                     let limit = story.attempt_limit();
                     let ended = ready!(until.poll(cx, &mut story.surroundings, limit));

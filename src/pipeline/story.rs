@@ -1,15 +1,14 @@
 //! What is known of one call, and held for it: what each stage of [`Run`](super::run::Run) asks and tells the policies.
 
+use super::waiting::{Door, Entered, Waiting, own_gates};
 use super::{Core, Options};
-use crate::admission::{BulkheadPermit, BulkheadWaiter, CircuitPermit, Entry, Pass, RateLimiterWaiter, Reservation};
+use crate::admission::{BulkheadPermit, CircuitPermit, Entry, Pass, Reservation};
 use crate::call::{Attempt, Call};
 use crate::classify::Judge;
 use crate::execution::{Ended, Nesting, Retry, RetryState, StopReason, Surroundings, Until};
 use crate::observation::{CallEnd, Event, call_span};
 use crate::outcome::{Error, Outcome, Rejected, RejectedKind, Verdict};
 use crate::time;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -63,15 +62,26 @@ struct Held<'c> {
     permit: Option<CircuitPermit<'c>>,
 }
 
-type Passes<'c> = Vec<Box<dyn Pass + 'c>>;
+pub(super) type Passes<'c> = Vec<Box<dyn Pass + 'c>>;
 
 /// The gates that may make an attempt wait, in their order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Gates {
+pub(super) enum Gates {
     None,
     RateLimit,
     Bulkhead,
     Own,
+}
+
+impl Gates {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::RateLimit => "rate_limit",
+            Self::Bulkhead => "bulkhead",
+            Self::Own => "gate",
+        }
+    }
 }
 
 /// What the gates said.
@@ -88,20 +98,6 @@ pub(super) enum Again {
     AtOnce,
     At(Instant),
 }
-
-/// A wait at one of the gates, and what the one before it has reserved.
-pub(super) struct Waiting<'c> {
-    door: Door<'c>,
-    reservation: Option<Reservation<'c>>,
-}
-
-enum Door<'c> {
-    RateLimit(Pin<Box<RateLimiterWaiter<'c>>>),
-    Bulkhead(Pin<Box<BulkheadWaiter<'c>>>),
-    Own(Pin<Box<Until<OwnGates<'c>>>>),
-}
-
-type OwnGates<'c> = Pin<Box<dyn Future<Output = Result<Passes<'c>, Rejected>> + Send + 'c>>;
 
 impl<'c> Story<'c> {
     #[inline]
@@ -207,6 +203,29 @@ impl<'c> Story<'c> {
             reservation.keep();
         }
         Admission::Granted
+    }
+
+    /// A wait is over, and so the gates after it are asked. The attempt begins anew: its timeout and its latency do not count the wait.
+    pub(super) fn waited(
+        &mut self,
+        gate: Gates,
+        entered: Result<Entered<'c>, Rejected>,
+        mut reservation: Option<Reservation<'c>>,
+    ) -> Admission<'c> {
+        let before = std::mem::replace(&mut self.began, Instant::now());
+        self.now = self.began;
+        self.passed = gate;
+        let waited = self.now.saturating_duration_since(before);
+        if !waited.is_zero() {
+            self.emit(|| Event::Waited { policy: gate.name(), waited });
+        }
+        match entered {
+            Ok(Entered::Units(units)) => reservation = Some(units),
+            Ok(Entered::Place(place)) => self.held.place = Some(place),
+            Ok(Entered::Passes(passes)) => self.held.passes = Some(Box::new(passes)),
+            Err(rejected) => return self.refused(rejected),
+        }
+        self.ask_gates(reservation)
     }
 
     #[cold]
@@ -443,54 +462,6 @@ impl Story<'_> {
         let finished = || Event::CallFinished { end, attempts: self.attempts, elapsed: self.elapsed() };
         self.surroundings.in_span(|| self.core.emitter.emit_unobserved(finished));
     }
-}
-
-impl<'c> Waiting<'c> {
-    /// Waits, and then asks the gates after this one.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, story: &mut Story<'c>) -> Poll<Admission<'c>> {
-        let deadline = story.surroundings.deadline();
-        let (passed, policy, entered) = match &mut self.door {
-            Door::RateLimit(waiter) => {
-                let entered = ready!(waiter.as_mut().poll(cx));
-                (Gates::RateLimit, "rate_limit", entered.map(|reservation| self.reservation = Some(reservation)))
-            }
-            Door::Bulkhead(waiter) => {
-                let entered = ready!(waiter.as_mut().poll(cx));
-                (Gates::Bulkhead, "bulkhead", entered.map(|place| story.held.place = Some(place)))
-            }
-            Door::Own(asked) => {
-                let entered = match ready!(asked.as_mut().poll(cx, &mut story.surroundings, || deadline)) {
-                    Ended::Finished { output, .. } => output.map(|passes| story.held.passes = Some(Box::new(passes))),
-                    Ended::TimedOut => Err(Rejected::new(RejectedKind::DeadlineExceeded)),
-                    Ended::NoRuntime => Err(Rejected::new(RejectedKind::NoRuntime)),
-                };
-                (Gates::Own, "gate", entered)
-            }
-        };
-        // The attempt begins anew: its timeout and its latency do not count the wait.
-        let before = std::mem::replace(&mut story.began, Instant::now());
-        story.now = story.began;
-        story.passed = passed;
-        let waited = story.now.saturating_duration_since(before);
-        if !waited.is_zero() {
-            story.emit(|| Event::Waited { policy, waited });
-        }
-        Poll::Ready(match entered {
-            Ok(()) => story.ask_gates(self.reservation.take()),
-            Err(rejected) => story.refused(rejected),
-        })
-    }
-}
-
-/// Asks the gates of the caller's own, one after another.
-fn own_gates<'c>(core: &'c Core, call: Call<'c>) -> OwnGates<'c> {
-    Box::pin(async move {
-        let mut passes = Vec::with_capacity(core.gates.len());
-        for gate in &core.gates {
-            passes.push(gate.admit(call).await?);
-        }
-        Ok(passes)
-    })
 }
 
 impl CallEnd {

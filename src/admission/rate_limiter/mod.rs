@@ -52,6 +52,7 @@
 //! # Ok(()) }
 //! ```
 
+mod config;
 mod gcra;
 mod meter;
 #[cfg(test)]
@@ -59,13 +60,14 @@ mod tests;
 mod waiter;
 mod window;
 
+pub use config::RateLimiterConfig;
 pub(crate) use waiter::RateLimiterWaiter;
 
 use super::gate::Entry;
-use super::wait_queue::{self, Door, Refusal, Request, Take, WaitQueue};
+use super::wait_queue::{Door, Refusal, Request, Take, WaitQueue};
 use crate::call::{Call, Priority};
-use crate::fault::{ConfigError, Fault, check};
-use crate::outcome::{Rejected, RejectedKind, Seconds};
+use crate::fault::ConfigError;
+use crate::outcome::{Rejected, RejectedKind};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, lock};
 use crate::time;
@@ -76,139 +78,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
-
-/// As many as may stand in line, unless set: at 100 per second they wait for ten seconds, longer than most callers would.
-const QUEUE: usize = 1_000;
-
-/// A longer queue is a mistake: nobody is served by a wait behind a million callers.
-const MOST_WAITERS: u64 = 1_000_000;
-
-/// How a [`RateLimiter`] shall work. Made by its constructors.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "a configuration does nothing until it is built or given to a pipeline"]
-pub struct RateLimiterConfig {
-    pub(crate) units: u32,
-    pub(crate) period: Duration,
-    pub(crate) burst: Option<u32>,
-    pub(crate) sliding: bool,
-    pub(crate) max_wait: Duration,
-    pub(crate) queue: usize,
-    pub(crate) ageing: Duration,
-}
-
-impl RateLimiterConfig {
-    const fn new(units: u32, period: Duration) -> Self {
-        Self { units, period, burst: None, sliding: false, max_wait: Duration::ZERO, queue: QUEUE, ageing: wait_queue::AGEING }
-    }
-
-    /// How many units may go at once after a quiet time; also the largest cost of one call.
-    ///
-    /// **Default**: the units of one period, so that whoever was quiet for a period may spend it all at once.
-    pub const fn burst(mut self, units: u32) -> Self {
-        self.burst = Some(units);
-        self
-    }
-
-    /// One at a time, evenly spaced: a burst of 1.
-    pub const fn smooth(self) -> Self {
-        self.burst(1)
-    }
-
-    /// Counts exactly: at most so many units in *any* interval as long as the period, the beginning included and the end not.
-    ///
-    /// For quotas that a provider counts that way. It costs a lock, and 32 bytes for each unit of the quota at most (so the quota is
-    /// limited to a million units), and it has no burst: all units may go at once, and come back a period later.
-    /// **Default**: off, the token bucket.
-    pub const fn sliding_window(mut self) -> Self {
-        self.sliding = true;
-        self
-    }
-
-    /// The longest a caller may wait for its turn. Whoever would have to wait longer is refused at once.
-    ///
-    /// The timer counts in milliseconds, so a waiter may be up to one late. It is debited as if it had come in time: waiters get the full
-    /// rate at any rate, and in return may come up to a millisecond closer to each other than the burst says: in a stretch of time `t` at
-    /// most `burst + rate * (t + 1 ms)`. (A sliding window stays exact, and its waiters lose that millisecond.)
-    /// **Default**: zero, refuse at once. `Duration::MAX` waits for as long as the call's deadline allows.
-    pub const fn max_wait(mut self, wait: Duration) -> Self {
-        self.max_wait = wait;
-        self
-    }
-
-    /// The longest queue, when waiting is on. A full queue refuses, or sends away the newest of the least important for somebody
-    /// more important. At most a million. **Default**: 1 000, ten seconds' worth at 100 per second.
-    pub const fn queue(mut self, waiters: usize) -> Self {
-        self.queue = waiters;
-        self
-    }
-
-    /// The head start of one [`Priority`] over the next, when waiting is on: a caller that came this much later, and is one step more
-    /// important, stands beside it in line. Zero ignores priorities; `Duration::MAX` lets the important starve the others.
-    /// [`Priority::Critical`] is always next, however long others have waited. **Default**: 2 s.
-    pub const fn ageing(mut self, step: Duration) -> Self {
-        self.ageing = step;
-        self
-    }
-
-    /// Makes the limiter, its bucket full.
-    ///
-    /// # Errors
-    /// Every setting that cannot work, all at once.
-    pub fn build(self) -> Result<RateLimiter, ConfigError> {
-        ConfigError::check("rate limiter", self.faults())?;
-        let queue = WaitQueue::new(Meter::new(&self, Instant::now()), self.queue, self.ageing);
-        let shared = Shared { queue, max_wait: AtomicU64::new(time::nanos(self.max_wait)), config: Mutex::new(self) };
-        Ok(RateLimiter { shared: Arc::new(shared) })
-    }
-
-    /// The longest that a caller may wait in the queue.
-    pub(crate) const fn longest_wait(&self) -> Duration {
-        self.max_wait
-    }
-
-    /// The largest cost of one call.
-    pub(crate) fn capacity(&self) -> u32 {
-        if self.sliding { self.units } else { self.burst.unwrap_or(self.units) }
-    }
-
-    pub(crate) fn faults(&self) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        check::at_least(&mut faults, "rate", u64::from(self.units), 1);
-        check::nonzero(&mut faults, "period", self.period, "for no limit, leave the rate limiter out");
-        if let Some(burst) = self.burst {
-            check::at_least(&mut faults, "burst", u64::from(burst), 1);
-        }
-        let period = time::nanos(self.period);
-        if period > gcra::LONGEST_FILL {
-            faults.push(Fault::new("period", format!("{} is longer than 73 years; make it shorter", Seconds(self.period))));
-        } else if period > 0 && period < u64::from(self.units) {
-            let problem = format!(
-                "{} in {} is more than one a nanosecond; for no limit, leave the rate limiter out",
-                self.units,
-                Seconds(self.period)
-            );
-            faults.push(Fault::new("rate", problem));
-        } else if self.sliding {
-            check::at_most(&mut faults, "rate", u64::from(self.units), u64::from(window::MOST_UNITS));
-            if let Some(burst) = self.burst {
-                faults.push(Fault::new("burst", format!("{burst} has no meaning for a sliding window; leave out one of the two")));
-            }
-        } else if let Some(interval) = period.div_ceil(u64::from(self.units.max(1))).checked_mul(u64::from(self.capacity()))
-            && interval <= gcra::LONGEST_FILL
-        {
-            // fills in a time we can count
-        } else {
-            let problem = format!("{} would take longer than 73 years to fill; choose a smaller burst or a higher rate", self.capacity());
-            faults.push(Fault::new("burst", problem));
-        }
-        let queue = u64::try_from(self.queue).unwrap_or(u64::MAX);
-        check::at_most(&mut faults, "queue", queue, MOST_WAITERS);
-        if !self.max_wait.is_zero() {
-            check::at_least(&mut faults, "queue", queue, 1);
-        }
-        faults
-    }
-}
 
 /// Lets so many units through in a period, and refuses the rest or makes it wait.
 ///
@@ -238,6 +107,12 @@ struct Shared {
 }
 
 impl RateLimiter {
+    fn from_config(config: RateLimiterConfig) -> Self {
+        let queue = WaitQueue::new(Meter::new(&config, Instant::now()), config.queue, config.ageing);
+        let shared = Shared { queue, max_wait: AtomicU64::new(time::nanos(config.max_wait)), config: Mutex::new(config) };
+        Self { shared: Arc::new(shared) }
+    }
+
     /// So many units a second.
     pub const fn per_second(units: u32) -> RateLimiterConfig {
         Self::per(units, Duration::from_secs(1))
