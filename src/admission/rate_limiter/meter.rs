@@ -49,7 +49,7 @@ impl Meter {
     }
 
     /// Takes `cost` units, or tells how long until they will be there; `Duration::MAX` when never.
-    #[inline]
+    #[inline(always)] // a receipt that is passed through memory costs more than the check
     pub(super) fn take(&self, cost: NonZeroU32, now: Instant) -> Result<Receipt, Duration> {
         match &self.algorithm {
             Algorithm::Bucket(bucket) => bucket.take(cost, now).map(Receipt::Bucket),

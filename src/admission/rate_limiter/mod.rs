@@ -306,7 +306,7 @@ impl fmt::Debug for RateLimiter {
 
 impl Shared {
     /// Takes, if that overtakes nobody; or tells how long until it could. `Critical` goes before every waiter that is not.
-    #[inline]
+    #[inline(always)] // as in `Meter::take`
     fn take(&self, cost: NonZeroU32, priority: Priority, now: Instant) -> Result<Receipt, Duration> {
         if self.queue.waiting() == 0 || (priority == Priority::Critical && self.queue.cost_ahead(priority) == 0) {
             return self.queue.supply().take(cost, now);
