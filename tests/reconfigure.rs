@@ -344,3 +344,33 @@ fn nothing_new_is_no_change() {
     assert!(changes.is_empty());
     assert_eq!(changes.to_string(), "nothing changed");
 }
+
+#[tokio::test(start_paused = true)]
+async fn every_configuration_can_follow_every_other() {
+    let retry = |n| Retry::exponential(n, SECOND);
+    let all = [
+        PipelineConfig::new(),
+        PipelineConfig::new().total_timeout(SECOND).attempt_timeout(SECOND / 2).monitor(true),
+        Pipeline::http("x").build().expect("sound").config(),
+        Pipeline::database("x").build().expect("sound").config().rate_limit(RateLimiter::per_second(100).max_wait(SECOND)),
+        PipelineConfig::new().retry(retry(2).without_budget()).circuit_breaker(CircuitBreaker::consecutive_failures(3)),
+        PipelineConfig::new().retry(retry(0)).circuit_breaker(CircuitBreaker::slow_calls(SECOND, 0.5).count_window(10)),
+        PipelineConfig::new().rate_limit(RateLimiter::per_minute(600).sliding_window()),
+        PipelineConfig::new().rate_limit(RateLimiter::per(9, 7 * SECOND).burst(3)).bulkhead(Bulkhead::new(1)),
+        PipelineConfig::new().bulkhead(Bulkhead::new(usize::MAX >> 4).max_wait(Duration::ZERO)).monitor(true),
+    ];
+    for before in &all {
+        for after in &all {
+            let p = pipeline(before);
+            assert_eq!(p.call(|| async { Ok::<_, ()>(()) }).await, Ok(()));
+            for config in [after, before, after] {
+                let same = p.config() == *config;
+                let changes = p.reconfigure(config).expect("sound");
+                assert_eq!((p.config(), changes.is_empty()), (config.clone(), same), "{changes}");
+                assert!(!p.to_string().is_empty() && p.explain().attempts() > 0 && !p.stats().name.is_empty());
+                let called = p.call(|| async { Ok::<_, ()>(()) }).await;
+                assert!(called.is_ok() || called.unwrap_err().is_rate_limited());
+            }
+        }
+    }
+}
