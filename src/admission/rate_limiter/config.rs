@@ -72,9 +72,9 @@ impl RateLimiterConfig {
         self
     }
 
-    /// The head start of one [`Priority`] over the next, when waiting is on: a caller that came this much later, and is one step more
+    /// The head start of one [`Priority`](crate::Priority) over the next, when waiting is on: a caller that came this much later, and is one step more
     /// important, stands beside it in line. Zero ignores priorities; `Duration::MAX` lets the important starve the others.
-    /// [`Priority::Critical`] is always next, however long others have waited. **Default**: 2 s.
+    /// [`Priority::Critical`](crate::Priority::Critical) is always next, however long others have waited. **Default**: 2 s.
     pub const fn ageing(mut self, step: Duration) -> Self {
         self.ageing = step;
         self
