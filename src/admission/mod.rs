@@ -27,6 +27,7 @@ pub mod gate;
 #[cfg(all(test, steadfast_loom))]
 mod models;
 pub mod rate_limiter;
+pub mod steering;
 mod wait_queue;
 
 pub(crate) use bulkhead::BulkheadWaiter;
