@@ -39,4 +39,4 @@ pub(crate) use circuit_breaker::{CircuitWindow, Listener};
 pub(crate) use gate::Entry;
 pub use gate::{Gate, GateFuture, Pass};
 pub(crate) use rate_limiter::RateLimiterWaiter;
-pub use rate_limiter::{RateLimiter, RateLimiterConfig, Reservation};
+pub use rate_limiter::{Cost, RateLimiter, RateLimiterConfig, Reservation};

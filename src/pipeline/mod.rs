@@ -39,7 +39,7 @@ pub use request::{Nested, Request};
 pub use stats::{Gauge, PipelineStats};
 pub use typed::{TypedBuilder, TypedPipeline};
 
-use crate::admission::{Bulkhead, CircuitBreaker, Gate, RateLimiter};
+use crate::admission::{Bulkhead, CircuitBreaker, Cost, Gate, RateLimiter};
 use crate::call::{Attempt, Priority};
 use crate::classify::{ByErrorType, ByResult, Judges};
 use crate::execution::Retry;
@@ -177,6 +177,11 @@ impl Pipeline {
     /// Says how many units of the rate limit each attempt of the next call takes. See [`Request`].
     pub const fn cost(&self, cost: u32) -> Request<'_> {
         Request::new(self).cost(cost)
+    }
+
+    /// Has the request of the next call say how many units each attempt takes: see [`Cost`] and [`Request`].
+    pub fn cost_of(&self, request: &(impl Cost + ?Sized)) -> Request<'_> {
+        Request::new(self).cost_of(request)
     }
 
     /// Says when the next call must have ended. See [`Request`].

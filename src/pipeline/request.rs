@@ -1,6 +1,7 @@
 //! The options of one call, said before the call: key, priority, cost, deadline, judge.
 
 use super::{Core, Pipeline, answered, run};
+use crate::admission::Cost;
 use crate::call::{Attempt, Priority};
 use crate::classify::{ByErrorType, ByResult, Judge};
 use crate::observation::CallEnd;
@@ -115,6 +116,11 @@ impl<'a, J> Request<'a, J> {
     pub const fn cost(mut self, cost: u32) -> Self {
         self.options.cost = cost;
         self
+    }
+
+    /// As many units as the request itself says: see [`Cost`].
+    pub fn cost_of(self, request: &(impl Cost + ?Sized)) -> Self {
+        self.cost(request.units())
     }
 
     /// When the call must have ended, if that is before its total timeout.
