@@ -21,6 +21,7 @@ mod answered;
 mod builder;
 pub mod config;
 mod explain;
+mod policies;
 mod preset;
 pub mod registry;
 mod request;
@@ -30,9 +31,11 @@ mod story;
 mod typed;
 mod waiting;
 
-pub use builder::{PipelineBuilder, PolicyOf};
+pub use builder::PipelineBuilder;
 pub use config::{Change, Changes, PipelineConfig, text};
 pub use explain::{Explanation, Warning};
+use policies::Policies;
+pub use policies::PolicyOf;
 pub use registry::{Registry, RegistryChanges, RegistryConfig, UnknownPipeline};
 pub(crate) use request::Options;
 pub use request::{Nested, Request};
@@ -62,10 +65,7 @@ pub(crate) struct Core {
     origin: Arc<Origin>,
     total_timeout: Option<Duration>,
     attempt_timeout: Option<Duration>,
-    retry: Option<Retry>,
-    breaker: Option<CircuitBreaker>,
-    limiter: Option<RateLimiter>,
-    bulkhead: Option<Bulkhead>,
+    policies: Policies,
     gates: Vec<Arc<dyn Gate>>,
     judges: Judges,
     monitor: Option<Monitor>,
@@ -264,25 +264,25 @@ impl Pipeline {
     /// The live circuit breaker, to read its state or to move it by hand.
     #[must_use]
     pub fn circuit_breaker(&self) -> Option<&CircuitBreaker> {
-        self.core().breaker.as_ref()
+        self.core().policies.circuit_breaker.as_ref()
     }
 
     /// The live rate limiter, to read it or to change its rate.
     #[must_use]
     pub fn rate_limiter(&self) -> Option<&RateLimiter> {
-        self.core().limiter.as_ref()
+        self.core().policies.rate_limit.as_ref()
     }
 
     /// The live bulkhead, to read or resize it.
     #[must_use]
     pub fn bulkhead(&self) -> Option<&Bulkhead> {
-        self.core().bulkhead.as_ref()
+        self.core().policies.bulkhead.as_ref()
     }
 
     /// The live retry policy, with its statistics.
     #[must_use]
     pub fn retry(&self) -> Option<&Retry> {
-        self.core().retry.as_ref()
+        self.core().policies.retry.as_ref()
     }
 
     /// The monitor it records in.
@@ -300,7 +300,7 @@ impl Pipeline {
     /// Whether a call made here and now could be tried again.
     #[cfg(any(feature = "reqwest", feature = "tower"))]
     pub(crate) fn retries(&self) -> bool {
-        self.core().retry.as_ref().is_some_and(Retry::retries_here)
+        self.core().policies.retry.as_ref().is_some_and(Retry::retries_here)
     }
 
     /// A rejection of a call that never began.

@@ -110,11 +110,11 @@ impl<'c> Story<'c> {
         Self {
             core,
             options,
-            surroundings: Surroundings::new(outer.deeper(deadline, core.retry.as_ref().is_some_and(Retry::is_on)), span),
+            surroundings: Surroundings::new(outer.deeper(deadline, core.policies.retry.as_ref().is_some_and(Retry::is_on)), span),
             started: now,
             began: now,
             now,
-            retry: RetryState::new(core.retry.as_ref().is_some_and(|retry| retry.join(outer.retries))),
+            retry: RetryState::new(core.policies.retry.as_ref().is_some_and(|retry| retry.join(outer.retries))),
             held: Held { place: None, passes: None, permit: None },
             number: 1,
             attempts: 0,
@@ -158,12 +158,12 @@ impl<'c> Story<'c> {
     pub(super) fn ask_gates(&mut self, mut reservation: Option<Reservation<'c>>) -> Admission<'c> {
         let core = self.core;
         if self.passed == Gates::None
-            && let Some(breaker) = &core.breaker
+            && let Some(breaker) = &core.policies.circuit_breaker
             && let Err(rejected) = breaker.refuse_at(self.began)
         {
             return Admission::Refused(rejected);
         }
-        if let (Some(limiter), true) = (&core.limiter, self.passed < Gates::RateLimit) {
+        if let (Some(limiter), true) = (&core.policies.rate_limit, self.passed < Gates::RateLimit) {
             // Two branches that each keep what they have: one value for both would be copied, which costs more than the check.
             let Options { cost, priority, .. } = *self.options;
             if let Some(granted) = limiter.pass(cost, priority, self.began) {
@@ -176,7 +176,7 @@ impl<'c> Story<'c> {
                 }
             }
         }
-        if let (Some(bulkhead), true) = (&core.bulkhead, self.passed < Gates::Bulkhead) {
+        if let (Some(bulkhead), true) = (&core.policies.bulkhead, self.passed < Gates::Bulkhead) {
             match bulkhead.enter(|| self.call()) {
                 Entry::Granted(place) => self.held.place = Some(place),
                 Entry::Refused(rejected) => return self.refused(rejected),
@@ -187,7 +187,7 @@ impl<'c> Story<'c> {
             let asked = Box::pin(Until::new(own_gates(core, self.call())));
             return Admission::Wait(Waiting { door: Door::Own(asked), reservation });
         }
-        if let Some(breaker) = &core.breaker {
+        if let Some(breaker) = &core.policies.circuit_breaker {
             // As above.
             if let Some(permit) = breaker.pass_at(self.began) {
                 self.held.permit = Some(permit);
@@ -294,7 +294,7 @@ impl<'c> Story<'c> {
                 self.record_attempt(Outcome::Judged(Verdict::Success));
             }
         }
-        if let Some(policy) = &self.core.retry {
+        if let Some(policy) = &self.core.policies.retry {
             policy.finish(self.retry, true);
         }
     }
@@ -320,10 +320,10 @@ impl<'c> Story<'c> {
     #[cold]
     pub(super) fn decide(&mut self, rejected: Option<&Rejected>, outcome: Outcome) -> Again {
         self.phase = Phase::Deciding;
-        let Some(retry) = &self.core.retry else { return Again::No };
+        let Some(retry) = &self.core.policies.retry else { return Again::No };
         let (attempt, now) = (self.number, self.now);
         // Sleeping towards a breaker that will still be open is a wait for nothing.
-        let open = |wake| self.core.breaker.as_ref().is_some_and(|breaker| breaker.check_at(wake).is_err());
+        let open = |wake| self.core.policies.circuit_breaker.as_ref().is_some_and(|breaker| breaker.check_at(wake).is_err());
         let seen = self.options.for_retry(outcome);
         match retry.next_delay_unless(&open, &mut self.retry, seen, rejected, now, self.surroundings.deadline()) {
             Ok(delay) => {
@@ -381,7 +381,7 @@ impl<'c> Story<'c> {
     fn end(&mut self, end: CallEnd, outcome: Outcome) {
         if outcome.is_success() {
             self.succeeded();
-        } else if let Some(policy) = &self.core.retry {
+        } else if let Some(policy) = &self.core.policies.retry {
             policy.finish(self.retry, false);
         }
         self.tell(end);
