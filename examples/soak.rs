@@ -88,7 +88,7 @@ async fn task(pipeline: Pipeline, seed: u64, task: u64, calls: u64, began: Insta
     let mut seen = Seen::default();
     for call in 0..calls {
         let chance = dice([seed, task, call, 0]);
-        let patience = if chance % 10 == 0 { chance / 10 % 4 } else { u64::MAX };
+        let patience = if chance.is_multiple_of(10) { chance / 10 % 4 } else { u64::MAX };
         let running = pin!(pipeline.call_with(|attempt| dependency(dice([seed, task, call, attempt.number().into()]), began)));
         let end = match Patience(Some(running), patience).await {
             None if patience == 0 => "never begun",
