@@ -119,6 +119,7 @@ mod call;
 pub mod classify;
 pub mod fault;
 pub mod outcome;
+mod random;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -1,6 +1,7 @@
 //! What cannot be seen from outside: listeners, the pipeline's doors, and the windows' words.
 
-use super::window::{CountWindow, Counts, Dial, Ring, Streak, TimeWindow};
+use super::window::{CountWindow, Counts, Streak, TimeWindow};
+use crate::admission::ring::{Dial, Ring};
 use super::{CircuitBreaker, CircuitState, Listener, Transition};
 use crate::outcome::{Outcome, Verdict};
 use crate::sync::{Mutex, lock};
