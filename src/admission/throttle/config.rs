@@ -114,7 +114,8 @@ impl ThrottleConfig {
     pub(crate) fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         if !(self.accept_multiplier.is_finite() && self.accept_multiplier > 1.0) {
-            let problem = format!("{} would shut it for ever at the first failure; use more than 1, 2 is the usual", self.accept_multiplier);
+            let problem =
+                format!("{} would shut it for ever at the first failure; use more than 1, 2 is the usual", self.accept_multiplier);
             faults.push(Fault::new("accept_multiplier", problem));
         }
         if self.window < SHORTEST_WINDOW {

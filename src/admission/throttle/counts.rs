@@ -23,6 +23,10 @@ impl Counts {
     pub(super) const fn requests(self) -> u64 {
         self.accepts + self.failures + self.refused
     }
+
+    pub(super) const fn forwarded(self) -> u64 {
+        self.accepts + self.failures
+    }
 }
 
 /// Who is held back: all below one priority with the largest chance there is, that priority with some, and those above it never.

@@ -33,6 +33,8 @@ const BEFORE: u64 = 30 * 24 * 3600 * 1_000_000_000;
 /// So many failures in a row, over so many probe intervals, are an outage; and so long is the least time from one to the next.
 const RUN: u64 = 10;
 const LASTING: u64 = 3;
+/// On the way back, the first few failures are no overload: so many calls it takes to say so.
+const EVIDENCE: u64 = 100;
 
 const fn generation_of(word: u64) -> u64 {
     word >> MODE_BITS
@@ -88,10 +90,27 @@ impl Rules {
         ((requests - self.config.accept_multiplier * accepts) / (requests + 1.0)).clamp(0.0, self.config.max_rejection)
     }
 
-    /// Whether far less is accepted of what is forwarded than in steady overload, where it is one in `K`.
+    /// Whether far less is accepted of what is forwarded than in steady overload, where it is one in `K`: not half as much.
     #[expect(clippy::cast_precision_loss, reason = "counts of one window")]
     fn is_down(&self, counts: Counts) -> bool {
-        2.0 * self.config.accept_multiplier * (counts.accepts as f64) < (counts.accepts + counts.failures) as f64
+        let forwarded = counts.forwarded();
+        forwarded >= u64::from(self.config.min_requests) && 2.0 * self.config.accept_multiplier * (counts.accepts as f64) < forwarded as f64
+    }
+
+    /// Whether far more is accepted of what is forwarded than in steady overload: beyond halfway from one in `K` to all. Of so many that
+    /// it is five standard deviations off.
+    #[expect(clippy::cast_precision_loss, reason = "counts of one window")]
+    fn has_room(&self, counts: Counts) -> bool {
+        let (k, forwarded) = (self.config.accept_multiplier, counts.forwarded());
+        forwarded >= u64::from(self.config.min_requests)
+            && forwarded as f64 >= 100.0 / (k - 1.0)
+            && 2.0 * k * (counts.accepts as f64) >= (k + 1.0) * forwarded as f64
+    }
+
+    /// Whether, of what is forwarded, less than one in `K` is accepted.
+    fn is_overloaded(&self, counts: Counts) -> bool {
+        let forwarded = Counts { refused: 0, ..counts };
+        self.is_down(forwarded) || (forwarded.requests() >= EVIDENCE && self.probability(forwarded) > 0.0)
     }
 
     /// How many calls one accept lets go while recovering.
@@ -173,12 +192,13 @@ impl Machine {
     #[inline(never)]
     fn weigh(&self, word: u64, priority: Priority, nanos: u64) -> Option<Ticket> {
         let rules = self.rules.get();
-        let lent = if word & MODE == RECOVERING { self.lend(rules, nanos) } else { self.draw(rules, word, priority, nanos) };
+        let lent =
+            if word & MODE == RECOVERING { self.lend(rules, generation_of(word), nanos) } else { self.draw(rules, word, priority, nanos) };
         lent.map(|lent| Ticket { generation: generation_of(word), started: nanos, lent })
     }
 
     /// Recovering: who may go?
-    fn lend(&self, rules: &Rules, nanos: u64) -> Option<Lent> {
+    fn lend(&self, rules: &Rules, generation: u64, nanos: u64) -> Option<Lent> {
         let back = &self.back.0;
         if back.credit.fetch_update(Ordering::AcqRel, Ordering::Acquire, |credit| credit.checked_sub(1)).is_ok() {
             return Some(Lent::Credit);
@@ -191,6 +211,7 @@ impl Machine {
             return Some(Lent::Nothing);
         }
         back.refused_at.store(nanos, Ordering::Release);
+        rules.tally.refusal(generation, nanos);
         None
     }
 
@@ -269,7 +290,8 @@ impl Machine {
         if word & MODE == RECOVERING {
             let _ = back.credit.fetch_update(Ordering::AcqRel, Ordering::Acquire, |credit| credit.checked_add(rules.credit()));
             if back.refused_at.load(Ordering::Acquire) < ticket.started {
-                self.go(word, IDLE);
+                // Nobody was refused for a whole round trip: all that comes may go. What was refused before is forgotten.
+                self.begin(rules, word, IDLE);
             }
             return;
         }
@@ -284,18 +306,16 @@ impl Machine {
                 return;
             }
             look.store(nanos.saturating_add(rules.interval / 8), Ordering::Relaxed);
-            if !rules.is_down(rules.tally.counts(ticket.generation, nanos)) {
+            let counts = rules.tally.counts(ticket.generation, nanos);
+            if !rules.is_down(counts) && !rules.has_room(counts) {
                 return;
             }
         }
         // The outage is over, so far as one accept can tell: forget it, and feel the way.
-        let next = (generation_of(word) + 1) << MODE_BITS | RECOVERING;
-        if self.face.word.compare_exchange(word, next, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+        if self.begin(rules, word, RECOVERING) {
             back.credit.store(rules.credit(), Ordering::Release);
             back.refused_at.store(nanos, Ordering::Release);
             recovery.store(nanos.saturating_add(pause), Ordering::Release);
-            // Generations are few in a bucket's stamp; so none is met again that still says something.
-            rules.tally.wipe();
         }
     }
 
@@ -318,7 +338,12 @@ impl Machine {
             return;
         }
         let counts = rules.tally.counts(ticket.generation, nanos);
-        if rules.probability(counts) > 0.0 {
+        if word & MODE == RECOVERING {
+            if rules.is_overloaded(counts) {
+                self.go(word, HOLDING);
+            }
+        } else if rules.probability(counts) > 0.0 {
+            back.next_recovery.store(nanos.saturating_add(rules.interval.saturating_mul(LASTING)), Ordering::Release);
             self.go(word, HOLDING);
         } else {
             back.spare_failures.store(counts.requests() / 256, Ordering::Relaxed);
@@ -345,6 +370,18 @@ impl Machine {
         let _ = self.face.word.compare_exchange(word, word & !MODE | mode, Ordering::AcqRel, Ordering::Relaxed);
     }
 
+    /// To another mode with empty counts, unless somebody was quicker.
+    fn begin(&self, rules: &Rules, word: u64, mode: u64) -> bool {
+        let next = (generation_of(word) + 1) << MODE_BITS | mode;
+        let is_first = self.face.word.compare_exchange(word, next, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if is_first {
+            // A bucket's stamp has few generations; so none is met again that still says something.
+            rules.tally.wipe();
+            self.back.0.spare_failures.store(0, Ordering::Relaxed);
+        }
+        is_first
+    }
+
     // ---- to read, and by hand ----
 
     pub(super) fn config(&self) -> ThrottleConfig {
@@ -354,12 +391,13 @@ impl Machine {
     pub(super) fn snapshot(&self, now: Instant) -> ThrottleSnapshot {
         let (rules, word) = (self.rules.get(), self.face.word.load(Ordering::Acquire));
         let counts = rules.tally.counts(generation_of(word), self.nanos(now));
+        let recovering = word & MODE == RECOVERING;
         ThrottleSnapshot {
             requests: counts.requests(),
             accepts: counts.accepts,
             held_back: counts.refused,
-            probability: rules.probability(counts),
-            recovering: word & MODE == RECOVERING,
+            probability: if recovering { 0.0 } else { rules.probability(counts) },
+            recovering,
         }
     }
 
@@ -370,8 +408,7 @@ impl Machine {
         let after = self.rules.change(
             |before| {
                 let same = before.config.window == config.window;
-                let tally =
-                    if same { Arc::clone(&before.tally) } else { Arc::new(Tally::new(time::nanos(config.window), self.shards)) };
+                let tally = if same { Arc::clone(&before.tally) } else { Arc::new(Tally::new(time::nanos(config.window), self.shards)) };
                 Rules::new(config.clone(), tally)
             },
             // Rules that come back have a tally of their own, which is wiped; unless the window stays, for it has counts to keep.
