@@ -140,10 +140,10 @@ impl Expansion<'_> {
 
     /// Patterns, bound by reference, for options that speak of their parts.
     pub(super) fn patterns_for_options(&self) -> TokenStream {
-        let Options { key, priority, fallback, classify, map_err, pipeline, retry, .. } = self.options;
+        let Options { key, priority, fallback, classify, map_err, pipeline, registry, retry, .. } = self.options;
         let when = retry.as_ref().is_some_and(|retry| retry.value.when.is_some());
         let speaks = key.is_some() || priority.is_some() || fallback.is_some() || classify.is_some() || map_err.is_some();
-        if !self.again || !(speaks || pipeline.is_some() || when) {
+        if !self.again || !(speaks || pipeline.is_some() || registry.is_some() || when) {
             return TokenStream::new();
         }
         let mut all = TokenStream::new();

@@ -32,7 +32,7 @@ use crate::rewrite::{erase_impl, erase_lifetimes, rename_self};
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Expr, FnArg, ReceiverKind, ReturnType, Signature, Type};
+use syn::{Expr, FnArg, LitStr, ReceiverKind, ReturnType, Signature, Type};
 
 /// The function, made resilient.
 pub(crate) fn expand(options: &Options, function: &Function) -> TokenStream {
@@ -136,15 +136,26 @@ impl<'a> Expansion<'a> {
         let pipeline = own("pipeline");
         let (result, stash) = (own("result"), own("answer"));
         let call = self.call();
-        let result_of_call = match &self.options.pipeline {
-            Some(given) => {
+        let result_of_call = match (&self.options.pipeline, &self.options.by_name) {
+            (Some(given), _) => {
                 let place = self.place(&given.value);
                 quote! {
                     #place
                     let #result = { #call };
                 }
             }
-            None => {
+            (None, Some(given)) => {
+                let (found, rejected) = (own("found"), own("rejected"));
+                let looked_up = self.look_up(&given.value);
+                quote! {
+                    let #found = #looked_up;
+                    let #result = match &#found {
+                        ::core::result::Result::Ok(#pipeline) => { #call }
+                        ::core::result::Result::Err(#rejected) => #private::rejected(#rejected),
+                    };
+                }
+            }
+            (None, None) => {
                 let site = own("SITE");
                 let site = Ident::new(&site.to_string().to_uppercase(), Span::mixed_site());
                 let (name, builder, error) = (self.name(), pipeline::builder(&self.krate, self.options), own("error"));
@@ -250,6 +261,26 @@ impl<'a> Expansion<'a> {
             let #own_place = #borrowed;
             let #pipeline = #found;
         }
+    }
+
+    /// The pipeline of this name, of the registry in scope: a handle, looked up anew in each call, so it follows a reload.
+    fn look_up(&self, name: &LitStr) -> TokenStream {
+        let registry = match &self.options.registry {
+            Some(given) => borrowed(&given.value),
+            None => {
+                let registry = Ident::new("REGISTRY", name.span());
+                quote_spanned!(name.span()=> &#registry)
+            }
+        };
+        let span = self.options.registry.as_ref().map_or_else(|| name.span(), |given| given.value.span());
+        let (private, mut place) = (at(span, &self.private), own("place"));
+        place.set_span(place.span().located_at(span));
+        let found = quote_spanned!(Span::call_site().located_at(span)=> #private::find(#place, #name));
+        let bound = own("place");
+        quote!({
+            let #bound = #registry;
+            #found
+        })
     }
 
     /// The closure that makes one attempt.
@@ -388,7 +419,7 @@ mod tests {
     #[test]
     fn h130_with_a_path_of_its_own_the_crate_is_not_named() {
         let item = "async fn f(a: String, b: &mut u8, (c, d): (u8, u8)) -> Result<u8, E> { Ok(1) }";
-        let options = "preset = http, retry(3, budget = 10%), circuit_breaker(50%), rate_limit(1/s), bulkhead(1), key = a, priority = High, \
+        let options = "preset = http, retry(3, budget = 10%), circuit_breaker(50%), rate_limit(1/s), bulkhead(1), adaptive(1..9, aimd), hedge(after = p95), key = a, priority = High, \
                        fallback = plan_b, crate = crate::deps::resilience";
         let function = Function::parse(tokens(item)).unwrap_or_else(|e| panic!("{e}"));
         let options = Options::parse(tokens(options)).unwrap_or_else(|e| panic!("{e}"));
@@ -409,6 +440,9 @@ mod tests {
             "retry(3, exponential(100ms..5s), jitter = full, when = is_transient, budget = 20%), circuit_breaker(50%, slow = 1s), key = \"{a}\"",
             "timeout = 2s",
             "pipeline = P, priority = High, fallback = plan_b, map_err = |e| e.into()",
+            "pipeline = \"p\", key = \"k\", fallback = plan_b",
+            "pipeline = \"p\", registry = self.registry",
+            "adaptive(5..200, gradient), attempt_timeout = 1s",
             "rate_limit(1/min, burst = 2, wait = 3s), bulkhead(4, queue = 5, wait = 6s), fallback = |e| async { Ok(1) }, err = io::Error",
         ];
         for item in items {
