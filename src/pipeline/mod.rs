@@ -21,6 +21,7 @@ mod answered;
 mod builder;
 pub mod config;
 mod explain;
+mod leg;
 mod policies;
 mod preset;
 pub mod registry;
