@@ -122,6 +122,7 @@ mod call;
 pub mod classify;
 pub mod fault;
 pub mod outcome;
+mod random;
 mod sorted;
 mod sync;
 #[cfg(feature = "testing")]

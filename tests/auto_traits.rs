@@ -16,6 +16,7 @@ macro_rules! plain {
 plain!(
     Attempt, Call<'static>, Priority, Verdict, Outcome, RejectedKind, Rejected, Error<String>, ConfigError, Fault,
     CircuitBreaker, CircuitBreakerConfig, CircuitState, CircuitSnapshot, OpenFacts, Transition, TransitionCause,
+    Throttle, ThrottleConfig, ThrottleSnapshot,
     Bulkhead, BulkheadConfig, RateLimiter, RateLimiterConfig,
     Retry, RetryConfig, RetryState, RetryStats, StopReason, Backoff, Jitter, Budget, BudgetConfig, BudgetSource,
     Monitor, Report, Snapshot, Stats, Latency, Window, CallEnd, Event, Severity, PercentileError,
@@ -26,6 +27,7 @@ plain!(
 assert_impl_all!(PipelineBuilder: Send, Sync, Unpin, Debug);
 assert_impl_all!(TypedBuilder<u32, String>: Send, Sync, Unpin, Debug);
 assert_impl_all!(CircuitPermit<'static>: Send, Sync, Unpin, Debug);
+assert_impl_all!(ThrottlePermit<'static>: Send, Sync, Unpin, Debug);
 assert_impl_all!(BulkheadPermit<'static>: Send, Sync, Unpin, Debug);
 assert_impl_all!(OwnedBulkheadPermit: Send, Sync, Unpin, Debug);
 assert_impl_all!(Reservation<'static>: Send, Sync, Unpin, Debug);
