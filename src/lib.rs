@@ -108,6 +108,8 @@ pub mod client;
 pub mod execution;
 pub mod observation;
 pub mod pipeline;
+#[cfg(feature = "store")]
+pub mod store;
 pub mod substitution;
 
 #[cfg(feature = "macros")]

@@ -274,7 +274,7 @@ impl Pipeline {
     }
 
     /// Who judges its errors.
-    #[cfg(any(feature = "reqwest", feature = "tower"))]
+    #[cfg(any(feature = "reqwest", feature = "tower", feature = "store"))]
     pub(crate) fn judges(&self) -> &Judges {
         &self.core().judges
     }
