@@ -5,6 +5,7 @@
 //! | [`CircuitBreaker`] | a failing dependency from more load, and the caller from waiting for it | `CircuitOpen` |
 //! | [`RateLimiter`] | a quota: so many per second | `RateLimited` |
 //! | [`Bulkhead`] | the program: so many at once | `BulkheadFull` |
+//! | [`AdaptiveLimit`] | a dependency from more calls at once than it can work on; finds out how many | `ConcurrencyLimited` |
 //! | your own [`Gate`] | whatever you need | `Custom` |
 //!
 //! Each works alone and in a [`Pipeline`](crate::Pipeline). Alone:
@@ -21,6 +22,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod adaptive;
 pub mod bulkhead;
 pub mod circuit_breaker;
 pub mod gate;
@@ -29,6 +31,7 @@ mod models;
 pub mod rate_limiter;
 mod wait_queue;
 
+pub use adaptive::{AdaptiveLimit, AdaptiveLimitConfig, AdaptivePermit, LimitChanges, LimitSnapshot};
 pub(crate) use bulkhead::BulkheadWaiter;
 pub use bulkhead::{Bulkhead, BulkheadConfig, BulkheadPermit, OwnedBulkheadPermit};
 pub use circuit_breaker::{
