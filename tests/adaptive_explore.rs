@@ -79,3 +79,21 @@ fn explore_storm() {
         println!("{seed}: {:.4} {:.4} (limit {l0}) | {:.4} ({} timed out, {tr:?}) | {:.4} {:.4} limit {}", a.goodput(), b.goodput(), c.goodput(), c.timed_out, d.goodput(), e.goodput(), limit.limit());
     }
 }
+#[test]
+fn explore_trace() {
+    let get = |k: &str, d: f64| std::env::var(k).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
+    let c = get("C", 10.0) as usize;
+    let rho = get("RHO", 0.0);
+    for seed in get("SEED", 0.0) as u64..get("SEED", 0.0) as u64 + get("SEEDS", 1.0) as u64 {
+        let limit = build(AdaptiveLimit::new().initial(get("INIT", 20.0) as usize).max(100_000));
+        let service = match get("SERVICE", 1.0) as u32 { 0 => Service::Constant(0.1), 1 => Service::Exponential(0.1), _ => Service::LogNormal(0.1, 1.0) };
+        let load = if rho == 0.0 { Load::Saturated } else { Load::Poisson(rho * c as f64 / 0.1) };
+        let mut m = Model::new(&limit, World { servers: c, service, load, timeout: get("TIMEOUT", f64::INFINITY), errors: 0.0 }, seed);
+        for _ in 0..get("N", 60.0) as u64 {
+            let before = limit.limit();
+            let b = m.windows(1);
+            let s = limit.snapshot();
+            println!("@{:.1} {before} -> {} base {:.3} rtt {:.3} good {:.3} {}", m.seconds(), s.limit, s.baseline.unwrap_or_default().as_secs_f64(), s.latency.unwrap_or_default().as_secs_f64(), b.goodput(), b.good);
+        }
+    }
+}

@@ -12,6 +12,8 @@ const LONGEST_WINDOW: Duration = Duration::from_secs(30);
 /// A window of this many times its length needs no more than [`FEW`] samples.
 const PATIENCE: u32 = 50;
 const FEW: u64 = 10;
+/// After so many times the number in flight hardly any long call is still missing.
+const SETTLED: u64 = 3;
 
 /// What there is to do at the end of a window.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,8 +57,8 @@ impl Control {
         if !law.is_patient() {
             return Phase::Measuring;
         }
-        let at_most = if rtt > 0.0 { Duration::from_nanos((rtt * 3.0) as u64) } else { LONGEST_WINDOW };
-        Phase::Settling { samples: (in_flight as u64).saturating_mul(2), at_most }
+        let at_most = if rtt > 0.0 { Duration::from_nanos((rtt * 4.0) as u64) } else { LONGEST_WINDOW };
+        Phase::Settling { samples: (in_flight as u64).saturating_mul(SETTLED), at_most }
     }
 
     /// The limit as a number of places.
@@ -100,7 +102,7 @@ impl Control {
             return Step::Wait;
         }
         let few = FEW.min(self.config.min_samples);
-        let enough = if elapsed / PATIENCE >= self.config.window { few } else { self.config.min_samples };
+        let enough = if elapsed / PATIENCE >= self.config.window { few } else { self.config.min_samples.saturating_mul(self.law.patience()) };
         // A call that stands for a whole round trip: whoever was in flight when the window began has ended.
         let told = window.told().max(window.drops);
         if told < enough.max(1) {
@@ -111,7 +113,8 @@ impl Control {
             return Step::Wait;
         }
         let before = self.limit();
-        let next = self.law.next(window, self.limit);
+        let window = Window { elapsed: time::nanos(elapsed) as f64, ..*window };
+        let next = self.law.next(&window, self.limit);
         let (min, max) = self.config.bounds();
         // A comparison with NaN is false: an impossible number changes nothing.
         if next >= min as f64 || next < min as f64 {

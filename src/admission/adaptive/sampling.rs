@@ -47,6 +47,8 @@ pub(super) struct Window {
     pub(super) drops: u64,
     /// Errors.
     pub(super) failures: u64,
+    /// How long it lasted.
+    pub(super) elapsed: f64,
 }
 
 impl Window {

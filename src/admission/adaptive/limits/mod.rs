@@ -49,6 +49,14 @@ impl Law {
         }
     }
 
+    /// How many times the fewest calls the next decision needs.
+    pub(super) const fn patience(&self) -> u64 {
+        match self {
+            Self::Standing(law) => law.patience(),
+            _ => 1,
+        }
+    }
+
     /// Whether a change of the limit must have settled before the next window is measured.
     pub(super) const fn is_patient(&self) -> bool {
         matches!(self, Self::Standing(_))
