@@ -36,7 +36,7 @@ const EXPIRES: u32 = 50;
 /// A limit this near to the one wished for stays: the next window would say something else again.
 const NEAR: f64 = 0.05;
 /// A decrease to this share tells whether it cost throughput.
-const LARGE: f64 = 0.8;
+const LARGE: f64 = 0.7;
 /// With less than this above the baseline nothing stood in a queue.
 const CLEAR: f64 = 1.1;
 
@@ -118,7 +118,7 @@ impl Standing {
 
     /// Windows of a trial decide much, and are given more calls.
     pub(super) const fn patience(&self) -> u64 {
-        if self.trial.is_some() { 2 } else { 1 }
+        if matches!(self.trial, Some(Trial { is_probe: true, .. })) { 2 } else { 1 }
     }
 
     pub(super) fn next(&mut self, window: &Window, limit: f64) -> f64 {
@@ -151,10 +151,11 @@ impl Standing {
     }
 
     fn learn_from_calm(&mut self, window: &Window) {
-        let calls = window.calm as f64;
-        if calls < 10.0 {
+        // The calm moments of a busy window are its beginning, and of the calls that began then only the long ones are left at its end.
+        if window.calm < 10 || window.calm * 5 < window.samples {
             return;
         }
+        let calls = window.calm as f64;
         self.baseline.add(window.calm_rtt / calls, calls);
         self.is_sure = true;
         self.age = 0;
@@ -166,11 +167,12 @@ impl Standing {
         let ratio = now.rtt / self.baseline.value;
         if !before.is_probe {
             // A cut because of overload. Did calls not become quicker, and fewer?
-            if cost && ratio > 1.0 + self.tolerance + doubt(now.calls) {
-                self.relearn(now);
-                return Some(before.limit);
+            if !cost {
+                return None;
             }
-            return None;
+            self.baseline.add(now.rtt, now.calls);
+            self.age = 0;
+            return Some(before.limit);
         }
         if self.is_sure && (ratio - 1.0).abs() <= doubt(now.calls) {
             self.baseline.add(now.rtt, now.calls);
@@ -274,14 +276,16 @@ struct Now {
 impl Now {
     fn new(window: &Window, limit: f64) -> Self {
         let (rtt, in_flight) = (window.mean_rtt(), window.mean_in_flight());
+        let throughput = window.samples as f64 / window.elapsed.max(1.0);
+        let is_saturated = in_flight >= SATURATED * limit;
         Self {
             limit,
             calls: window.samples as f64,
-            rtt,
+            rtt: rtt.max(if is_saturated { in_flight.min(limit) / throughput } else { 0.0 }),
             in_flight,
             peak: f64::from(window.peak),
-            throughput: window.samples as f64 / window.elapsed.max(1.0),
-            is_saturated: in_flight >= SATURATED * limit,
+            throughput,
+            is_saturated,
             is_dropping: window.drop_share() > 0.05,
             is_failing: window.is_failing(),
         }
