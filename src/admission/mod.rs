@@ -34,6 +34,7 @@ mod ring;
 pub mod throttle;
 mod wait_queue;
 
+pub(crate) use adaptive::AdaptiveWaiter;
 pub use adaptive::{AdaptiveLimit, AdaptiveLimitConfig, AdaptivePermit, LimitChanges, LimitSnapshot};
 pub(crate) use bulkhead::BulkheadWaiter;
 pub use bulkhead::{Bulkhead, BulkheadConfig, BulkheadPermit, OwnedBulkheadPermit};

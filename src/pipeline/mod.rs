@@ -44,7 +44,7 @@ pub use request::{Nested, Request};
 pub use stats::{Gauge, PipelineStats};
 pub use typed::{TypedBuilder, TypedPipeline};
 
-use crate::admission::{Bulkhead, CircuitBreaker, Gate, RateLimiter, Throttle};
+use crate::admission::{AdaptiveLimit, Bulkhead, CircuitBreaker, Gate, RateLimiter, Throttle};
 use crate::call::Attempt;
 use crate::classify::{ByErrorType, ByResult, Judges};
 use crate::execution::Retry;
@@ -241,6 +241,12 @@ impl Pipeline {
     #[must_use]
     pub fn bulkhead(&self) -> Option<&Bulkhead> {
         self.core().policies.bulkhead.as_ref()
+    }
+
+    /// The live adaptive limit, to read it.
+    #[must_use]
+    pub fn adaptive_limit(&self) -> Option<&AdaptiveLimit> {
+        self.core().policies.adaptive_limit.as_ref()
     }
 
     /// The live retry policy, with its statistics.
