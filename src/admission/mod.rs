@@ -47,3 +47,4 @@ pub use gate::{Gate, GateFuture, Pass};
 pub(crate) use rate_limiter::RateLimiterWaiter;
 pub use rate_limiter::{RateLimiter, RateLimiterConfig, Reservation};
 pub use throttle::{Throttle, ThrottleConfig, ThrottlePermit, ThrottleSnapshot};
+pub use wait_queue::CoDel;
