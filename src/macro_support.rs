@@ -350,6 +350,11 @@ pub const fn request(pipeline: &Pipeline) -> Request<'_> {
     pipeline.cost(1)
 }
 
+/// A call without options yet, whose attempts must not overlap.
+pub const fn request_in_turn(pipeline: &Pipeline) -> Request<'_> {
+    request(pipeline)
+}
+
 /// What `when = ..` says, as a verdict.
 pub fn when<E>(worth_a_retry: impl FnOnce(&E) -> bool, error: &E) -> Verdict {
     if worth_a_retry(error) { Verdict::transient() } else { Verdict::permanent() }
