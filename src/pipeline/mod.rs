@@ -160,7 +160,7 @@ impl Pipeline {
         request::or(core, move || run(core, &Options::NONE, ByErrorType, Error::Inner, move |_| operation()), value)
     }
 
-    begins_requests!(['a] self: [&'a self] &'a Self);
+    begins_requests!(['a] self: [&'a self] &'a Self, of [T, E] Result<T, E>);
 
     /// This pipeline around another, for an order of policies other than the built-in one: the inner pipeline's call is the outer
     /// one's operation. What the inner one rejects is judged as a rejection, and the error does not nest. The operation's own errors
