@@ -64,7 +64,7 @@
 //!
 //! ```text
 //! monitor > fallback > total timeout > retry >
-//!     circuit breaker (look) > rate limit > bulkhead > your gates > circuit breaker (permit) > attempt timeout > operation
+//!     circuit breaker (look) > throttle > rate limit > bulkhead > adaptive limit > your gates > circuit breaker (permit) > attempt timeout > operation
 //! ```
 //!
 //! # Map
@@ -93,6 +93,7 @@
 //! | `http` | off | judging functions for every client that speaks the types of the `http` crate (module `client::http`) |
 //! | `reqwest` | off | `client.get(url).send_through(&pipeline)` (module `client::reqwest`) |
 //! | `tower` | off | `PipelineLayer` around tower services (module `client::tower`) |
+//! | `batch` | off | callers gathered into batches, lists in chunks, many futures under one deadline (module `batch`) |
 //! | `testing` | off | scripts, recordings and policies in a chosen state, for tests of *your* code (module `testing`) |
 //!
 //! All else is always there. Time is `tokio::time`, so a paused clock (`start_paused = true`) moves every policy in a test.
@@ -100,11 +101,15 @@
 #![deny(missing_docs)]
 
 pub mod admission;
+#[cfg(feature = "batch")]
+pub mod batch;
 #[cfg(any(feature = "http", feature = "tower"))]
 pub mod client;
 pub mod execution;
 pub mod observation;
 pub mod pipeline;
+#[cfg(feature = "store")]
+pub mod store;
 pub mod substitution;
 
 #[cfg(feature = "macros")]
@@ -121,6 +126,8 @@ pub mod chaos;
 pub mod classify;
 pub mod fault;
 pub mod outcome;
+mod random;
+mod sorted;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -5,7 +5,8 @@
 
 use std::time::{Duration, Instant};
 use steadfast::{
-    Backoff, Budget, Bulkhead, CircuitBreaker, ConfigError, Jitter, Pipeline, PipelineConfig, RateLimiter, RejectedKind, Retry,
+    AdaptiveLimit, Backoff, Budget, Bulkhead, CircuitBreaker, ConfigError, Jitter, Pipeline, PipelineConfig, RateLimiter, RejectedKind,
+    Retry, Throttle,
 };
 
 const fn ms(millis: u64) -> Duration {
@@ -47,6 +48,30 @@ const EVERYTHING: &str = r#"
     probe_lease = "4s"
     half_open_for = "20s"
     abandoned_after = "5s"
+    [throttle]
+    accept_multiplier = 1.5
+    window = "60s"
+    min_requests = 30
+    max_rejection = "90%"
+    fast_recovery = false
+    probe_interval = "2s"
+    seed = 7
+
+    [adaptive_limit]
+    algorithm = "gradient2"
+    initial = 30
+    min = 3
+    max = 300
+    window = "200ms"
+    min_samples = 5
+    reserve = "10%"
+    queue = 50
+    max_wait = "500ms"
+    ageing = "3s"
+    tolerance = 0.4
+    smoothing = 0.3
+    queue_size = 5
+
     [rate_limit]
     rate = "5/30s"
     burst = 3
@@ -95,6 +120,31 @@ fn everything() -> PipelineConfig {
                 .probe_lease(ms(4_000))
                 .half_open_for(ms(20_000))
                 .abandoned_after(ms(5_000)),
+        )
+        .adaptive_limit(
+            AdaptiveLimit::gradient2()
+                .initial(30)
+                .min(3)
+                .max(300)
+                .window(ms(200))
+                .min_samples(5)
+                .reserve(0.1)
+                .queue(50)
+                .max_wait(ms(500))
+                .ageing(ms(3_000))
+                .tolerance(0.4)
+                .smoothing(0.3)
+                .queue_size(5.0),
+        )
+        .throttle(
+            Throttle::new()
+                .accept_multiplier(1.5)
+                .window(ms(60_000))
+                .min_requests(30)
+                .max_rejection(0.9)
+                .fast_recovery(false)
+                .probe_interval(ms(2_000))
+                .seed(7),
         )
         .rate_limit(RateLimiter::per(5, ms(30_000)).burst(3).max_wait(ms(250)).queue(10).ageing(ms(1_000)))
         .bulkhead(Bulkhead::new(50).queue(100).ageing(ms(1_000)))
@@ -146,6 +196,8 @@ fn every_preset_and_every_kind_of_each_policy_comes_back() -> Result<(), Box<dyn
     }
     all.extend(retries.into_iter().map(|retry| PipelineConfig::new().retry(retry)));
     all.extend(breakers.into_iter().map(|breaker| PipelineConfig::new().circuit_breaker(breaker)));
+    let adaptive = [AdaptiveLimit::new(), AdaptiveLimit::aimd().backoff_ratio(0.8), AdaptiveLimit::vegas().alpha(1.0).beta(9.0)];
+    all.extend(adaptive.into_iter().map(|limit| PipelineConfig::new().adaptive_limit(limit)));
     all.extend(limiters.into_iter().map(|limiter| PipelineConfig::new().rate_limit(limiter)));
     for config in all {
         assert_eq!(toml::from_str::<PipelineConfig>(&toml::to_string(&config)?)?, config);
@@ -169,6 +221,7 @@ fn shorthands_and_presets_with_overrides() -> Result<(), ConfigError> {
         attempt_timeout = "500ms"
         retry = 5
         circuit_breaker = "25%"
+        throttle = true
         rate_limit = "100/s"
         bulkhead = false
         "#,
@@ -179,6 +232,7 @@ fn shorthands_and_presets_with_overrides() -> Result<(), ConfigError> {
         .attempt_timeout(ms(500))
         .retry(Retry::exponential(5, ms(100)).max_delay(ms(5_000))) // the delays of the preset stay
         .circuit_breaker(CircuitBreaker::failure_rate(0.25))
+        .throttle(Throttle::new())
         .rate_limit(RateLimiter::per_second(100))
         .bulkhead(None);
     assert_eq!(config, expected);
@@ -292,6 +346,11 @@ fn h43_h44_h45_every_class_of_bad_number_is_a_fault_at_its_place() {
         ("retry = { retries = 1, budget = { burst = 0 } }", "retry.budget.burst"),
         ("retry = { retries = 1, budget = { min_per_second = -1 } }", "retry.budget.min_per_second"),
         ("retry = [3]", "retry"),
+        ("throttle = { accept_multiplier = 1 }", "throttle.accept_multiplier"),
+        ("adaptive_limit = { min = 0 }", "adaptive_limit.min"),
+        ("adaptive_limit = { algorithm = 'vegas', tolerance = 1 }", "adaptive_limit.tolerance"),
+        ("adaptive_limit = { algorithm = 'magic' }", "adaptive_limit.algorithm"),
+        ("throttle = { max_rejection = '150%' }", "throttle.max_rejection"),
         ("rate_limit = '0/s'", "rate_limit.rate"),
         ("rate_limit = '1/999999h'", "rate_limit.rate"),
         ("rate_limit = '-5/s'", "rate_limit.rate"),
@@ -408,6 +467,8 @@ mod arbitrary {
             "retry",
             "circuit_breaker",
             "rate_limit",
+            "throttle",
+            "adaptive_limit",
             "bulkhead",
             "monitor",
             "retries",

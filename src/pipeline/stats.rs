@@ -1,7 +1,7 @@
 //! Everything a pipeline knows of itself, as one plain value.
 
 use super::Core;
-use crate::admission::CircuitSnapshot;
+use crate::admission::{CircuitSnapshot, LimitSnapshot, ThrottleSnapshot};
 use crate::execution::{RetryStats, StopReason};
 use crate::observation::Snapshot;
 use std::fmt;
@@ -31,8 +31,12 @@ pub struct PipelineStats {
     pub retry: Option<RetryStats>,
     /// The circuit breaker's state and counters.
     pub circuit_breaker: Option<CircuitSnapshot>,
+    /// What the throttle has counted, and what it holds back.
+    pub throttle: Option<ThrottleSnapshot>,
     /// The bulkhead's places.
     pub bulkhead: Option<Gauge>,
+    /// The adaptive limit, and what it goes by.
+    pub adaptive_limit: Option<LimitSnapshot>,
     /// The rate limiter's units.
     pub rate_limit: Option<Gauge>,
 }
@@ -42,14 +46,16 @@ impl PipelineStats {
         Self {
             name: core.name.to_string(),
             calls: core.recorder.as_ref().map(|recorder| recorder.snapshot(Instant::now())),
-            retry: core.retry.as_ref().map(|retry| retry.stats()),
-            circuit_breaker: core.breaker.as_ref().map(|breaker| breaker.snapshot()),
-            bulkhead: core.bulkhead.as_ref().map(|bulkhead| Gauge {
+            retry: core.policies.retry.as_ref().map(|retry| retry.stats()),
+            circuit_breaker: core.policies.circuit_breaker.as_ref().map(|breaker| breaker.snapshot()),
+            throttle: core.policies.throttle.as_ref().map(|throttle| throttle.snapshot()),
+            bulkhead: core.policies.bulkhead.as_ref().map(|bulkhead| Gauge {
                 limit: bulkhead.limit() as u64,
                 available: bulkhead.available() as u64,
                 waiting: bulkhead.waiting() as u64,
             }),
-            rate_limit: core.limiter.as_ref().map(|limiter| Gauge {
+            adaptive_limit: core.policies.adaptive_limit.as_ref().map(|limit| limit.snapshot()),
+            rate_limit: core.policies.rate_limit.as_ref().map(|limiter| Gauge {
                 limit: u64::from(limiter.config().capacity()),
                 available: u64::from(limiter.available()),
                 waiting: limiter.waiting() as u64,
@@ -85,6 +91,12 @@ impl fmt::Display for PipelineStats {
         if let Some(breaker) = &self.circuit_breaker {
             writeln!(f, "circuit breaker  {breaker}")?;
         }
+        if let Some(throttle) = &self.throttle {
+            writeln!(f, "throttle         {throttle}")?;
+        }
+        if let Some(limit) = &self.adaptive_limit {
+            writeln!(f, "adaptive limit   {} of {} in use, {} waiting", limit.in_use, limit.limit, limit.waiting)?;
+        }
         for (name, gauge) in [("bulkhead", self.bulkhead), ("rate limit", self.rate_limit)] {
             if let Some(Gauge { limit, available, waiting }) = gauge {
                 writeln!(f, "{name:<16} {available} of {limit} free, {waiting} waiting")?;
@@ -114,7 +126,9 @@ mod tests {
             calls: None,
             retry: Some(retry),
             circuit_breaker: None,
+            throttle: None,
             bulkhead: Some(gauge),
+            adaptive_limit: None,
             rate_limit: None,
         };
         let expected = "api\n\

@@ -1,7 +1,7 @@
 //! What a limiter is to be: rate, algorithm, queue.
 
 use super::super::steering::Steering;
-use super::super::wait_queue;
+use super::super::wait_queue::{self, CoDel};
 use super::{RateLimiter, gcra, window};
 use crate::fault::{ConfigError, Fault, check};
 use crate::outcome::Seconds;
@@ -25,11 +25,13 @@ pub struct RateLimiterConfig {
     pub(crate) max_wait: Duration,
     pub(crate) queue: usize,
     pub(crate) ageing: Duration,
+    pub(crate) shed: Option<CoDel>,
 }
 
 impl RateLimiterConfig {
     pub(super) const fn new(units: u32, period: Duration) -> Self {
-        Self { units, period, burst: None, sliding: false, max_wait: Duration::ZERO, queue: QUEUE, ageing: wait_queue::AGEING }
+        let (max_wait, ageing) = (Duration::ZERO, wait_queue::AGEING);
+        Self { units, period, burst: None, sliding: false, max_wait, queue: QUEUE, ageing, shed: None }
     }
 
     /// How many units may go at once after a quiet time; also the largest cost of one call.
@@ -78,6 +80,13 @@ impl RateLimiterConfig {
     /// [`Priority::Critical`](crate::Priority::Critical) is always next, however long others have waited. **Default**: 2 s.
     pub const fn ageing(mut self, step: Duration) -> Self {
         self.ageing = step;
+        self
+    }
+
+    /// When waiting is on: under lasting overload, refuses who has waited too long, so that those who get through have not waited in vain.
+    /// **Default**: nobody is shed.
+    pub const fn shed(mut self, when: CoDel) -> Self {
+        self.shed = Some(when);
         self
     }
 
@@ -148,6 +157,7 @@ impl RateLimiterConfig {
         if !self.max_wait.is_zero() {
             check::at_least(&mut faults, "queue", queue, 1);
         }
+        faults.extend(self.shed.iter().flat_map(CoDel::faults));
         faults
     }
 }

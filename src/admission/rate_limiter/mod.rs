@@ -113,8 +113,9 @@ struct Shared {
 impl RateLimiter {
     fn from_config(config: RateLimiterConfig) -> Self {
         let queue = WaitQueue::new(Meter::new(&config, Instant::now()), config.queue, config.ageing);
-        let shared =
-            Shared { queue, max_wait: AtomicU64::new(time::nanos(config.max_wait)), config: Mutex::new(config), steering: OnceLock::new() };
+        queue.set_shedding(config.shed);
+        let max_wait = AtomicU64::new(time::nanos(config.max_wait));
+        let shared = Shared { queue, max_wait, config: Mutex::new(config), steering: OnceLock::new() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -366,6 +367,7 @@ impl RateLimiter {
             self.shared.queue.supply().set(&meter, Instant::now());
         }
         self.shared.queue.set_terms(changed.queue, changed.ageing);
+        self.shared.queue.set_shedding(changed.shed);
         self.shared.max_wait.store(time::nanos(changed.max_wait), Ordering::Relaxed);
         *config = changed;
         Ok(())

@@ -40,6 +40,14 @@
 //! half_open_for = "30s"
 //! abandoned_after = "10s"
 //!
+//! [throttle]                     # throttle = true is short for all defaults
+//! accept_multiplier = 2.0
+//! window = "30s"
+//! min_requests = 10
+//! max_rejection = "90%"
+//! fast_recovery = true
+//! probe_interval = "1s"
+//!
 //! [rate_limit]                   # rate_limit = "100/s" is short for the first line
 //! rate = "100/s"                 # "10/min", "1000/h", "5/30s"
 //! burst = 20                     # or sliding_window = true
@@ -52,6 +60,19 @@
 //! queue = 100
 //! max_wait = "1s"
 //! ageing = "2s"
+//!
+//! [adaptive_limit]               # adaptive_limit = true is short for all defaults
+//! algorithm = "default"          # aimd, vegas, gradient2; who names one may set its parameters
+//! initial = 20
+//! min = 1
+//! max = 1000
+//! window = "250ms"
+//! min_samples = 20
+//! reserve = "10%"
+//! queue = 100
+//! max_wait = "500ms"
+//! ageing = "2s"
+//! tolerance = 0.3
 //! ```
 //!
 //! Whatever is left out has the default of the setter of the same name. `false` in place of any setting takes back what a preset, or
@@ -70,6 +91,7 @@
 mod changes;
 #[cfg(feature = "serde")]
 pub(crate) mod layers;
+mod policies;
 #[cfg(feature = "serde")]
 pub(crate) mod read;
 mod reconfigure;
@@ -83,8 +105,9 @@ mod write;
 pub use changes::{Change, Changes};
 
 use super::builder::timeout_faults;
+use super::policies::Settings;
 use super::{Core, Pipeline, PipelineBuilder};
-use crate::admission::{BulkheadConfig, CircuitBreakerConfig, RateLimiterConfig};
+use crate::admission::{AdaptiveLimitConfig, BulkheadConfig, CircuitBreakerConfig, RateLimiterConfig, ThrottleConfig};
 use crate::execution::RetryConfig;
 use crate::fault::{ConfigError, Fault};
 use crate::observation::Monitor;
@@ -115,10 +138,7 @@ use std::time::Duration;
 pub struct PipelineConfig {
     pub(crate) total_timeout: Option<Duration>,
     pub(crate) attempt_timeout: Option<Duration>,
-    pub(crate) retry: Option<RetryConfig>,
-    pub(crate) circuit_breaker: Option<CircuitBreakerConfig>,
-    pub(crate) rate_limit: Option<RateLimiterConfig>,
-    pub(crate) bulkhead: Option<BulkheadConfig>,
+    pub(crate) policies: Settings,
     pub(crate) monitor: bool,
 }
 
@@ -142,25 +162,37 @@ impl PipelineConfig {
 
     /// Tries again after transient failures. `None` takes it away. **Default**: one attempt.
     pub fn retry(mut self, retry: impl Into<Option<RetryConfig>>) -> Self {
-        self.retry = retry.into();
+        self.policies.retry = retry.into();
         self
     }
 
     /// Stops calling a dependency that fails. `None` takes it away. **Default**: none.
     pub fn circuit_breaker(mut self, breaker: impl Into<Option<CircuitBreakerConfig>>) -> Self {
-        self.circuit_breaker = breaker.into();
+        self.policies.circuit_breaker = breaker.into();
+        self
+    }
+
+    /// Holds back a share of the calls while the dependency refuses its own. `None` takes it away. **Default**: none.
+    pub fn throttle(mut self, throttle: impl Into<Option<ThrottleConfig>>) -> Self {
+        self.policies.throttle = throttle.into();
         self
     }
 
     /// Keeps attempts under a rate. `None` takes it away. **Default**: no limit.
     pub fn rate_limit(mut self, limiter: impl Into<Option<RateLimiterConfig>>) -> Self {
-        self.rate_limit = limiter.into();
+        self.policies.rate_limit = limiter.into();
         self
     }
 
     /// Keeps attempts under a number at once. `None` takes it away. **Default**: no limit.
     pub fn bulkhead(mut self, bulkhead: impl Into<Option<BulkheadConfig>>) -> Self {
-        self.bulkhead = bulkhead.into();
+        self.policies.bulkhead = bulkhead.into();
+        self
+    }
+
+    /// Keeps attempts under the number at once that the dependency can work on. `None` takes it away. **Default**: no limit.
+    pub fn adaptive_limit(mut self, limit: impl Into<Option<AdaptiveLimitConfig>>) -> Self {
+        self.policies.adaptive_limit = limit.into();
         self
     }
 
@@ -173,23 +205,12 @@ impl PipelineConfig {
     /// A builder with these settings, to go on with what no file can say: judges, observers, gates.
     pub fn builder(&self, name: impl Into<String>) -> PipelineBuilder {
         let mut builder = Pipeline::builder(name);
+        builder.policies = self.policies.clone().into();
         if let Some(limit) = self.total_timeout {
             builder = builder.total_timeout(limit);
         }
         if let Some(limit) = self.attempt_timeout {
             builder = builder.attempt_timeout(limit);
-        }
-        if let Some(retry) = &self.retry {
-            builder = builder.retry(retry.clone());
-        }
-        if let Some(breaker) = &self.circuit_breaker {
-            builder = builder.circuit_breaker(breaker.clone());
-        }
-        if let Some(limiter) = &self.rate_limit {
-            builder = builder.rate_limit(limiter.clone());
-        }
-        if let Some(bulkhead) = &self.bulkhead {
-            builder = builder.bulkhead(bulkhead.clone());
         }
         if self.monitor {
             builder = builder.monitor(Monitor::new());
@@ -208,13 +229,7 @@ impl PipelineConfig {
     /// Everything that cannot work.
     pub(crate) fn faults(&self) -> Vec<Fault> {
         let mut faults = self.time_faults();
-        let mut under = |field: &str, found: Option<Vec<Fault>>| {
-            faults.extend(found.into_iter().flatten().map(|fault| fault.under(field)));
-        };
-        under("retry", self.retry.as_ref().map(RetryConfig::faults));
-        under("circuit_breaker", self.circuit_breaker.as_ref().map(CircuitBreakerConfig::faults));
-        under("rate_limit", self.rate_limit.as_ref().map(RateLimiterConfig::faults));
-        under("bulkhead", self.bulkhead.as_ref().map(BulkheadConfig::faults));
+        faults.extend(self.policies.faults());
         faults
     }
 
@@ -226,10 +241,7 @@ impl PipelineConfig {
         Self {
             total_timeout: core.total_timeout,
             attempt_timeout: core.attempt_timeout,
-            retry: core.retry.as_ref().map(crate::Retry::config),
-            circuit_breaker: core.breaker.as_ref().map(crate::CircuitBreaker::config),
-            rate_limit: core.limiter.as_ref().map(crate::RateLimiter::config),
-            bulkhead: core.bulkhead.as_ref().map(crate::Bulkhead::config),
+            policies: core.policies.settings(),
             monitor: core.monitor.is_some(),
         }
     }
