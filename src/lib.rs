@@ -121,6 +121,8 @@ pub mod __private;
 pub mod guide;
 
 mod call;
+#[cfg(feature = "chaos")]
+pub mod chaos;
 pub mod classify;
 pub mod fault;
 pub mod outcome;

@@ -31,6 +31,7 @@ pub mod gate;
 mod models;
 pub mod rate_limiter;
 mod ring;
+pub mod steering;
 pub mod throttle;
 mod wait_queue;
 

@@ -1,5 +1,6 @@
 //! What a limiter is to be: rate, algorithm, queue.
 
+use super::super::steering::Steering;
 use super::super::wait_queue::{self, CoDel};
 use super::{RateLimiter, gcra, window};
 use crate::fault::{ConfigError, Fault, check};
@@ -96,6 +97,19 @@ impl RateLimiterConfig {
     pub fn build(self) -> Result<RateLimiter, ConfigError> {
         ConfigError::check("rate limiter", self.faults())?;
         Ok(RateLimiter::from_config(self))
+    }
+
+    /// Makes the limiter, its bucket full and its rate [steered](crate::steering) from the configured one on.
+    ///
+    /// It is a live limiter, not a configuration, because signals are not plain values; a pipeline takes it all the same:
+    /// `.rate_limit(limiter)`.
+    ///
+    /// # Errors
+    /// Every setting that cannot work, all at once.
+    pub fn steered(self, steering: Steering) -> Result<RateLimiter, ConfigError> {
+        let limiter = self.build()?;
+        limiter.steer(steering)?;
+        Ok(limiter)
     }
 
     /// The longest that a caller may wait in the queue.
