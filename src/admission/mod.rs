@@ -5,6 +5,7 @@
 //! | [`CircuitBreaker`] | a failing dependency from more load, and the caller from waiting for it | `CircuitOpen` |
 //! | [`RateLimiter`] | a quota: so many per second | `RateLimited` |
 //! | [`Bulkhead`] | the program: so many at once | `BulkheadFull` |
+//! | [`PerKey`] | tenants from each other: the three above for each key | as they do |
 //! | your own [`Gate`] | whatever you need | `Custom` |
 //!
 //! Each works alone and in a [`Pipeline`](crate::Pipeline). Alone:
@@ -24,6 +25,7 @@
 pub mod bulkhead;
 pub mod circuit_breaker;
 pub mod gate;
+pub mod keyed;
 #[cfg(all(test, steadfast_loom))]
 mod models;
 pub mod rate_limiter;
@@ -37,5 +39,7 @@ pub use circuit_breaker::{
 pub(crate) use circuit_breaker::{CircuitWindow, Listener};
 pub(crate) use gate::Entry;
 pub use gate::{Gate, GateFuture, Pass};
+pub use keyed::{KeyCounts, KeyPermit, KeySnapshot, PerKey, PerKeyConfig, PerKeyStats, RejectedKey};
+pub(crate) use keyed::{KeyWaiter};
 pub(crate) use rate_limiter::RateLimiterWaiter;
 pub use rate_limiter::{RateLimiter, RateLimiterConfig, Reservation};
