@@ -5,8 +5,8 @@
 
 use std::time::{Duration, Instant};
 use steadfast::{
-    AdaptiveLimit, Backoff, Budget, Bulkhead, CircuitBreaker, ConfigError, Jitter, Pipeline, PipelineConfig, RateLimiter, RejectedKind,
-    Retry, Throttle,
+    AdaptiveLimit, Backoff, Budget, Bulkhead, CircuitBreaker, ConfigError, Jitter, PerKey, Pipeline, PipelineConfig, RateLimiter,
+    RejectedKind, Retry, Throttle,
 };
 
 const fn ms(millis: u64) -> Duration {
@@ -72,6 +72,14 @@ const EVERYTHING: &str = r#"
     smoothing = 0.3
     queue_size = 5
 
+    [per_key]
+    max_keys = 500
+    idle = "30s"
+    statistics = true
+    rate_limit = "5/s"
+    circuit_breaker = { consecutive_failures = 3, seed = 2 }
+    bulkhead = 2
+
     [rate_limit]
     rate = "5/30s"
     burst = 3
@@ -135,6 +143,14 @@ fn everything() -> PipelineConfig {
                 .tolerance(0.4)
                 .smoothing(0.3)
                 .queue_size(5.0),
+        )
+        .per_key(
+            PerKey::new(500)
+                .idle(ms(30_000))
+                .statistics(true)
+                .rate_limit(RateLimiter::per_second(5))
+                .circuit_breaker(CircuitBreaker::consecutive_failures(3).seed(2))
+                .bulkhead(Bulkhead::new(2)),
         )
         .throttle(
             Throttle::new()
@@ -350,6 +366,10 @@ fn h43_h44_h45_every_class_of_bad_number_is_a_fault_at_its_place() {
         ("adaptive_limit = { min = 0 }", "adaptive_limit.min"),
         ("adaptive_limit = { algorithm = 'vegas', tolerance = 1 }", "adaptive_limit.tolerance"),
         ("adaptive_limit = { algorithm = 'magic' }", "adaptive_limit.algorithm"),
+        ("per_key = { idle = '1m' }", "per_key.max_keys"),
+        ("per_key = { max_keys = 0, statistics = true }", "per_key.max_keys"),
+        ("per_key = { max_keys = 5, bulkhead = 5, rate_limit = '0/s' }", "per_key.rate_limit.rate"),
+        ("per_key = { max_keys = 5, bulkhead = 'many' }", "per_key.bulkhead.limit"),
         ("throttle = { max_rejection = '150%' }", "throttle.max_rejection"),
         ("rate_limit = '0/s'", "rate_limit.rate"),
         ("rate_limit = '1/999999h'", "rate_limit.rate"),
@@ -468,6 +488,7 @@ mod arbitrary {
             "circuit_breaker",
             "rate_limit",
             "throttle",
+            "per_key",
             "adaptive_limit",
             "bulkhead",
             "monitor",
