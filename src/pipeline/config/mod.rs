@@ -39,6 +39,7 @@
 //! probe_lease = "5s"
 //! half_open_for = "30s"
 //! abandoned_after = "10s"
+//! ramp = "30s"
 //!
 //! [rate_limit]                   # rate_limit = "100/s" is short for the first line
 //! rate = "100/s"                 # "10/min", "1000/h", "5/30s"
@@ -46,12 +47,14 @@
 //! max_wait = "250ms"
 //! queue = 1000
 //! ageing = "2s"
+//! shed = { target = "5ms", interval = "100ms" }               # true is short for these
 //!
 //! [bulkhead]                     # bulkhead = 50 is short for the first line
 //! limit = 50
 //! queue = 100
 //! max_wait = "1s"
 //! ageing = "2s"
+//! shed = true
 //! ```
 //!
 //! Whatever is left out has the default of the setter of the same name. `false` in place of any setting takes back what a preset, or
