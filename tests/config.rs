@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 use steadfast::{
-    AdaptiveLimit, Backoff, Budget, Bulkhead, CircuitBreaker, ConfigError, Jitter, PerKey, Pipeline, PipelineConfig, RateLimiter,
+    AdaptiveLimit, Backoff, Budget, Bulkhead, CircuitBreaker, CoDel, ConfigError, Jitter, PerKey, Pipeline, PipelineConfig, RateLimiter,
     RejectedKind, Retry, Throttle,
 };
 
@@ -48,6 +48,7 @@ const EVERYTHING: &str = r#"
     probe_lease = "4s"
     half_open_for = "20s"
     abandoned_after = "5s"
+    ramp = "30s"
     [throttle]
     accept_multiplier = 1.5
     window = "60s"
@@ -86,11 +87,13 @@ const EVERYTHING: &str = r#"
     max_wait = "250ms"
     queue = 10
     ageing = "1s"
+    shed = { target = "20ms" }
     [bulkhead]
     limit = 50
     queue = 100
     max_wait = "forever"
     ageing = "1s"
+    shed = { target = "10ms", interval = "1s" }
 "#;
 
 fn everything() -> PipelineConfig {
@@ -127,8 +130,11 @@ fn everything() -> PipelineConfig {
                 .close_after(3)
                 .probe_lease(ms(4_000))
                 .half_open_for(ms(20_000))
-                .abandoned_after(ms(5_000)),
+                .abandoned_after(ms(5_000))
+                .ramp(ms(30_000)),
         )
+        .rate_limit(RateLimiter::per(5, ms(30_000)).burst(3).max_wait(ms(250)).queue(10).ageing(ms(1_000)).shed(CoDel::target(ms(20))))
+        .bulkhead(Bulkhead::new(50).queue(100).ageing(ms(1_000)).shed(CoDel::target(ms(10)).interval(ms(1_000))))
         .adaptive_limit(
             AdaptiveLimit::gradient2()
                 .initial(30)
@@ -162,8 +168,6 @@ fn everything() -> PipelineConfig {
                 .probe_interval(ms(2_000))
                 .seed(7),
         )
-        .rate_limit(RateLimiter::per(5, ms(30_000)).burst(3).max_wait(ms(250)).queue(10).ageing(ms(1_000)))
-        .bulkhead(Bulkhead::new(50).queue(100).ageing(ms(1_000)))
 }
 
 fn toml(text: &str) -> Result<PipelineConfig, ConfigError> {
@@ -221,6 +225,20 @@ fn every_preset_and_every_kind_of_each_policy_comes_back() -> Result<(), Box<dyn
         assert_eq!(yaml_serde::from_str::<PipelineConfig>(&yaml_serde::to_string(&config)?)?, config);
     }
     Ok(())
+}
+
+#[test]
+fn a_queue_sheds_as_usual_with_true_and_not_with_false() {
+    for (text, shed) in [("true", true), ("false", false), ("{}", true), ("\"true\"", true)] {
+        let config = toml(&format!("bulkhead = {{ limit = 5, queue = 9, shed = {text} }}")).expect(text);
+        let bulkhead = Bulkhead::new(5).queue(9);
+        assert_eq!(config, PipelineConfig::new().bulkhead(if shed { bulkhead.shed(CoDel::default()) } else { bulkhead }), "{text}");
+    }
+    let told = faults(
+        "bulkhead = { limit = 5, shed = { target = \"0s\", interval = 3, often = true } }\nrate_limit = { rate = \"1/s\", shed = 7 }",
+    );
+    assert_eq!(told.len(), 4, "{told:#?}");
+    assert!(told.iter().any(|fault| fault.starts_with("bulkhead.shed.target: ")), "{told:#?}");
 }
 
 #[test]

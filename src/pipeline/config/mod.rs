@@ -39,6 +39,7 @@
 //! probe_lease = "5s"
 //! half_open_for = "30s"
 //! abandoned_after = "10s"
+//! ramp = "30s"
 //!
 //! [throttle]                     # throttle = true is short for all defaults
 //! accept_multiplier = 2.0
@@ -60,12 +61,14 @@
 //! max_wait = "250ms"
 //! queue = 1000
 //! ageing = "2s"
+//! shed = { target = "5ms", interval = "100ms" }               # true is short for these
 //!
 //! [bulkhead]                     # bulkhead = 50 is short for the first line
 //! limit = 50
 //! queue = 100
 //! max_wait = "1s"
 //! ageing = "2s"
+//! shed = true
 //!
 //! [adaptive_limit]               # adaptive_limit = true is short for all defaults
 //! algorithm = "default"          # aimd, vegas, gradient2; who names one may set its parameters

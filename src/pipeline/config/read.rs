@@ -6,7 +6,7 @@ use super::policies::{adaptive_limit, per_key, throttle};
 use super::text::{Rate, parse_duration, parse_share, quoted};
 use super::tree::{Tree, join};
 use super::words::{shown, suggest};
-use crate::admission::{Bulkhead, BulkheadConfig, CircuitBreakerConfig, RateLimiter, RateLimiterConfig};
+use crate::admission::{Bulkhead, BulkheadConfig, CircuitBreakerConfig, CoDel, RateLimiter, RateLimiterConfig};
 use crate::execution::{Backoff, Budget, BudgetConfig, Jitter, Retry, RetryConfig};
 use crate::fault::Fault;
 use crate::outcome::RejectedKind;
@@ -59,10 +59,12 @@ pub(super) const CIRCUIT_BREAKER: &[&str] = &[
     "probe_lease",
     "half_open_for",
     "abandoned_after",
+    "ramp",
 ];
 const SLOW_CALLS: &[&str] = &["slower_than", "share"];
-pub(super) const RATE_LIMIT: &[&str] = &["rate", "burst", "sliding_window", "max_wait", "queue", "ageing"];
-pub(super) const BULKHEAD: &[&str] = &["limit", "queue", "max_wait", "ageing"];
+pub(super) const RATE_LIMIT: &[&str] = &["rate", "burst", "sliding_window", "max_wait", "queue", "ageing", "shed"];
+pub(super) const BULKHEAD: &[&str] = &["limit", "queue", "max_wait", "ageing", "shed"];
+const SHED: &[&str] = &["target", "interval"];
 
 /// A jitter of nothing but words: what is not one of these is a duration to add.
 const JITTERS: &[(&str, Jitter)] = &[("full", Jitter::Full), ("equal", Jitter::Equal), ("none", Jitter::None)];
@@ -343,6 +345,7 @@ pub(super) fn circuit_breaker(section: &mut Section<'_>, partial: bool) -> Optio
         probe_lease: duration,
         half_open_for: duration,
         abandoned_after: duration,
+        ramp: duration,
     }
     if let Some(seed) = section.count_u64("seed") {
         config = config.seed(seed);
@@ -402,10 +405,27 @@ pub(super) fn rate_limit(section: &mut Section<'_>, partial: bool) -> Option<Rat
     if let Some(step) = section.duration("ageing") {
         config = config.ageing(step);
     }
+    if let Some(when) = shed(section) {
+        config = config.shed(when);
+    }
     if !partial && rate.is_some() {
         section.judge(rate_limit_faults(&config));
     }
     (rate.is_some() || partial).then_some(config)
+}
+
+/// When a queue sheds: `true` is the usual.
+fn shed(section: &mut Section<'_>) -> Option<CoDel> {
+    if let Some((_, value)) = section.entries.iter_mut().find(|(name, _)| name == "shed")
+        && (*value == Tree::Bool(true) || *value == Tree::Text("true".into()))
+    {
+        *value = Tree::table();
+    }
+    section.section("shed", SHED, |section| {
+        let usual = CoDel::default();
+        let codel = CoDel::target(section.duration("target").unwrap_or(usual.target));
+        Some(codel.interval(section.duration("interval").unwrap_or(usual.interval)))
+    })
 }
 
 /// In text, the period is a part of the rate.
@@ -429,6 +449,9 @@ pub(super) fn bulkhead(section: &mut Section<'_>, partial: bool) -> Option<Bulkh
     }
     if let Some(step) = section.duration("ageing") {
         config = config.ageing(step);
+    }
+    if let Some(when) = shed(section) {
+        config = config.shed(when);
     }
     if !partial && limit.is_some() {
         section.judge(config.faults());

@@ -4,7 +4,7 @@ use super::PipelineConfig;
 use super::policies::{adaptive_limit, per_key, throttle};
 use super::text::Rate;
 use super::tree::Tree;
-use crate::admission::{BulkheadConfig, CircuitBreakerConfig, CircuitWindow, RateLimiterConfig};
+use crate::admission::{BulkheadConfig, CircuitBreakerConfig, CircuitWindow, CoDel, RateLimiterConfig};
 use crate::execution::{Backoff, BudgetSource, Formula, Jitter, Retry, RetryConfig};
 use crate::outcome::RejectedKind;
 use std::time::Duration;
@@ -116,6 +116,7 @@ pub(super) fn circuit_breaker(config: &CircuitBreakerConfig) -> Tree {
     tree.put_some("probe_lease", config.probe_lease);
     tree.put_some("half_open_for", config.half_open_for);
     tree.put_some("abandoned_after", config.abandoned_after);
+    tree.put_some("ramp", config.ramp);
     tree
 }
 
@@ -125,6 +126,7 @@ pub(super) fn rate_limit(config: &RateLimiterConfig) -> Tree {
     tree.put_some("burst", config.burst);
     tree.put("sliding_window", config.sliding);
     queue(&mut tree, config.queue, config.max_wait, config.ageing);
+    tree.put_some("shed", config.shed.as_ref().map(shed));
     tree
 }
 
@@ -132,6 +134,14 @@ pub(super) fn bulkhead(config: &BulkheadConfig) -> Tree {
     let mut tree = Tree::table();
     tree.put("limit", config.limit);
     queue(&mut tree, config.queue, config.max_wait, config.ageing);
+    tree.put_some("shed", config.shed.as_ref().map(shed));
+    tree
+}
+
+fn shed(codel: &CoDel) -> Tree {
+    let mut tree = Tree::table();
+    tree.put("target", codel.target);
+    tree.put("interval", codel.interval);
     tree
 }
 
