@@ -210,6 +210,36 @@ fn defaults_of_the_throttle() {
     });
 }
 
+#[test]
+fn defaults_of_a_dynamic_rate() {
+    let settings = format!("{:?}", steadfast::steering::Steering::between(10, 200));
+    let has = |setting: &str, value: &str| settings.contains(&format!("{setting}: {value}"));
+    holds("policies/dynamic_rate", |setting, default| {
+        Some(match setting {
+            "every" => has("every", &format!("{:?}", duration(default)?)),
+            "smoothing" | "grow_below" | "most_cut" | "headroom" | "lead" => has(setting, default),
+            "step" => default == "a twentieth of the ceiling" && has("step", "None"),
+            "forecast_every" => default == "as every" && has("forecast_every", "None"),
+            _ => return None,
+        })
+    });
+}
+
+#[cfg(feature = "chaos")]
+#[test]
+fn defaults_of_chaos() {
+    use steadfast::chaos::Chaos;
+    let one = Chaos::random().hang(0.0);
+    holds("policies/chaos", |setting, default| {
+        Some(match setting {
+            "switch" => default == "on" && one.clone().build().unwrap().is_enabled(),
+            "injections" => default == "none" && Chaos::random().build().is_err(),
+            "only" => default == "all calls" && format!("{one:?}").contains("only: 0"),
+            _ => return None,
+        })
+    });
+}
+
 #[tokio::test]
 async fn defaults_of_fallback_and_gates() {
     use steadfast::{Fallback, Gate, GateFuture};
