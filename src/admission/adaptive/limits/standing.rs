@@ -58,7 +58,7 @@ impl Mean {
     }
 
     fn add(&mut self, value: f64, calls: f64) {
-        if !self.is_known() || (value / self.value - 1.0).abs() > doubt(calls) {
+        if !self.is_known() || calls >= 20.0 && (value / self.value - 1.0).abs() > doubt(calls) {
             *self = Self::of(value, calls);
         } else {
             self.value += (value - self.value) * calls / (calls + self.calls);
@@ -95,12 +95,14 @@ pub(in super::super) struct Standing {
     /// Windows in a row under saturation and without a queue.
     clear: u32,
     calm_level: u32,
+    /// The next window is judged as a trial.
+    decides: bool,
 }
 
 impl Standing {
     pub(in super::super) const fn new(tolerance: f64) -> Self {
         let unknown = Mean::of(0.0, 0.0);
-        Self { tolerance, baseline: unknown, is_sure: false, age: 0, throughput: unknown, trial: None, clear: 0, calm_level: 1 }
+        Self { tolerance, baseline: unknown, is_sure: false, age: 0, throughput: unknown, trial: None, clear: 0, calm_level: 1, decides: false }
     }
 
     pub(super) const fn baseline(&self) -> f64 {
@@ -118,7 +120,7 @@ impl Standing {
 
     /// Windows of a trial decide much, and are given more calls.
     pub(super) const fn patience(&self) -> u64 {
-        if matches!(self.trial, Some(Trial { is_probe: true, .. })) { 2 } else { 1 }
+        if self.decides { 2 } else { 1 }
     }
 
     pub(super) fn next(&mut self, window: &Window, limit: f64) -> f64 {
@@ -145,29 +147,30 @@ impl Standing {
         if next > limit {
             self.trial = None;
         }
+        self.decides = self.trial.is_some_and(|before| before.is_probe || next <= LARGE * before.limit);
         let calm = if self.is_sure { (now.throughput * self.baseline.value).min(now.in_flight) } else { now.in_flight.min(next) * 0.5 };
         self.calm_level = (calm as u32).max(1);
         next
     }
 
     fn learn_from_calm(&mut self, window: &Window) {
-        // The calm moments of a busy window are its beginning, and of the calls that began then only the long ones are left at its end.
-        if window.calm < 10 || window.calm * 5 < window.samples {
-            return;
-        }
         let calls = window.calm as f64;
-        self.baseline.add(window.calm_rtt / calls, calls);
-        self.is_sure = true;
-        self.age = 0;
+        if calls >= 1.0 && (self.is_sure || calls >= 10.0) {
+            self.baseline.add(window.calm_rtt / calls, calls);
+        }
+        if calls >= 10.0 {
+            self.is_sure = true;
+            self.age = 0;
+        }
     }
 
     /// After a large decrease: did it cost throughput? Then nothing stood in a queue, and the time measured is the baseline.
     fn judge(&mut self, before: Trial, now: &Now) -> Option<f64> {
-        let cost = now.throughput < before.throughput * 0.5 * (1.0 + now.limit / before.limit);
+        let share = now.limit / before.limit;
         let ratio = now.rtt / self.baseline.value;
         if !before.is_probe {
             // A cut because of overload. Did calls not become quicker, and fewer?
-            if !cost {
+            if now.throughput > before.throughput * (0.35 + 0.65 * share) {
                 return None;
             }
             self.baseline.add(now.rtt, now.calls);
@@ -179,10 +182,10 @@ impl Standing {
             self.age = 0;
             return Some(before.limit);
         }
-        if cost {
+        if now.throughput < before.throughput * 0.5 * (1.0 + share) {
             self.relearn(now);
             // All that was cut off had been at work: there may be room for more.
-            let all = now.throughput < before.throughput * (now.limit / before.limit + 0.15);
+            let all = now.throughput < before.throughput * (share + 0.15);
             return Some(if all && !self.throughput.is_known() { before.limit * 1.5 } else { before.limit });
         }
         if ratio < 1.0 {
