@@ -24,7 +24,7 @@
 use super::super::sampling::Window;
 
 /// How much longer than the baseline calls may take under saturation: what stands in the queue keeps the servers busy between two calls.
-pub(in super::super) const TOLERANCE: f64 = 0.3;
+pub(in super::super) const TOLERANCE: f64 = 0.35;
 /// Mean in flight, as a share of the limit, from which on the limit is what holds the calls back.
 const SATURATED: f64 = 0.8;
 /// How many times the baseline a call may take while the limit grows for bursts.
@@ -32,7 +32,7 @@ const BURST: f64 = 3.0;
 /// How many calls a mean remembers.
 const MEMORY: f64 = 400.0;
 /// Under lasting saturation the baseline is measured anew after so many windows.
-const EXPIRES: u32 = 50;
+const EXPIRES: u32 = 100;
 /// A limit this near to the one wished for stays: the next window would say something else again.
 const NEAR: f64 = 0.05;
 /// A decrease to this share tells whether it cost throughput.
@@ -76,7 +76,7 @@ fn doubt(calls: f64) -> f64 {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Trial {
     limit: f64,
-    throughput: f64,
+    flow: f64,
     /// It was made to measure the baseline, and not because of overload.
     is_probe: bool,
 }
@@ -170,22 +170,22 @@ impl Standing {
         let ratio = now.rtt / self.baseline.value;
         if !before.is_probe {
             // A cut because of overload. Did calls not become quicker, and fewer?
-            if now.throughput > before.throughput * (0.35 + 0.65 * share) {
+            if now.flow > before.flow * (0.35 + 0.65 * share) {
                 return None;
             }
-            self.baseline.add(now.rtt, now.calls);
+            self.baseline.add(now.whole_rtt(), now.calls);
             self.age = 0;
             return Some(before.limit);
         }
         if self.is_sure && (ratio - 1.0).abs() <= doubt(now.calls) {
-            self.baseline.add(now.rtt, now.calls);
+            self.baseline.add(now.whole_rtt(), now.calls);
             self.age = 0;
             return Some(before.limit);
         }
-        if now.throughput < before.throughput * 0.5 * (1.0 + share) {
+        if now.flow < before.flow * 0.5 * (1.0 + share) {
             self.relearn(now);
             // All that was cut off had been at work: there may be room for more.
-            let all = now.throughput < before.throughput * (share + 0.15);
+            let all = now.flow < before.flow * (share + 0.15);
             return Some(if all && !self.throughput.is_known() { before.limit * 1.5 } else { before.limit });
         }
         if ratio < 1.0 {
@@ -195,7 +195,7 @@ impl Standing {
     }
 
     fn relearn(&mut self, now: &Now) {
-        self.baseline = Mean::of(now.rtt, now.calls);
+        self.baseline = Mean::of(now.whole_rtt(), now.calls);
         self.is_sure = true;
         self.age = 0;
     }
@@ -206,7 +206,7 @@ impl Standing {
             self.relearn(now);
             return now.limit;
         }
-        self.trial = Some(Trial { limit: now.limit, throughput: now.throughput, is_probe: true });
+        self.trial = Some(Trial { limit: now.limit, flow: now.flow, is_probe: true });
         (now.limit * 0.5).floor()
     }
 
@@ -258,7 +258,7 @@ impl Standing {
     }
 
     fn cut(&mut self, now: &Now, wish: f64) -> f64 {
-        self.trial.get_or_insert(Trial { limit: now.limit, throughput: now.throughput, is_probe: false });
+        self.trial.get_or_insert(Trial { limit: now.limit, flow: now.flow, is_probe: false });
         wish
     }
 }
@@ -270,7 +270,10 @@ struct Now {
     rtt: f64,
     in_flight: f64,
     peak: f64,
+    /// Calls that ended, per nanosecond.
     throughput: f64,
+    /// The same by Little's law: exact where a long queue makes all calls take about the same.
+    flow: f64,
     is_saturated: bool,
     is_dropping: bool,
     is_failing: bool,
@@ -284,13 +287,18 @@ impl Now {
         Self {
             limit,
             calls: window.samples as f64,
-            rtt: rtt.max(if is_saturated { in_flight.min(limit) / throughput } else { 0.0 }),
+            rtt,
             in_flight,
             peak: f64::from(window.peak),
             throughput,
+            flow: in_flight / rtt,
             is_saturated,
             is_dropping: window.drop_share() > 0.05,
             is_failing: window.is_failing(),
         }
+    }
+    /// Of the calls that began under a new limit the quick ones end first. Little's law gives the time of them all, with more noise.
+    fn whole_rtt(&self) -> f64 {
+        (self.in_flight.min(self.limit) / self.throughput).clamp(self.rtt, self.rtt * 1.15)
     }
 }
