@@ -58,12 +58,16 @@ impl Mean {
     }
 
     fn add(&mut self, value: f64, calls: f64) {
-        if !self.is_known() || calls >= 20.0 && (value / self.value - 1.0).abs() > doubt(calls) {
+        if !self.is_known() || (value / self.value - 1.0).abs() > doubt(calls) {
             *self = Self::of(value, calls);
         } else {
-            self.value += (value - self.value) * calls / (calls + self.calls);
-            self.calls = (self.calls + calls).min(MEMORY);
+            self.blend(value, calls);
         }
+    }
+
+    fn blend(&mut self, value: f64, calls: f64) {
+        self.value += (value - self.value) * calls / (calls + self.calls);
+        self.calls = (self.calls + calls).min(MEMORY);
     }
 }
 
@@ -154,12 +158,18 @@ impl Standing {
     }
 
     fn learn_from_calm(&mut self, window: &Window) {
-        let calls = window.calm as f64;
-        if calls >= 1.0 && (self.is_sure || calls >= 10.0) {
+        let (calls, few) = (window.calm as f64, window.calm < 10);
+        if window.calm * 2 > window.samples && !few {
             self.baseline.add(window.calm_rtt / calls, calls);
+        } else if self.is_sure && calls > 0.0 {
+            // Where calm is rare, those that began in one calm moment end one after the other, the quick ones first: only their mean over
+            // several windows tells.
+            self.baseline.blend(window.calm_rtt / calls, calls);
+        } else {
+            return;
         }
-        if calls >= 10.0 {
-            self.is_sure = true;
+        self.is_sure = true;
+        if !few {
             self.age = 0;
         }
     }
