@@ -33,6 +33,8 @@ const BURST: f64 = 3.0;
 const MEMORY: f64 = 400.0;
 /// Under lasting saturation the baseline is measured anew after so many windows.
 const EXPIRES: u32 = 100;
+/// So many calm calls make sure of the baseline.
+const CALM: f64 = 30.0;
 /// A limit this near to the one wished for stays: the next window would say something else again.
 const NEAR: f64 = 0.05;
 /// A decrease to this share tells whether it cost throughput.
@@ -93,6 +95,8 @@ pub(in super::super) struct Standing {
     is_sure: bool,
     /// Windows since then.
     age: u32,
+    /// Calm calls since then.
+    calm: f64,
     /// Under saturation, in calls per nanosecond.
     throughput: Mean,
     trial: Option<Trial>,
@@ -106,7 +110,7 @@ pub(in super::super) struct Standing {
 impl Standing {
     pub(in super::super) const fn new(tolerance: f64) -> Self {
         let unknown = Mean::of(0.0, 0.0);
-        Self { tolerance, baseline: unknown, is_sure: false, age: 0, throughput: unknown, trial: None, clear: 0, calm_level: 1, decides: false }
+        Self { tolerance, baseline: unknown, is_sure: false, age: 0, calm: 0.0, throughput: unknown, trial: None, clear: 0, calm_level: 1, decides: false }
     }
 
     pub(super) const fn baseline(&self) -> f64 {
@@ -136,7 +140,7 @@ impl Standing {
         if !self.baseline.is_known() {
             self.baseline = Mean::of(now.rtt, now.calls);
         }
-        self.learn_from_calm(window);
+        self.learn_from_calm(window, now.is_saturated);
         self.age = self.age.saturating_add(1);
         let judged = match self.trial {
             // A small cut proves nothing yet.
@@ -152,25 +156,29 @@ impl Standing {
             self.trial = None;
         }
         self.decides = self.trial.is_some_and(|before| before.is_probe || next <= LARGE * before.limit);
-        let calm = if self.is_sure { (now.throughput * self.baseline.value).min(now.in_flight) } else { now.in_flight.min(next) * 0.5 };
+        let calm = if self.is_sure || !now.is_saturated { (now.throughput * self.baseline.value).min(now.in_flight) } else { now.in_flight.min(next) * 0.5 };
         self.calm_level = (calm as u32).max(1);
         next
     }
 
-    fn learn_from_calm(&mut self, window: &Window) {
-        let (calls, few) = (window.calm as f64, window.calm < 10);
-        if window.calm * 2 > window.samples && !few {
-            self.baseline.add(window.calm_rtt / calls, calls);
-        } else if self.is_sure && calls > 0.0 {
-            // Where calm is rare, those that began in one calm moment end one after the other, the quick ones first: only their mean over
-            // several windows tells.
-            self.baseline.blend(window.calm_rtt / calls, calls);
-        } else {
+    fn learn_from_calm(&mut self, window: &Window, is_saturated: bool) {
+        let calls = window.calm as f64;
+        if calls < 1.0 || is_saturated && !self.is_sure {
             return;
         }
-        self.is_sure = true;
-        if !few {
+        let mean = window.calm_rtt / calls;
+        if window.calm * 2 > window.samples && calls >= 10.0 {
+            self.baseline.add(mean, calls);
+        } else {
+            // Where calm is rare, those that began in one calm moment end one after the other, the quick ones first: only their mean over
+            // several windows tells.
+            self.baseline.blend(mean, calls);
+        }
+        self.calm += calls;
+        if self.calm >= CALM {
+            self.is_sure = true;
             self.age = 0;
+            self.calm = 0.0;
         }
     }
 
@@ -237,6 +245,7 @@ impl Standing {
         if now.rtt < self.baseline.value * (1.0 - doubt(now.calls)).min(0.8) {
             self.baseline = Mean::of(now.rtt, now.calls);
             self.is_sure = false;
+            self.calm = 0.0;
         }
         if !self.is_sure || self.age > EXPIRES {
             return self.probe(now);
@@ -244,7 +253,10 @@ impl Standing {
         let ratio = now.rtt / self.baseline.value;
         let may_grow = !now.is_dropping && !now.is_failing;
         if !self.throughput.is_known() && ratio <= 1.05 + self.tolerance && may_grow {
-            // The beginning: capacity has not been met yet.
+            // The beginning: capacity has not been met yet, so nothing stands in a queue.
+            if (ratio - 1.0).abs() < 0.2 {
+                self.baseline.blend(now.whole_rtt(), now.calls);
+            }
             return limit * 2.0;
         }
         self.clear = if ratio < CLEAR { self.clear + 1 } else { 0 };
