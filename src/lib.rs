@@ -64,7 +64,7 @@
 //!
 //! ```text
 //! monitor > fallback > total timeout > retry >
-//!     circuit breaker (look) > throttle > rate limit > bulkhead > adaptive limit > your gates > circuit breaker (permit) > attempt timeout > operation
+//!     circuit breaker (look) > throttle > per key > rate limit > bulkhead > adaptive limit > your gates > circuit breaker (permit) > attempt timeout > operation
 //! ```
 //!
 //! # Map

@@ -353,8 +353,13 @@ impl Drop for OwnedBulkheadPermit {
 }
 
 impl Bulkhead {
+    /// So many of its places are taken already, by who gives them [back](Self::give_back) without a permit.
+    pub(super) fn take_unasked(&self, calls: usize) {
+        self.shared.queue.supply().add(-places(calls));
+    }
+
     #[inline]
-    fn give_back(&self) {
+    pub(super) fn give_back(&self) {
         if self.shared.queue.supply().add(1) {
             self.shared.queue.stir();
         }

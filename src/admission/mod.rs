@@ -7,6 +7,7 @@
 //! | [`RateLimiter`] | a quota: so many per second | `RateLimited` |
 //! | [`Bulkhead`] | the program: so many at once | `BulkheadFull` |
 //! | [`AdaptiveLimit`] | a dependency from more calls at once than it can work on; finds out how many | `ConcurrencyLimited` |
+//! | [`PerKey`] | tenants from each other: the three above for each key | as they do |
 //! | your own [`Gate`] | whatever you need | `Custom` |
 //!
 //! Each works alone and in a [`Pipeline`](crate::Pipeline). Alone:
@@ -27,6 +28,7 @@ pub mod adaptive;
 pub mod bulkhead;
 pub mod circuit_breaker;
 pub mod gate;
+pub mod keyed;
 #[cfg(all(test, steadfast_loom))]
 mod models;
 pub mod rate_limiter;
@@ -45,6 +47,8 @@ pub use circuit_breaker::{
 pub(crate) use circuit_breaker::{CircuitWindow, Listener};
 pub(crate) use gate::Entry;
 pub use gate::{Gate, GateFuture, Pass};
+pub(crate) use keyed::KeyWaiter;
+pub use keyed::{KeyCounts, KeyPermit, KeySnapshot, PerKey, PerKeyConfig, PerKeyStats, RejectedKey};
 pub(crate) use rate_limiter::RateLimiterWaiter;
 pub use rate_limiter::{Cost, RateLimiter, RateLimiterConfig, Reservation};
 pub use throttle::{Throttle, ThrottleConfig, ThrottlePermit, ThrottleSnapshot};

@@ -63,6 +63,7 @@ mod window;
 
 pub use config::RateLimiterConfig;
 pub use cost::Cost;
+pub(in crate::admission) use gcra::Pace;
 pub(crate) use waiter::RateLimiterWaiter;
 
 use super::gate::Entry;
@@ -112,10 +113,26 @@ struct Shared {
 
 impl RateLimiter {
     fn from_config(config: RateLimiterConfig) -> Self {
-        let queue = WaitQueue::new(Meter::new(&config, Instant::now()), config.queue, config.ageing);
+        let meter = Meter::new(&config, Instant::now());
+        Self::with(config, meter)
+    }
+
+    /// A token bucket that goes on from what another one counted: its TAT, in ticks since `epoch`.
+    pub(in crate::admission) fn owing(config: RateLimiterConfig, epoch: Instant, tat: u64) -> Self {
+        let meter = Meter::owing(&config, epoch, tat);
+        Self::with(config, meter)
+    }
+
+    /// What [`owing`](Self::owing) goes on from.
+    pub(in crate::admission) fn tat(&self) -> u64 {
+        self.shared.queue.supply().tat()
+    }
+
+    fn with(config: RateLimiterConfig, meter: Meter) -> Self {
+        let queue = WaitQueue::new(meter, config.queue, config.ageing);
         queue.set_shedding(config.shed);
-        let max_wait = AtomicU64::new(time::nanos(config.max_wait));
-        let shared = Shared { queue, max_wait, config: Mutex::new(config), steering: OnceLock::new() };
+        let shared =
+            Shared { queue, max_wait: AtomicU64::new(time::nanos(config.max_wait)), config: Mutex::new(config), steering: OnceLock::new() };
         Self { shared: Arc::new(shared) }
     }
 

@@ -27,6 +27,7 @@
 //! | `max_wait` | 0 s | a refusal at once is better than a surprise queue |
 //! | `queue` | 1,000 | when waiting is on: ten seconds' worth at 100 per second |
 //! | `ageing` | 2 s | one priority step is worth so much waiting, so nobody starves |
+//! | `shed` | none | as for a [bulkhead](super::bulkhead): when waiting is on, refuses who waited too long under lasting overload |
 //! | cost of a call | 1 | 0 takes none |
 //!
 //! # What you will see
