@@ -20,6 +20,8 @@
 mod answered;
 mod builder;
 pub mod config;
+#[cfg(feature = "chaos")]
+mod disturb;
 mod explain;
 mod leg;
 mod policies;
@@ -55,6 +57,9 @@ use crate::outcome::{Error, Origin, Verdict};
 use crate::substitution::OrElse;
 use crate::versions::Versions;
 use answered::answered;
+#[cfg(feature = "chaos")]
+use disturb::run;
+#[cfg(not(feature = "chaos"))]
 use run::run;
 use std::fmt;
 use std::sync::Arc;
@@ -68,6 +73,8 @@ pub(crate) struct Core {
     attempt_timeout: Option<Duration>,
     policies: Policies,
     gates: Vec<Arc<dyn Gate>>,
+    #[cfg(feature = "chaos")]
+    chaos: Option<crate::chaos::Chaos>,
     judges: Judges,
     monitor: Option<Monitor>,
     recorder: Option<Arc<Recorder>>,
@@ -259,6 +266,13 @@ impl Pipeline {
     #[must_use]
     pub fn retry(&self) -> Option<&Retry> {
         self.core().policies.retry.as_ref()
+    }
+
+    /// The live chaos, to switch it, to change its rates, and to read what it injected.
+    #[cfg(feature = "chaos")]
+    #[must_use]
+    pub fn chaos(&self) -> Option<&crate::chaos::Chaos> {
+        self.core().chaos.as_ref()
     }
 
     /// The monitor it records in.
