@@ -383,6 +383,36 @@ async fn signals_bound_what_a_forecast_asks_for() {
     assert_eq!(limiter.rate(), 400);
 }
 
+#[tokio::test(start_paused = true)]
+async fn it_finds_a_capacity_that_changes_and_stays_near_it() {
+    // What is over the capacity of a second fails: the error rate is all that tells of it. 300 a second are asked for.
+    let monitor = Monitor::new();
+    let limiter = RateLimiter::per_second(50).burst(5);
+    let limiter = limiter.steered(Steering::between(10, 200).signal(ErrorRate::of(&monitor, "api").above(0.05))).unwrap();
+    let api = Pipeline::builder("api").monitor(monitor).rate_limit(limiter.clone()).build().unwrap();
+    for (capacity, seconds) in [(120, 60), (30, 60), (120, 60)] {
+        let (mut good, mut bad) = (0, 0);
+        for second in 0..seconds {
+            let sent = std::cell::Cell::new(0_u32);
+            for _ in 0..300 {
+                let answer = api.call(|| async {
+                    sent.set(sent.get() + 1);
+                    if sent.get() > capacity { Err("overloaded") } else { Ok(()) }
+                });
+                let _ = answer.await;
+                advance(SECOND / 300).await;
+            }
+            if second >= 20 {
+                (good, bad) = (good + sent.get().min(capacity), bad + sent.get().saturating_sub(capacity));
+            }
+        }
+        // Once it has found out: most of what could be done is done, and little is sent in vain.
+        let all = capacity * (seconds - 20);
+        assert!(good * 100 >= all * 85, "{good} of {all} at {capacity}");
+        assert!(bad * 100 <= all * 10, "{bad} of {all} at {capacity}");
+    }
+}
+
 #[test]
 fn h43_every_fault_is_named_at_once() {
     let nonsense = Steering::between(50, 20)
