@@ -15,6 +15,7 @@ pub(super) fn draw(core: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         step(&format!("total timeout {}", Seconds(limit)), true)?;
     }
     step("retry", core.policies.retry.is_some())?;
+    step("hedge", core.policies.hedge.is_some())?;
     // Where gates can refuse or queue, the breaker is asked twice: a look before them, the permit after.
     let gates = core.policies.rate_limit.is_some() || core.policies.bulkhead.is_some() || !core.gates.is_empty();
     step("circuit breaker (look)", core.policies.circuit_breaker.is_some() && gates)?;
