@@ -117,7 +117,7 @@ use super::builder::timeout_faults;
 use super::policies::Settings;
 use super::{Core, Pipeline, PipelineBuilder};
 use crate::admission::{AdaptiveLimitConfig, BulkheadConfig, CircuitBreakerConfig, PerKeyConfig, RateLimiterConfig, ThrottleConfig};
-use crate::execution::RetryConfig;
+use crate::execution::{HedgeConfig, RetryConfig};
 use crate::fault::{ConfigError, Fault};
 use crate::observation::Monitor;
 use std::time::Duration;
@@ -172,6 +172,12 @@ impl PipelineConfig {
     /// Tries again after transient failures. `None` takes it away. **Default**: one attempt.
     pub fn retry(mut self, retry: impl Into<Option<RetryConfig>>) -> Self {
         self.policies.retry = retry.into();
+        self
+    }
+
+    /// Launches another attempt beside one that is slow. `None` takes it away. **Default**: one at a time.
+    pub fn hedge(mut self, hedge: impl Into<Option<HedgeConfig>>) -> Self {
+        self.policies.hedge = hedge.into();
         self
     }
 
