@@ -30,6 +30,9 @@ enum Repeat {
     Unsaid,
     /// As often as the verdicts and the retry policy say.
     Freely,
+    /// As often as that, but never at the same time.
+    #[cfg(feature = "macros")]
+    InTurn,
     /// Not again after an attempt whose end nobody saw.
     WhenKnown,
     /// Not again.
@@ -56,6 +59,8 @@ impl Options<'_> {
         match self.repeat {
             Repeat::Unsaid => None,
             Repeat::Freely => Some(true),
+            #[cfg(feature = "macros")]
+            Repeat::InTurn => Some(false),
             Repeat::WhenKnown | Repeat::Never => Some(false),
         }
     }
@@ -215,6 +220,13 @@ impl<'a, J, P> Request<'a, J, P> {
     /// Runs the operation at most once, whatever becomes of it. **Default**: as the retry policy says.
     pub const fn once(mut self) -> Self {
         self.options.repeat = Repeat::Never;
+        self
+    }
+
+    /// Never begins an attempt while another runs.
+    #[cfg(feature = "macros")]
+    pub(crate) const fn in_turn(mut self) -> Self {
+        self.options.repeat = Repeat::InTurn;
         self
     }
 
