@@ -384,6 +384,34 @@ fn critical_keeps_99_percent_in_overload_while_the_bound_holds() {
 }
 
 #[test]
+fn on_the_way_back_critical_comes_first() {
+    // A tenth is critical; calls take half a second, so the way back takes a few of them.
+    let (throttle, start) = (build(Throttle::new()), Instant::now());
+    let mut out: VecDeque<(Instant, ThrottlePermit<'_>, Outcome)> = VecDeque::new();
+    let (mut seen, mut through) = ([0_u32; 2], [0_u32; 2]);
+    for n in 0..400_000_u32 {
+        let now = start + Duration::from_millis(1) * n;
+        while out.front().is_some_and(|(end, ..)| *end <= now) {
+            let (end, permit, outcome) = out.pop_front().expect("there is one");
+            permit.settle_at(outcome, end);
+        }
+        let is_back = n >= 390_000;
+        let priority = if n % 10 == 3 { Priority::Critical } else { Priority::Normal };
+        let class = usize::from(priority == Priority::Normal);
+        let granted = throttle.try_acquire(priority, now);
+        if is_back && n < 394_000 {
+            seen[class] += 1;
+            through[class] += u32::from(granted.is_ok());
+        }
+        if let Ok(permit) = granted {
+            out.push_back((now + secs(0.5), permit, if n < 90_000 || is_back { YES } else { NO }));
+        }
+    }
+    let share = |class: usize| f64::from(through[class]) / f64::from(seen[class]);
+    assert!(share(0) > 2.0 * share(1), "critical {:.2}, normal {:.2}", share(0), share(1));
+}
+
+#[test]
 fn where_all_are_critical_they_bear_it_like_all() {
     let (throttle, start) = (build(Throttle::new()), Instant::now());
     let mut server = Server::new(50.0, start);
@@ -396,6 +424,82 @@ fn where_all_are_critical_they_bear_it_like_all() {
         }
     }
     assert!(forwarded <= 60 * 105, "{forwarded}");
+}
+
+// ------------------------------------------------------------------ whatever happens
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+    #[test]
+    fn whatever_happens_it_lets_go_again(
+        (k, window, least, cap, fast) in (1.1..8.0_f64, 20..60_000_u64, 1..50_u32, 0.1..=1.0_f64, proptest::bool::ANY),
+        steps in proptest::collection::vec((0..9_u8, 0..5_000_u64, 0..5_u8), 1..600),
+    ) {
+        let config = Throttle::new().accept_multiplier(k).window(Duration::from_millis(window)).min_requests(least);
+        let throttle = build(config.max_rejection(cap).fast_recovery(fast));
+        let (mut now, mut held) = (Instant::now() + MINUTE, VecDeque::new());
+        for (kind, step, which) in steps {
+            let priority = Priority::ALL[usize::from(which)];
+            match kind {
+                0 => now += Duration::from_millis(step),
+                1 if step < 10 => now -= MINUTE,
+                1 | 2 => held.extend(throttle.try_acquire(priority, now)),
+                3 => drop(held.pop_front()),
+                4 if step < 50 => throttle.reconfigure(&throttle.config().window(Duration::from_millis(20 + step))).expect("valid"),
+                _ => {
+                    held.extend(throttle.try_acquire(priority, now));
+                    let outcome = [NO, NO, YES, Outcome::NotAttempted, Outcome::Abandoned][usize::from(which)];
+                    held.pop_front().into_iter().for_each(|permit: ThrottlePermit<'_>| permit.settle_at(outcome, now));
+                }
+            }
+            let then = throttle.snapshot();
+            proptest::prop_assert!((0.0..=cap).contains(&then.probability) && then.accepts + then.held_back <= then.requests);
+        }
+        held.into_iter().for_each(|permit| permit.settle_at(NO, now));
+        if !fast {
+            return Ok(());
+        }
+        // All is well for as long as any window, and then nobody is refused.
+        for n in 0..1_200_u32 {
+            now += Duration::from_millis(100);
+            let granted = throttle.try_acquire(Priority::Background, now);
+            proptest::prop_assert!(granted.is_ok() || n < 1_000, "after {} s", n / 10);
+            granted.into_iter().for_each(|permit| permit.settle_at(YES, now));
+        }
+    }
+}
+
+#[test]
+fn many_threads_at_once_lose_nothing() {
+    let (throttle, now) = (build(Throttle::new().min_requests(1_000_000)), Instant::now());
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let throttle = throttle.clone();
+            scope.spawn(move || (0..1_000).for_each(|n| one(&throttle, if (n + thread) % 2 == 0 { YES } else { NO }, now)));
+        }
+    });
+    let then = throttle.snapshot();
+    assert_eq!((then.requests, then.accepts), (4_000, 2_000));
+}
+
+#[test]
+fn h_zero_allocations_whether_it_lets_go_or_refuses() {
+    let (throttle, now) = (build(Throttle::new()), Instant::now());
+    one(&throttle, YES, now);
+    let info = allocation_counter::measure(|| (0..100).for_each(|_| one(&throttle, YES, now)));
+    assert_eq!(info.count_total, 0, "healthy");
+    (0..300).for_each(|_| one(&throttle, NO, now));
+    let mut refused = 0;
+    let info = allocation_counter::measure(|| {
+        for _ in 0..1_000 {
+            match throttle.try_acquire(Priority::Normal, now) {
+                Ok(permit) => permit.settle_at(NO, now),
+                Err(_) => refused += 1,
+            }
+        }
+    });
+    assert_eq!(info.count_total, 0, "under overload");
+    assert!(refused > 100, "{refused}");
 }
 
 // ------------------------------------------------------------------ settings

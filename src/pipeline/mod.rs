@@ -26,6 +26,7 @@ mod explain;
 mod leg;
 mod policies;
 mod preset;
+mod race;
 pub mod registry;
 mod request;
 mod run;
@@ -49,7 +50,7 @@ pub use typed::{TypedBuilder, TypedPipeline};
 use crate::admission::{AdaptiveLimit, Bulkhead, CircuitBreaker, Gate, PerKey, RateLimiter, Throttle};
 use crate::call::Attempt;
 use crate::classify::{ByErrorType, ByResult, Judges};
-use crate::execution::Retry;
+use crate::execution::{Hedge, Retry};
 #[cfg(feature = "testing")]
 use crate::observation::Observer;
 use crate::observation::{Emitter, Events, Monitor, Recorder};
@@ -273,6 +274,12 @@ impl Pipeline {
     #[must_use]
     pub fn chaos(&self) -> Option<&crate::chaos::Chaos> {
         self.core().chaos.as_ref()
+    }
+
+    /// The live hedge, with its statistics.
+    #[must_use]
+    pub fn hedge(&self) -> Option<&Hedge> {
+        self.core().policies.hedge.as_ref()
     }
 
     /// The monitor it records in.
