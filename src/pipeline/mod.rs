@@ -19,6 +19,7 @@
 
 mod answered;
 mod builder;
+mod coalesced;
 pub mod config;
 mod explain;
 mod preset;
@@ -31,6 +32,7 @@ mod typed;
 mod waiting;
 
 pub use builder::{PipelineBuilder, PolicyOf};
+pub use coalesced::Coalesced;
 pub use config::{Change, Changes, PipelineConfig, text};
 pub use explain::{Explanation, Warning};
 pub use registry::{Registry, RegistryChanges, RegistryConfig, UnknownPipeline};

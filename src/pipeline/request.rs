@@ -1,11 +1,11 @@
 //! The options of one call, said before the call: key, priority, cost, deadline, judge.
 
-use super::{Core, Pipeline, answered, run};
+use super::{Coalesced, Core, Pipeline, answered, run};
 use crate::call::{Attempt, Priority};
 use crate::classify::{ByErrorType, ByResult, Judge};
 use crate::observation::CallEnd;
 use crate::outcome::{Error, Outcome, Verdict};
-use crate::substitution::OrElse;
+use crate::substitution::{Coalesce, OrElse};
 use crate::time;
 use std::fmt;
 use std::time::Duration;
@@ -87,8 +87,8 @@ impl fmt::Debug for Options<'_> {
 #[must_use = "options do nothing until `call`"]
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a, J = ByErrorType> {
-    pipeline: &'a Pipeline,
-    options: Options<'a>,
+    pub(super) pipeline: &'a Pipeline,
+    pub(super) options: Options<'a>,
     judge: J,
 }
 
@@ -151,6 +151,12 @@ impl<'a, J> Request<'a, J> {
     /// Judges this call by a judge that may ask the pipeline's own.
     pub(crate) fn judged_by<K>(self, judge: K) -> Request<'a, K> {
         Request { pipeline: self.pipeline, options: self.options, judge }
+    }
+
+    /// Shares one answer among all calls of the same [`key`](Self::key) in the group that are made at the same time: the first one runs, the others
+    /// wait for it. Outside the total timeout and the retries: what is shared is the end of the whole call. A call without a key shares nothing.
+    pub const fn coalesced<T, E>(self, group: &'a Coalesce<T, Error<E>>) -> Coalesced<'a, T, E, J> {
+        Coalesced { request: self, group }
     }
 
     /// See [`Pipeline::call`].

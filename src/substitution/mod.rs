@@ -10,7 +10,10 @@
 //! # Ok(()) }
 //! ```
 
+pub mod coalesce;
 pub mod fallback;
 
+pub(crate) use coalesce::End as CoalesceEnd;
+pub use coalesce::{Coalesce, CoalesceConfig, CoalesceStats};
 pub use fallback::Fallback;
 pub(crate) use fallback::{OrElse, Substitute, Substituted};

@@ -319,9 +319,17 @@ impl Shard {
 
     /// Lets go one key that owes nothing: an idle one, or the one that was not seen for longest.
     pub(super) fn make_room(&mut self, nanos: u64, keys: &AtomicUsize) -> bool {
-        let mut oldest = None;
-        for _ in 0..LOOKS {
+        let (mut oldest, mut looks) = (None, 0);
+        // Where room is short, few entries are free.
+        for _ in 0..LOOKS + CHUNK as u32 {
             let Some(at) = self.next() else { return false };
+            if looks == LOOKS {
+                break;
+            }
+            if self.slot(at).kind == Kind::Free {
+                continue;
+            }
+            looks += 1;
             if self.is_idle(at, nanos) {
                 self.counts.forgotten_idle += 1;
                 self.let_go(at, keys);
@@ -340,7 +348,13 @@ impl Shard {
 
     fn next(&mut self) -> Option<u32> {
         let len = (self.chunks.len() * CHUNK) as u32;
-        self.hand = if self.hand + 1 >= len { 0 } else { self.hand + 1 };
+        self.hand += 1;
+        if self.overflow.as_ref().is_some_and(|overflow| overflow.first == self.hand) {
+            self.hand += self.overflow_buckets;
+        }
+        if self.hand >= len {
+            self.hand = 0;
+        }
         (len > 0).then_some(self.hand)
     }
 
@@ -495,7 +509,7 @@ impl Shard {
         Ok(Some(grant))
     }
 
-    pub(super) fn refused(&mut self, at: u32, hash: Hash, key: &str) {
+    pub(super) fn refused(&mut self, at: u32, hash: Hash, key: Option<&str>) {
         self.counts.rejected += 1;
         if let Some(tally) = self.chunks[at as usize / CHUNK].tallies.get_mut(at as usize % CHUNK) {
             tally.refused();

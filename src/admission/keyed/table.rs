@@ -125,13 +125,14 @@ impl Table {
         let (hash, own) = self.hash(key);
         let nanos = self.nanos(now);
         let mut shard = self.shard(own);
+        // Before the key is looked for: it may be one of those that go.
+        if shard.is_turn_to_sweep() {
+            shard.sweep(2, nanos, &self.keys.0);
+        }
         let (slot, newcomer) = match shard.find(hash) {
             Some(slot) => (slot, false),
             None => self.admit(&mut shard, own, hash, nanos),
         };
-        if shard.is_turn_to_sweep() {
-            shard.sweep(2, nanos, &self.keys.0);
-        }
         let at = At { shard: own, slot };
         match shard.ask(slot, Ask { cost, nanos, newcomer, waited: false }) {
             Ok(Some(grant)) => {
@@ -174,7 +175,7 @@ impl Table {
                 return self.ask_live(shard, at, live, who, call, patient);
             }
         }
-        shard.refused(at.slot, who.0, who.1);
+        shard.refused(at.slot, who.0, Some(who.1));
         Entry::Refused(no.into())
     }
 
@@ -198,7 +199,7 @@ impl Table {
             Ok(Some(grant)) => Entry::Granted(pin.granted(grant, Instant::now())),
             Ok(None) => Entry::Wait(KeyWaiter::new(Box::pin(self.wait(pin, live, call)))),
             Err(rejected) => {
-                self.shard(at.shard).refused(at.slot, who.0, who.1);
+                self.shard(at.shard).refused(at.slot, who.0, Some(who.1));
                 Entry::Refused(rejected)
             }
         }
@@ -227,7 +228,17 @@ impl Table {
         pin.admitted(reservation, place, call.attempt.started).map(Some)
     }
 
-    async fn wait<'a>(&'a self, pin: Pin<'a>, live: Arc<Live>, mut call: Call<'static>) -> Result<KeyPermit<'a>, Rejected> {
+    async fn wait<'a>(&'a self, pin: Pin<'a>, live: Arc<Live>, call: Call<'static>) -> Result<KeyPermit<'a>, Rejected> {
+        match Self::stand_in_line(&pin, &live, call).await {
+            Ok((grant, now)) => Ok(pin.granted(grant, now)),
+            Err(rejected) => {
+                self.shard(pin.at.shard).refused(pin.at.slot, pin.hash, None);
+                Err(rejected)
+            }
+        }
+    }
+
+    async fn stand_in_line(pin: &Pin<'_>, live: &Live, mut call: Call<'static>) -> Result<(Grant, Instant), Rejected> {
         let reservation = match &live.limiter {
             None => None,
             Some(limiter) => match limiter.enter(call.cost, call.priority, call.attempt.started, || call) {
@@ -242,8 +253,7 @@ impl Table {
             Some(bulkhead) => Some(bulkhead.acquire(&call).await?),
         };
         let now = Instant::now();
-        let grant = pin.admitted(reservation, place, now)?;
-        Ok(pin.granted(grant, now))
+        Ok((pin.admitted(reservation, place, now)?, now))
     }
 
     pub(super) fn settle(&self, held: &Held<'_>, outcome: Outcome, now: Instant) {
