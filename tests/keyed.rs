@@ -266,12 +266,7 @@ async fn h84_h86_keys_of_any_kind_cost_the_same_and_are_shown_to_nobody() {
 
 #[test]
 fn h92_no_allocation_on_a_hit_or_a_refusal() {
-    let keys = limited(100)
-        .circuit_breaker(CircuitBreaker::failure_rate(0.5))
-        .bulkhead(Bulkhead::new(1))
-        .statistics(true)
-        .build()
-        .unwrap();
+    let keys = limited(100).circuit_breaker(CircuitBreaker::failure_rate(0.5)).bulkhead(Bulkhead::new(1)).statistics(true).build().unwrap();
     let open = PerKey::new(9).circuit_breaker(CircuitBreaker::consecutive_failures(1)).build().unwrap();
     open.try_acquire("a", 1).unwrap().settle(F);
     drop(keys.try_acquire("a", 1));

@@ -39,7 +39,7 @@ pub use circuit_breaker::{
 pub(crate) use circuit_breaker::{CircuitWindow, Listener};
 pub(crate) use gate::Entry;
 pub use gate::{Gate, GateFuture, Pass};
+pub(crate) use keyed::KeyWaiter;
 pub use keyed::{KeyCounts, KeyPermit, KeySnapshot, PerKey, PerKeyConfig, PerKeyStats, RejectedKey};
-pub(crate) use keyed::{KeyWaiter};
 pub(crate) use rate_limiter::RateLimiterWaiter;
 pub use rate_limiter::{RateLimiter, RateLimiterConfig, Reservation};

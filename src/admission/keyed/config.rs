@@ -107,7 +107,8 @@ impl PerKeyConfig {
             if let CircuitWindow::Count(calls) = breaker.window
                 && calls > circuit::MOST_COUNTED
             {
-                let problem = format!("{calls} calls are too many for each key; use at most {}, or a window of time", circuit::MOST_COUNTED);
+                let problem =
+                    format!("{calls} calls are too many for each key; use at most {}, or a window of time", circuit::MOST_COUNTED);
                 faults.push(Fault::new("circuit_breaker.count_window", problem));
             }
             if breaker.open_for_fn.is_some() {
@@ -119,7 +120,8 @@ impl PerKeyConfig {
             faults.extend(bulkhead.faults().into_iter().map(|fault| fault.under("bulkhead")));
         }
         if self.rate_limit.is_none() && self.circuit_breaker.is_none() && self.bulkhead.is_none() && !self.statistics {
-            let problem = "there is no policy to apply to each key; give it a rate_limit, a circuit_breaker, a bulkhead or statistics(true)";
+            let problem =
+                "there is no policy to apply to each key; give it a rate_limit, a circuit_breaker, a bulkhead or statistics(true)";
             faults.push(Fault::new("policies", problem));
         }
         faults

@@ -645,7 +645,10 @@ impl Shard {
         let state = circuit.map(|(rules, circuit)| circuit.state(rules, nanos));
         let counted = circuit.map(|(rules, circuit)| circuit.counted(rules, nanos));
         super::KeySnapshot {
-            available: settings.pace.as_ref().map(|pace| limiter.map_or_else(|| pace.units(slot.tat, pace.tick(nanos)), RateLimiter::available)),
+            available: settings
+                .pace
+                .as_ref()
+                .map(|pace| limiter.map_or_else(|| pace.units(slot.tat, pace.tick(nanos)), RateLimiter::available)),
             in_use: settings.places.map(|_| bulkhead.map_or(slot.in_use as usize, Bulkhead::in_use)),
             waiting: limiter.map_or(0, RateLimiter::waiting) + bulkhead.map_or(0, Bulkhead::waiting),
             circuit: state.map(|(state, _)| state),

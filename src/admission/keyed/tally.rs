@@ -164,7 +164,8 @@ struct Shown {
 impl Shown {
     fn new(char: char) -> Self {
         // Controls, and what turns the direction of a line or hides in it.
-        let hostile = char.is_control() || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        let hostile =
+            char.is_control() || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
         if hostile { Self { escaped: Some(char.escape_default()), plain: None } } else { Self { escaped: None, plain: Some(char) } }
     }
 }

@@ -12,10 +12,7 @@ const KEY: usize = 160;
 const TABLE: usize = 192 * 1024;
 
 fn full(max_keys: usize) -> PerKeyConfig {
-    PerKey::new(max_keys)
-        .rate_limit(RateLimiter::per_hour(1))
-        .circuit_breaker(CircuitBreaker::failure_rate(0.5))
-        .bulkhead(Bulkhead::new(1))
+    PerKey::new(max_keys).rate_limit(RateLimiter::per_hour(1)).circuit_breaker(CircuitBreaker::failure_rate(0.5)).bulkhead(Bulkhead::new(1))
 }
 
 #[test]

@@ -7,6 +7,8 @@
 //! | [`circuit_breaker`] | `circuit_breaker` | `try_acquire()` |
 //! | [`rate_limiter`] | `rate_limit` | `try_acquire(cost)`, `acquire(&call)` |
 //! | [`bulkhead`] | `bulkhead` | `try_acquire()`, `acquire(&call)` |
+//! | [`keyed`] | `per_key` | `try_acquire(key, cost)`, `acquire(&call)` |
+//! | [`coalesce`] | `key(..).coalesced(&group)` | `call(&key, operation)` |
 //! | [`fallback`] | `fallback`, `call_or`, `call_or_else` | – |
 //! | [`monitor`] | `monitor`, `observer` | `track()`, `timer()` |
 //! | [`own_gate`] | `gate` | – |
@@ -28,7 +30,9 @@
 
 pub mod bulkhead;
 pub mod circuit_breaker;
+pub mod coalesce;
 pub mod fallback;
+pub mod keyed;
 pub mod monitor;
 pub mod own_gate;
 pub mod rate_limiter;
