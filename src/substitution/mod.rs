@@ -12,6 +12,8 @@
 
 pub mod coalesce;
 pub mod fallback;
+#[cfg(all(test, steadfast_loom))]
+mod models;
 
 pub(crate) use coalesce::End as CoalesceEnd;
 pub use coalesce::{Coalesce, CoalesceConfig, CoalesceStats};

@@ -112,16 +112,18 @@ impl Table {
         }
     }
 
-    /// The door. `patient`: may wait, and then the whole `call` is asked for.
-    #[inline]
-    pub(super) fn enter<'a, 'k>(
+    /// The door: `granted` where all is had at once, `otherwise` what [`not_at_once`](Self::not_at_once) has an answer to.
+    ///
+    /// Two functions and not a value for both, for that would be moved, which costs more than the check.
+    #[inline(always)]
+    pub(super) fn ask<'a, R>(
         &'a self,
         key: &str,
         cost: u32,
         now: Instant,
-        patient: bool,
-        call: impl FnOnce() -> Call<'k>,
-    ) -> Entry<KeyPermit<'a>, KeyWaiter<'a>> {
+        granted: impl FnOnce(KeyPermit<'a>) -> R,
+        otherwise: impl FnOnce(Door<'a>) -> R,
+    ) -> R {
         let (hash, own) = self.hash(key);
         let nanos = self.nanos(now);
         let mut shard = self.shard(own);
@@ -138,17 +140,32 @@ impl Table {
             Ok(Some(grant)) => {
                 let settles = shard.settings.settles;
                 drop(shard);
-                Entry::Granted(KeyPermit::new(self, at, hash, grant, cost, nanos, settles))
+                granted(KeyPermit::new(self, at, hash, grant, cost, nanos, settles))
             }
-            Ok(None) => {
-                let live = shard.live(slot);
-                self.ask_live(shard, at, live, (hash, key), call(), patient)
-            }
-            Err(no) => self.refused(shard, at, no, (hash, key), call, patient),
+            Ok(None) => otherwise(Door { shard, at, hash, no: None }),
+            Err(no) => otherwise(Door { shard, at, hash, no: Some(no) }),
         }
     }
 
+    /// `patient`: may wait, and then the whole `call` is asked for.
     #[cold]
+    pub(super) fn not_at_once<'a, 'k>(
+        &'a self,
+        door: Door<'a>,
+        key: &str,
+        patient: bool,
+        call: impl FnOnce() -> Call<'k>,
+    ) -> Entry<KeyPermit<'a>, KeyWaiter<'a>> {
+        let Door { shard, at, hash, no } = door;
+        match no {
+            Some(no) => self.refused(shard, at, no, (hash, key), call, patient),
+            None => {
+                let live = shard.live(at.slot);
+                self.ask_live(shard, at, live, (hash, key), call(), patient)
+            }
+        }
+    }
+
     fn refused<'a, 'k>(
         &'a self,
         mut shard: MutexGuard<'a, Shard>,
@@ -259,7 +276,7 @@ impl Table {
     pub(super) fn settle(&self, held: &Held<'_>, outcome: Outcome, now: Instant) {
         let nanos = self.nanos(now);
         let age = nanos.saturating_sub(held.started);
-        let live = self.shard(held.at.shard).settle(held.at.slot, held.grant.ticket, held.grant.place, outcome, age, nanos);
+        let live = self.shard(held.at.shard).settle(held.at.slot, held.grant.ticket(), held.grant.place(), outcome, age, nanos);
         give_back(live);
     }
 
@@ -346,6 +363,15 @@ impl Table {
         let keys: usize = self.parts().map(|shard| self.shard(shard).check()).sum();
         assert_eq!(keys, self.len());
     }
+}
+
+/// A key that did not get all at once, its part of the table still locked.
+pub(super) struct Door<'a> {
+    shard: MutexGuard<'a, Shard>,
+    at: At,
+    hash: Hash,
+    /// Why not; `None` where its live policies have to be asked.
+    no: Option<No>,
 }
 
 /// Gives a place back to live policies, under no lock.
