@@ -19,6 +19,7 @@
 
 mod answered;
 mod builder;
+mod coalesced;
 pub mod config;
 mod explain;
 mod leg;
@@ -34,6 +35,7 @@ mod typed;
 mod waiting;
 
 pub use builder::PipelineBuilder;
+pub use coalesced::Coalesced;
 pub use config::{Change, Changes, PipelineConfig, text};
 pub use explain::{Explanation, Warning};
 use policies::Policies;

@@ -103,15 +103,43 @@ pub(super) struct Shard {
     pub(super) counts: Counts,
 }
 
-/// What was given.
+/// What was given. Three words, for it is handed from function to function on the way of every call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grant {
-    pub(super) ticket: Option<Ticket>,
-    pub(super) place: bool,
-    /// The TAT after the grant.
+    /// The ticket's generation (32 bits), the version of the settings (16), and what else there is, a bit each.
+    word: u64,
+    /// The TAT after the grant; 0 where no units were taken.
     pub(super) tat: u64,
-    pub(super) returned: u64,
-    pub(super) version: u16,
+    /// What had been handed back before.
+    returned: u64,
+}
+
+const TICKET: u64 = 1;
+const PROBE: u64 = 2;
+const PLACE: u64 = 4;
+
+impl Grant {
+    #[inline]
+    fn new(version: u16, returned: u64) -> Self {
+        Self { word: u64::from(version) << 16, tat: 0, returned }
+    }
+
+    #[inline]
+    fn with_ticket(&mut self, ticket: Ticket) {
+        self.word |= u64::from(ticket.generation) << 32 | TICKET | if ticket.probe { PROBE } else { 0 };
+    }
+
+    pub(super) fn ticket(&self) -> Option<Ticket> {
+        (self.word & TICKET != 0).then_some(Ticket { generation: (self.word >> 32) as u32, probe: self.word & PROBE != 0 })
+    }
+
+    pub(super) const fn place(&self) -> bool {
+        self.word & PLACE != 0
+    }
+
+    const fn version(&self) -> u16 {
+        (self.word >> 16) as u16
+    }
 }
 
 /// Why not, and for how many nanoseconds.
@@ -319,9 +347,17 @@ impl Shard {
 
     /// Lets go one key that owes nothing: an idle one, or the one that was not seen for longest.
     pub(super) fn make_room(&mut self, nanos: u64, keys: &AtomicUsize) -> bool {
-        let mut oldest = None;
-        for _ in 0..LOOKS {
+        let (mut oldest, mut looks) = (None, 0);
+        // Where room is short, few entries are free.
+        for _ in 0..LOOKS + CHUNK as u32 {
             let Some(at) = self.next() else { return false };
+            if looks == LOOKS {
+                break;
+            }
+            if self.slot(at).kind == Kind::Free {
+                continue;
+            }
+            looks += 1;
             if self.is_idle(at, nanos) {
                 self.counts.forgotten_idle += 1;
                 self.let_go(at, keys);
@@ -340,7 +376,13 @@ impl Shard {
 
     fn next(&mut self) -> Option<u32> {
         let len = (self.chunks.len() * CHUNK) as u32;
-        self.hand = if self.hand + 1 >= len { 0 } else { self.hand + 1 };
+        self.hand += 1;
+        if self.overflow.as_ref().is_some_and(|overflow| overflow.first == self.hand) {
+            self.hand += self.overflow_buckets;
+        }
+        if self.hand >= len {
+            self.hand = 0;
+        }
         (len > 0).then_some(self.hand)
     }
 
@@ -461,7 +503,7 @@ impl Shard {
         if matches!(slot.kind, Kind::Live | Kind::OverflowLive) && !waited {
             return Ok(None);
         }
-        let mut grant = Grant { ticket: None, place: false, tat: 0, returned: self.returned, version: settings.version };
+        let mut grant = Grant::new(settings.version, self.returned);
         if let Some(pace) = &settings.pace
             && cost > 0
             && !waited
@@ -477,7 +519,7 @@ impl Shard {
             }
         }
         if let Some(places) = settings.places {
-            grant.place = true;
+            grant.word |= PLACE;
             if !waited {
                 if slot.in_use >= places {
                     return Err(No { kind: RejectedKind::BulkheadFull, wait: NEVER });
@@ -488,14 +530,16 @@ impl Shard {
         if grant.tat > 0 {
             slot.tat = grant.tat;
         }
-        grant.ticket = circuit.map(|(rules, circuit)| circuit.enter(rules, nanos));
+        if let Some((rules, circuit)) = circuit {
+            grant.with_ticket(circuit.enter(rules, nanos));
+        }
         if settings.settles && !waited {
             slot.held = slot.held.saturating_add(1);
         }
         Ok(Some(grant))
     }
 
-    pub(super) fn refused(&mut self, at: u32, hash: Hash, key: &str) {
+    pub(super) fn refused(&mut self, at: u32, hash: Hash, key: Option<&str>) {
         self.counts.rejected += 1;
         if let Some(tally) = self.chunks[at as usize / CHUNK].tallies.get_mut(at as usize % CHUNK) {
             tally.refused();
@@ -552,7 +596,7 @@ impl Shard {
     pub(super) fn hand_back(&mut self, at: u32, tag: u32, grant: &Grant, cost: u32, nanos: u64) {
         let Some(pace) = &self.settings.pace else { return };
         // Not the same pace any more: the debt was carried over in other units, and keeping it is safe.
-        if grant.version != self.settings.version {
+        if grant.version() != self.settings.version {
             return;
         }
         let others = self.returned.wrapping_sub(grant.returned);

@@ -9,6 +9,8 @@
 //! | [`rate_limiter`] | `rate_limit` | `try_acquire(cost)`, `acquire(&call)` |
 //! | [`dynamic_rate`] | `rate_limit`, with a steered limiter | `steered(..)`, `steer(..)` |
 //! | [`bulkhead`] | `bulkhead` | `try_acquire()`, `acquire(&call)` |
+//! | [`keyed`] | `per_key` | `try_acquire(key, cost)`, `acquire(&call)` |
+//! | [`coalesce`] | `key(..).coalesced(&group)` | `call(&key, operation)` |
 //! | [`fallback`] | `fallback`, `call_or`, `call_or_else` | – |
 //! | [`monitor`] | `monitor`, `observer` | `track()`, `timer()` |
 //! | [`own_gate`] | `gate` | – |
@@ -32,8 +34,10 @@
 pub mod bulkhead;
 pub mod chaos;
 pub mod circuit_breaker;
+pub mod coalesce;
 pub mod dynamic_rate;
 pub mod fallback;
+pub mod keyed;
 pub mod monitor;
 pub mod own_gate;
 pub mod rate_limiter;
