@@ -296,6 +296,14 @@ impl fmt::Debug for StoreError {
     }
 }
 
+/// Equal in all they say; the errors below them are not compared.
+impl PartialEq for StoreError {
+    fn eq(&self, other: &Self) -> bool {
+        let of = |error: &Self| (error.0.kind, error.0.store, error.0.retriable, error.0.retry_after, error.0.completed);
+        of(self) == of(other) && self.0.detail == other.0.detail && self.0.rejected == other.0.rejected
+    }
+}
+
 impl Error for StoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match (&self.0.rejected, &self.0.source) {
