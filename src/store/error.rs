@@ -1,5 +1,6 @@
 //! What a store fails with: one type for every backend, without keys, values or secrets in it.
 
+use crate::fault::ConfigError;
 use crate::outcome::{Rejected, Verdict};
 use std::borrow::Cow;
 use std::error::Error;
@@ -11,6 +12,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
+    /// Settings that cannot work, or an address of no store; the detail names each fault.
+    InvalidConfig,
     /// A key that no store takes: empty, or not in the form that [`Key`](super::Key) makes.
     InvalidKey,
     /// A value beyond the store's limit for one value. What was stored before is untouched.
@@ -50,6 +53,7 @@ pub enum StoreErrorKind {
 impl StoreErrorKind {
     const fn describe(self) -> &'static str {
         match self {
+            Self::InvalidConfig => "cannot be opened like this",
             Self::InvalidKey => "invalid key",
             Self::TooLarge => "value too large",
             Self::Unsupported => "not supported by this store",
@@ -74,6 +78,7 @@ impl StoreErrorKind {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::InvalidConfig => "invalid_config",
             Self::InvalidKey => "invalid_key",
             Self::TooLarge => "too_large",
             Self::Unsupported => "unsupported",
@@ -227,7 +232,7 @@ impl StoreError {
         use StoreErrorKind as Kind;
         match self.kind() {
             _ if self.is_retriable() => Verdict::Transient { retry_after: self.retry_after() },
-            Kind::InvalidKey | Kind::TooLarge | Kind::Unsupported | Kind::Closed | Kind::Codec => Verdict::Ignored,
+            Kind::InvalidConfig | Kind::InvalidKey | Kind::TooLarge | Kind::Unsupported | Kind::Closed | Kind::Codec => Verdict::Ignored,
             _ => Verdict::permanent(),
         }
     }
@@ -274,6 +279,12 @@ impl From<Rejected> for StoreError {
         error.0.detail = Cow::Borrowed(rejected.kind().as_str());
         error.0.rejected = Some(rejected);
         error
+    }
+}
+
+impl From<ConfigError> for StoreError {
+    fn from(error: ConfigError) -> Self {
+        Self::new(StoreErrorKind::InvalidConfig).with_detail(error.to_string()).with_source(error)
     }
 }
 

@@ -30,6 +30,7 @@
 //! | store | feature | seen by | survives |
 //! |---|---|---|---|
 //! | [`MemoryStore`] | `store` | this process | nothing |
+//! | `FileStore` | `file` | processes of one machine | kills, and power cuts if asked to |
 //!
 //! To write one of your own, implement the five methods of [`Store`], and run `steadfast::testing::conformance` on it: the same suite that
 //! the stores here pass. `examples/custom_store.rs` does both.
@@ -38,9 +39,11 @@ mod any;
 mod codec;
 mod entry;
 mod error;
+#[cfg(feature = "file")]
+pub mod file;
 mod glob;
 mod key;
-mod memory;
+pub mod memory;
 mod stats;
 mod traits;
 mod wrap;
@@ -51,6 +54,8 @@ pub use codec::Json;
 pub use codec::{Codec, Raw};
 pub use entry::{Entry, Metadata, SetOptions, Timestamp, Ttl};
 pub use error::{StoreError, StoreErrorKind};
+#[cfg(feature = "file")]
+pub use file::{FileStore, FileStoreBuilder};
 pub use glob::Glob;
 pub use key::{Key, KeyPolicy};
 pub use memory::{MemoryStore, MemoryStoreBuilder};
