@@ -31,6 +31,7 @@
 //! |---|---|---|---|
 //! | [`MemoryStore`] | `store` | this process | nothing |
 //! | `FileStore` | `file` | processes of one machine | kills, and power cuts if asked to |
+//! | `SqliteStore` | `sqlite` | processes of one machine | kills, and power cuts but for the last moment |
 //!
 //! To write one of your own, implement the five methods of [`Store`], and run `steadfast::testing::conformance` on it: the same suite that
 //! the stores here pass. `examples/custom_store.rs` does both.
@@ -44,8 +45,12 @@ pub mod file;
 mod glob;
 mod key;
 pub mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 mod stats;
 mod traits;
+#[cfg(any(feature = "file", feature = "sqlite"))]
+mod words;
 mod wrap;
 
 pub use any::{AnyStore, DynStore, StoreFuture};
@@ -59,6 +64,8 @@ pub use file::{FileStore, FileStoreBuilder};
 pub use glob::Glob;
 pub use key::{Key, KeyPolicy};
 pub use memory::{MemoryStore, MemoryStoreBuilder};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteStore, SqliteStoreBuilder};
 pub use stats::CacheStats;
 pub use traits::{Capabilities, Store};
 pub use wrap::{FailSoft, Guarded, Namespace, Observed, StoreEvent, StoreObserver, StoreOperation};

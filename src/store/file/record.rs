@@ -8,7 +8,7 @@
 //! ```
 //! Numbers are little-endian. The two checksums let a sweep read heads alone.
 
-use super::super::{Key, Metadata, Timestamp};
+use super::super::{Key, Metadata, Timestamp, words};
 use std::ops::Range;
 
 pub(super) const MAGIC: [u8; 4] = *b"sfst";
@@ -104,7 +104,7 @@ pub(super) fn head(bytes: &[u8], lengths: Lengths) -> Result<Head, Bad> {
         let (key, about) = words.split_at_checked(lengths.key)?;
         let key = Key::parse(std::str::from_utf8(key).ok()?).ok()?;
         let expires_at = u64_at(bytes, 24).filter(|end| *end != 0).map(Timestamp::from_millis);
-        let (tags, metadata) = if about.is_empty() { (Vec::new(), None) } else { Words(about).about()? };
+        let (tags, metadata) = words::decode(about)?;
         Some(Head { key, created_at: Timestamp::from_millis(u64_at(bytes, 8)?), expires_at, metadata, tags })
     };
     read().ok_or(Bad::Corrupt)
@@ -119,23 +119,14 @@ pub(super) fn value(bytes: &[u8], lengths: Lengths) -> Result<Range<usize>, Bad>
 
 /// The bytes before the value.
 pub(super) fn encode(head: &Head, value: &[u8]) -> Vec<u8> {
-    let mut about = Vec::new();
-    if head.metadata.is_some() || !head.tags.is_empty() {
-        put_count(&mut about, head.tags.len());
-        head.tags.iter().for_each(|tag| put_word(&mut about, tag));
-        about.push(u8::from(head.metadata.is_some()));
-        for (name, word) in head.metadata.iter().flatten() {
-            put_word(&mut about, name);
-            put_word(&mut about, word);
-        }
-    }
+    let about = words::encode(&head.tags, head.metadata.as_ref());
     let key = head.key.as_str().as_bytes();
     let mut bytes = Vec::with_capacity(HEAD + key.len() + about.len());
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&[VERSION, 0, 0, 0]);
     bytes.extend_from_slice(&head.created_at.as_millis().to_le_bytes());
-    put_count(&mut bytes, key.len());
-    put_count(&mut bytes, about.len());
+    words::put_count(&mut bytes, key.len());
+    words::put_count(&mut bytes, about.len());
     // An end at 1970 itself would read as never; a millisecond later is as over.
     let end = head.expires_at.map_or(0, |end| end.as_millis().max(1));
     bytes.extend_from_slice(&end.to_le_bytes());
@@ -149,48 +140,6 @@ pub(super) fn encode(head: &Head, value: &[u8]) -> Vec<u8> {
     bytes.extend_from_slice(key);
     bytes.extend_from_slice(&about);
     bytes
-}
-
-fn put_count(bytes: &mut Vec<u8>, count: usize) {
-    // Nothing here has four billion of anything; if it had, it would not read back, which is a miss.
-    bytes.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
-}
-
-fn put_word(bytes: &mut Vec<u8>, word: &str) {
-    put_count(bytes, word.len());
-    bytes.extend_from_slice(word.as_bytes());
-}
-
-struct Words<'a>(&'a [u8]);
-
-impl Words<'_> {
-    fn count(&mut self) -> Option<u32> {
-        let count = u32_at(self.0, 0)?;
-        self.0 = &self.0[4..];
-        Some(count)
-    }
-
-    fn word(&mut self) -> Option<String> {
-        let length = self.count()? as usize;
-        let (word, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        String::from_utf8(word.to_vec()).ok()
-    }
-
-    fn about(mut self) -> Option<(Vec<String>, Option<Metadata>)> {
-        let count = self.count()?;
-        let mut tags = Vec::new(); // grows as there are words, whatever the count says
-        for _ in 0..count {
-            tags.push(self.word()?);
-        }
-        let (has_metadata, rest) = self.0.split_first()?;
-        self.0 = rest;
-        let mut metadata = Metadata::new();
-        while !self.0.is_empty() {
-            metadata.insert(self.word()?, self.word()?);
-        }
-        Some((tags, (*has_metadata == 1).then_some(metadata)))
-    }
 }
 
 #[cfg(test)]
