@@ -17,7 +17,7 @@ plain!(
     Attempt, Call<'static>, Priority, Verdict, Outcome, RejectedKind, Rejected, Error<String>, ConfigError, Fault,
     CircuitBreaker, CircuitBreakerConfig, CircuitState, CircuitSnapshot, OpenFacts, Transition, TransitionCause,
     Bulkhead, BulkheadConfig, RateLimiter, RateLimiterConfig,
-    Retry, RetryConfig, RetryState, RetryStats, StopReason, Backoff, Jitter, Budget, BudgetConfig, BudgetSource,
+    Retry, RetryConfig, RetryState, RetryStats, Hedge, HedgeConfig, HedgeStats, StopReason, Backoff, Jitter, Budget, BudgetConfig, BudgetSource,
     Monitor, Report, Snapshot, Stats, Latency, Window, CallEnd, Event, Severity, PercentileError,
     Pipeline, Request<'static>, Nested<'static>, Explanation, Warning, PipelineStats, Gauge,
     Fallback<u32, String>, TypedPipeline<u32, String>, PolicyOf<RetryConfig, Retry>, ByErrorType, ByResult<fn()>, Judges,

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`timeouts`] | `total_timeout`, `attempt_timeout` | – |
 //! | [`retry`] | `retry` | `next_delay()` |
+//! | [`hedge`] | `hedge` | `record()`, `delay()` |
 //! | [`circuit_breaker`] | `circuit_breaker` | `try_acquire()` |
 //! | [`rate_limiter`] | `rate_limit` | `try_acquire(cost)`, `acquire(&call)` |
 //! | [`bulkhead`] | `bulkhead` | `try_acquire()`, `acquire(&call)` |
@@ -29,6 +30,7 @@
 pub mod bulkhead;
 pub mod circuit_breaker;
 pub mod fallback;
+pub mod hedge;
 pub mod monitor;
 pub mod own_gate;
 pub mod rate_limiter;
