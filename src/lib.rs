@@ -64,7 +64,7 @@
 //!
 //! ```text
 //! monitor > fallback > total timeout > retry >
-//!     circuit breaker (look) > rate limit > bulkhead > your gates > circuit breaker (permit) > attempt timeout > operation
+//!     circuit breaker (look) > throttle > per key > rate limit > bulkhead > adaptive limit > your gates > circuit breaker (permit) > attempt timeout > operation
 //! ```
 //!
 //! # Map
@@ -73,6 +73,7 @@
 //! |---|---|
 //! | [`pipeline`] | [`Pipeline`], its builder and presets, options of one call, [`TypedPipeline`] |
 //! | [`admission`] | may this attempt go now? [`CircuitBreaker`], [`RateLimiter`], [`Bulkhead`], your own [`Gate`] |
+//! | [`steering`] | a rate that follows signals and forecasts |
 //! | [`execution`] | how often, how long? [`Retry`], [`Backoff`], [`Budget`] |
 //! | [`substitution`] | what to answer instead? [`Fallback`] |
 //! | [`observation`] | what happened? [`Monitor`], [`Event`], [`Observer`] |
@@ -93,6 +94,8 @@
 //! | `http` | off | judging functions for every client that speaks the types of the `http` crate (module `client::http`) |
 //! | `reqwest` | off | `client.get(url).send_through(&pipeline)` (module `client::reqwest`) |
 //! | `tower` | off | `PipelineLayer` around tower services (module `client::tower`) |
+//! | `batch` | off | callers gathered into batches, lists in chunks, many futures under one deadline (module `batch`) |
+//! | `chaos` | off | latency, faults and hangs on purpose, at a rate, seeded, switched while calls run (module `chaos`) |
 //! | `testing` | off | scripts, recordings and policies in a chosen state, for tests of *your* code (module `testing`) |
 //!
 //! All else is always there. Time is `tokio::time`, so a paused clock (`start_paused = true`) moves every policy in a test.
@@ -100,11 +103,15 @@
 #![deny(missing_docs)]
 
 pub mod admission;
+#[cfg(feature = "batch")]
+pub mod batch;
 #[cfg(any(feature = "http", feature = "tower"))]
 pub mod client;
 pub mod execution;
 pub mod observation;
 pub mod pipeline;
+#[cfg(feature = "store")]
+pub mod store;
 pub mod substitution;
 
 #[cfg(feature = "macros")]
@@ -116,9 +123,13 @@ pub mod __private;
 pub mod guide;
 
 mod call;
+#[cfg(feature = "chaos")]
+pub mod chaos;
 pub mod classify;
 pub mod fault;
 pub mod outcome;
+mod random;
+mod sorted;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -136,7 +147,7 @@ pub use fault::{ConfigError, Fault};
 pub use observation::*;
 pub use outcome::{Error, Outcome, Rejected, RejectedKind, Verdict};
 pub use pipeline::{
-    Change, Changes, Explanation, Gauge, Nested, Pipeline, PipelineBuilder, PipelineConfig, PipelineStats, PolicyOf, Registry,
+    Change, Changes, Coalesced, Explanation, Gauge, Nested, Pipeline, PipelineBuilder, PipelineConfig, PipelineStats, PolicyOf, Registry,
     RegistryChanges, RegistryConfig, Request, TypedBuilder, TypedPipeline, UnknownPipeline, Warning, text,
 };
 #[cfg(feature = "macros")]

@@ -4,9 +4,10 @@
 //! argument, an error type, a key or a pipeline is not of the kind that is needed. Those messages sit on helper traits, each implemented
 //! for everything that will do, with `do_not_recommend`, or the compiler would speak of `Clone` and `From` without saying why.
 
+use crate::admission::AdaptiveLimitConfig;
 use crate::classify::Judge;
 use crate::outcome::{Error, Origin, Rejected, RejectedKind, Verdict};
-use crate::pipeline::{PipelineBuilder, Request};
+use crate::pipeline::{PipelineBuilder, Registry, Request};
 use crate::sync::{Mutex, lock};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -51,6 +52,12 @@ impl Site {
     }
 }
 
+/// The limit between these. Who names only the bounds has not chosen where to begin, so that gives way to them.
+pub fn between(config: AdaptiveLimitConfig, least: usize, most: usize) -> AdaptiveLimitConfig {
+    let initial = config.initial.min(most).max(least);
+    config.min(least).max(most).initial(initial)
+}
+
 /// A place where a pipeline lives.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a pipeline",
@@ -79,6 +86,68 @@ impl<D: Deref<Target: AsPipeline>> AsPipeline for D {
 /// The pipeline that lives at `place`.
 pub fn pipeline<P: AsPipeline + ?Sized>(place: &P) -> &Pipeline {
     place.as_pipeline()
+}
+
+/// A place where a registry lives.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a registry",
+    label = "expected a `Registry`",
+    note = "`pipeline = \"name\"` looks in the `REGISTRY` that is in scope, or in `registry = ...`: a place of type `Registry`, such as a `static` \
+            (or a `LazyLock` of one), or a field such as `self.registry`"
+)]
+pub trait AsRegistry {
+    /// The registry.
+    fn as_registry(&self) -> &Registry;
+}
+
+impl AsRegistry for Registry {
+    fn as_registry(&self) -> &Registry {
+        self
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<D: Deref<Target: AsRegistry>> AsRegistry for D {
+    fn as_registry(&self) -> &Registry {
+        self.deref().as_registry()
+    }
+}
+
+/// The `REGISTRY` of the scope. Its name is what the compiler shows where there is none.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! a_pipeline_by_name_needs_a_static_REGISTRY_in_scope_or_registry_equals_EXPR {
+    () => {
+        REGISTRY
+    };
+}
+
+/// The pipeline of this name.
+///
+/// # Errors
+/// There is none. The rejection says which there are.
+pub fn find<R: AsRegistry + ?Sized>(place: &R, name: &'static str) -> Result<Pipeline, Rejected> {
+    let registry = place.as_registry();
+    registry.get(name).ok_or_else(|| unknown(registry, name))
+}
+
+#[cold]
+fn unknown(registry: &Registry, name: &'static str) -> Rejected {
+    let names = registry.names();
+    let known = match names.as_slice() {
+        [] => "the registry is empty".to_owned(),
+        names => format!("the registry has `{}`", names.join("`, `")),
+    };
+    Rejected::new(RejectedKind::UnknownPipeline).in_call(&Origin::new(name.into()), 0, Duration::ZERO, Some(known))
+}
+
+/// A call that never began.
+///
+/// # Errors
+/// Always: the rejection.
+#[cold]
+pub fn rejected<T, E>(rejected: &Rejected) -> Result<T, Error<E>> {
+    Err(Error::Rejected(rejected.clone()))
 }
 
 /// An owned argument, of which each attempt gets a copy. Here the compiler may recommend: it recommends to derive or demand `Clone`.
@@ -281,6 +350,11 @@ pub const fn request(pipeline: &Pipeline) -> Request<'_> {
     pipeline.cost(1)
 }
 
+/// A call without options yet, whose attempts must not overlap.
+pub const fn request_in_turn(pipeline: &Pipeline) -> Request<'_> {
+    request(pipeline).in_turn()
+}
+
 /// What `when = ..` says, as a verdict.
 pub fn when<E>(worth_a_retry: impl FnOnce(&E) -> bool, error: &E) -> Verdict {
     if worth_a_retry(error) { Verdict::transient() } else { Verdict::permanent() }
@@ -392,6 +466,7 @@ pub fn finish_or<T, E, A>(result: Result<T, Error<E>>, answer: Option<A>, map: i
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::AdaptiveLimit;
 
     #[test]
     fn keys_are_kept_whole_whatever_their_length() {
@@ -402,6 +477,14 @@ mod tests {
         let just = "x".repeat(Key::NEAR);
         assert_eq!(key(&just).as_str(), just);
         assert_eq!(key(&format_args!("{just}{}", "y")).as_str(), format!("{just}y"));
+    }
+
+    #[test]
+    fn an_adaptive_limit_begins_between_its_bounds() {
+        let start = |least, most| between(AdaptiveLimit::new(), least, most).initial;
+        assert_eq!([start(5, 200), start(50, 200), start(1, 9), start(9, 1)], [20, 50, 9, 9]);
+        assert!(between(AdaptiveLimit::aimd(), 50, 200).build().is_ok());
+        assert!(between(AdaptiveLimit::new(), 9, 1).build().is_err(), "for the bounds, not for the start");
     }
 
     #[test]

@@ -5,7 +5,8 @@
 
 use std::time::{Duration, Instant};
 use steadfast::{
-    Backoff, Budget, Bulkhead, CircuitBreaker, ConfigError, Jitter, Pipeline, PipelineConfig, RateLimiter, RejectedKind, Retry,
+    AdaptiveLimit, Backoff, Budget, Bulkhead, CircuitBreaker, CoDel, ConfigError, Hedge, Jitter, PerKey, Pipeline, PipelineConfig,
+    RateLimiter, RejectedKind, Retry, Throttle,
 };
 
 const fn ms(millis: u64) -> Duration {
@@ -30,6 +31,15 @@ const EVERYTHING: &str = r#"
     retry_rejections = ["rate_limited", "circuit_open"]
     even_when_nested = true
     budget = { share = "20%", min_per_second = 1.5, burst = 50 }
+    [hedge]
+    after = "p99.9"
+    max_hedges = 2
+    idempotent = false
+    min_samples = 50
+    initial_delay = "1s"
+    min_delay = "2ms"
+    max_delay = "3s"
+    budget = "5%"
     [circuit_breaker]
     failure_rate = "50%"
     consecutive_failures = 10
@@ -47,17 +57,52 @@ const EVERYTHING: &str = r#"
     probe_lease = "4s"
     half_open_for = "20s"
     abandoned_after = "5s"
+    ramp = "30s"
+    [throttle]
+    accept_multiplier = 1.5
+    window = "60s"
+    min_requests = 30
+    max_rejection = "90%"
+    fast_recovery = false
+    probe_interval = "2s"
+    seed = 7
+
+    [adaptive_limit]
+    algorithm = "gradient2"
+    initial = 30
+    min = 3
+    max = 300
+    window = "200ms"
+    min_samples = 5
+    reserve = "10%"
+    queue = 50
+    max_wait = "500ms"
+    ageing = "3s"
+    tolerance = 0.4
+    smoothing = 0.3
+    queue_size = 5
+
+    [per_key]
+    max_keys = 500
+    idle = "30s"
+    statistics = true
+    rate_limit = "5/s"
+    circuit_breaker = { consecutive_failures = 3, seed = 2 }
+    bulkhead = 2
+
     [rate_limit]
     rate = "5/30s"
     burst = 3
     max_wait = "250ms"
     queue = 10
     ageing = "1s"
+    shed = { target = "20ms" }
     [bulkhead]
     limit = 50
     queue = 100
     max_wait = "forever"
     ageing = "1s"
+    shed = { target = "10ms", interval = "1s" }
 "#;
 
 fn everything() -> PipelineConfig {
@@ -94,10 +139,54 @@ fn everything() -> PipelineConfig {
                 .close_after(3)
                 .probe_lease(ms(4_000))
                 .half_open_for(ms(20_000))
-                .abandoned_after(ms(5_000)),
+                .abandoned_after(ms(5_000))
+                .ramp(ms(30_000)),
         )
-        .rate_limit(RateLimiter::per(5, ms(30_000)).burst(3).max_wait(ms(250)).queue(10).ageing(ms(1_000)))
-        .bulkhead(Bulkhead::new(50).queue(100).ageing(ms(1_000)))
+        .rate_limit(RateLimiter::per(5, ms(30_000)).burst(3).max_wait(ms(250)).queue(10).ageing(ms(1_000)).shed(CoDel::target(ms(20))))
+        .bulkhead(Bulkhead::new(50).queue(100).ageing(ms(1_000)).shed(CoDel::target(ms(10)).interval(ms(1_000))))
+        .adaptive_limit(
+            AdaptiveLimit::gradient2()
+                .initial(30)
+                .min(3)
+                .max(300)
+                .window(ms(200))
+                .min_samples(5)
+                .reserve(0.1)
+                .queue(50)
+                .max_wait(ms(500))
+                .ageing(ms(3_000))
+                .tolerance(0.4)
+                .smoothing(0.3)
+                .queue_size(5.0),
+        )
+        .hedge(
+            Hedge::at_percentile(0.999)
+                .max_hedges(2)
+                .only_idempotent_calls()
+                .min_samples(50)
+                .initial_delay(ms(1_000))
+                .min_delay(ms(2))
+                .max_delay(ms(3_000))
+                .budget(Budget::new(0.05)),
+        )
+        .per_key(
+            PerKey::new(500)
+                .idle(ms(30_000))
+                .statistics(true)
+                .rate_limit(RateLimiter::per_second(5))
+                .circuit_breaker(CircuitBreaker::consecutive_failures(3).seed(2))
+                .bulkhead(Bulkhead::new(2)),
+        )
+        .throttle(
+            Throttle::new()
+                .accept_multiplier(1.5)
+                .window(ms(60_000))
+                .min_requests(30)
+                .max_rejection(0.9)
+                .fast_recovery(false)
+                .probe_interval(ms(2_000))
+                .seed(7),
+        )
 }
 
 fn toml(text: &str) -> Result<PipelineConfig, ConfigError> {
@@ -146,6 +235,8 @@ fn every_preset_and_every_kind_of_each_policy_comes_back() -> Result<(), Box<dyn
     }
     all.extend(retries.into_iter().map(|retry| PipelineConfig::new().retry(retry)));
     all.extend(breakers.into_iter().map(|breaker| PipelineConfig::new().circuit_breaker(breaker)));
+    let adaptive = [AdaptiveLimit::new(), AdaptiveLimit::aimd().backoff_ratio(0.8), AdaptiveLimit::vegas().alpha(1.0).beta(9.0)];
+    all.extend(adaptive.into_iter().map(|limit| PipelineConfig::new().adaptive_limit(limit)));
     all.extend(limiters.into_iter().map(|limiter| PipelineConfig::new().rate_limit(limiter)));
     for config in all {
         assert_eq!(toml::from_str::<PipelineConfig>(&toml::to_string(&config)?)?, config);
@@ -153,6 +244,20 @@ fn every_preset_and_every_kind_of_each_policy_comes_back() -> Result<(), Box<dyn
         assert_eq!(yaml_serde::from_str::<PipelineConfig>(&yaml_serde::to_string(&config)?)?, config);
     }
     Ok(())
+}
+
+#[test]
+fn a_queue_sheds_as_usual_with_true_and_not_with_false() {
+    for (text, shed) in [("true", true), ("false", false), ("{}", true), ("\"true\"", true)] {
+        let config = toml(&format!("bulkhead = {{ limit = 5, queue = 9, shed = {text} }}")).expect(text);
+        let bulkhead = Bulkhead::new(5).queue(9);
+        assert_eq!(config, PipelineConfig::new().bulkhead(if shed { bulkhead.shed(CoDel::default()) } else { bulkhead }), "{text}");
+    }
+    let told = faults(
+        "bulkhead = { limit = 5, shed = { target = \"0s\", interval = 3, often = true } }\nrate_limit = { rate = \"1/s\", shed = 7 }",
+    );
+    assert_eq!(told.len(), 4, "{told:#?}");
+    assert!(told.iter().any(|fault| fault.starts_with("bulkhead.shed.target: ")), "{told:#?}");
 }
 
 #[test]
@@ -169,6 +274,7 @@ fn shorthands_and_presets_with_overrides() -> Result<(), ConfigError> {
         attempt_timeout = "500ms"
         retry = 5
         circuit_breaker = "25%"
+        throttle = true
         rate_limit = "100/s"
         bulkhead = false
         "#,
@@ -179,6 +285,7 @@ fn shorthands_and_presets_with_overrides() -> Result<(), ConfigError> {
         .attempt_timeout(ms(500))
         .retry(Retry::exponential(5, ms(100)).max_delay(ms(5_000))) // the delays of the preset stay
         .circuit_breaker(CircuitBreaker::failure_rate(0.25))
+        .throttle(Throttle::new())
         .rate_limit(RateLimiter::per_second(100))
         .bulkhead(None);
     assert_eq!(config, expected);
@@ -292,6 +399,18 @@ fn h43_h44_h45_every_class_of_bad_number_is_a_fault_at_its_place() {
         ("retry = { retries = 1, budget = { burst = 0 } }", "retry.budget.burst"),
         ("retry = { retries = 1, budget = { min_per_second = -1 } }", "retry.budget.min_per_second"),
         ("retry = [3]", "retry"),
+        ("throttle = { accept_multiplier = 1 }", "throttle.accept_multiplier"),
+        ("adaptive_limit = { min = 0 }", "adaptive_limit.min"),
+        ("adaptive_limit = { algorithm = 'vegas', tolerance = 1 }", "adaptive_limit.tolerance"),
+        ("adaptive_limit = { algorithm = 'magic' }", "adaptive_limit.algorithm"),
+        ("per_key = { idle = '1m' }", "per_key.max_keys"),
+        ("per_key = { max_keys = 0, statistics = true }", "per_key.max_keys"),
+        ("per_key = { max_keys = 5, bulkhead = 5, rate_limit = '0/s' }", "per_key.rate_limit.rate"),
+        ("per_key = { max_keys = 5, bulkhead = 'many' }", "per_key.bulkhead.limit"),
+        ("hedge = 'p95'", "hedge.idempotent"),
+        ("hedge = { after = 'p0', idempotent = true }", "hedge.after"),
+        ("hedge = { after = 50, idempotent = true }", "hedge.after"),
+        ("throttle = { max_rejection = '150%' }", "throttle.max_rejection"),
         ("rate_limit = '0/s'", "rate_limit.rate"),
         ("rate_limit = '1/999999h'", "rate_limit.rate"),
         ("rate_limit = '-5/s'", "rate_limit.rate"),
@@ -408,6 +527,10 @@ mod arbitrary {
             "retry",
             "circuit_breaker",
             "rate_limit",
+            "throttle",
+            "hedge",
+            "per_key",
+            "adaptive_limit",
             "bulkhead",
             "monitor",
             "retries",

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 use steadfast::{
-    Backoff, Budget, Bulkhead, Call, CallEnd, CircuitBreaker, CircuitState, Event, Jitter, Monitor, Outcome, Pipeline, RateLimiter,
-    RejectedKind, Retry, Verdict,
+    Backoff, Budget, Bulkhead, Call, CallEnd, CircuitBreaker, CircuitState, CoDel, Coalesce, Event, Jitter, Monitor, Outcome, PerKey,
+    Pipeline, RateLimiter, RejectedKind, Retry, Verdict,
 };
 use tokio::time::advance;
 
@@ -121,6 +121,7 @@ async fn defaults_of_the_circuit_breaker() {
             "open_jitter" => breaker() == breaker().open_jitter(share(default)?),
             "probes" => breaker() == breaker().probes(number(default)?),
             "abandoned_after" => default == "none" && breaker() != breaker().abandoned_after(Duration::MAX),
+            "ramp" => default == "none" && breaker() != breaker().ramp(Duration::MAX),
             "half_open_for" => default == "no limit" && breaker() != breaker().half_open_for(Duration::MAX),
             // Derived from other settings, and seen only at work: below.
             "max_open" => default == "60 s",
@@ -171,6 +172,7 @@ async fn defaults_of_the_rate_limiter() {
             "sliding_window" => default == "false" && limiter() != limiter().sliding_window(),
             "max_wait" => limiter() == limiter().max_wait(duration(default)?),
             "queue" => limiter() == limiter().queue(number(default)? as usize),
+            "shed" => default == "none" && limiter() != limiter().shed(CoDel::default()),
             "ageing" => limiter() == limiter().ageing(duration(default)?),
             "cost of a call" => Call::now().cost_units() == number(default)?,
             _ => return None,
@@ -185,7 +187,54 @@ fn defaults_of_the_bulkhead() {
         Some(match setting {
             "queue" => bulkhead() == bulkhead().queue(number(default)? as usize),
             "max_wait" => default == "as long as the deadline allows" && bulkhead() == bulkhead().max_wait(Duration::MAX),
+            "shed" => default == "none" && bulkhead() != bulkhead().shed(CoDel::default()),
             "ageing" => bulkhead() == bulkhead().ageing(duration(default)?),
+            _ => return None,
+        })
+    });
+}
+
+#[test]
+fn defaults_of_the_throttle() {
+    let throttle = steadfast::Throttle::new;
+    holds("policies/throttle", |setting, default| {
+        Some(match setting {
+            "accept_multiplier" => throttle() == throttle().accept_multiplier(number(default)?.into()),
+            "window" => throttle() == throttle().window(duration(default)?),
+            "min_requests" => throttle() == throttle().min_requests(number(default)?),
+            "max_rejection" => throttle() == throttle().max_rejection(number(default)?.into()),
+            "fast_recovery" => default == "true" && throttle() == throttle().fast_recovery(true),
+            "probe_interval" => throttle() == throttle().probe_interval(duration(default)?),
+            _ => return None,
+        })
+    });
+}
+
+#[test]
+fn defaults_of_a_dynamic_rate() {
+    let settings = format!("{:?}", steadfast::steering::Steering::between(10, 200));
+    let has = |setting: &str, value: &str| settings.contains(&format!("{setting}: {value}"));
+    holds("policies/dynamic_rate", |setting, default| {
+        Some(match setting {
+            "every" => has("every", &format!("{:?}", duration(default)?)),
+            "smoothing" | "grow_below" | "most_cut" | "headroom" | "lead" => has(setting, default),
+            "step" => default == "a twentieth of the ceiling" && has("step", "None"),
+            "forecast_every" => default == "as every" && has("forecast_every", "None"),
+            _ => return None,
+        })
+    });
+}
+
+#[cfg(feature = "chaos")]
+#[test]
+fn defaults_of_chaos() {
+    use steadfast::chaos::Chaos;
+    let one = Chaos::random().hang(0.0);
+    holds("policies/chaos", |setting, default| {
+        Some(match setting {
+            "switch" => default == "on" && one.clone().build().unwrap().is_enabled(),
+            "injections" => default == "none" && Chaos::random().build().is_err(),
+            "only" => default == "all calls" && format!("{one:?}").contains("only: 0"),
             _ => return None,
         })
     });
@@ -284,7 +333,7 @@ fn the_events_of_each_page_exist() {
         Event::CallFinished { end: CallEnd::Success, attempts: 1, elapsed: zero },
     ]
     .map(|event| event.name());
-    for page in ["timeouts", "retry", "circuit_breaker", "rate_limiter", "bulkhead", "fallback"] {
+    for page in ["timeouts", "retry", "circuit_breaker", "rate_limiter", "bulkhead", "fallback", "coalesce"] {
         for row in table(&format!("policies/{page}"), "# What you will see") {
             let name = row[0].split([',', ' ']).next().unwrap();
             assert!(known.contains(&name), "{page}: no event is called {name}");
@@ -318,4 +367,33 @@ fn pages_of_policies_are_short() {
         let lines = fs::read_to_string(&path).unwrap().lines().count();
         assert!(lines <= 75, "{}: {lines} lines", path.display());
     }
+}
+
+#[test]
+fn defaults_of_policies_for_each_key() {
+    let keys = || PerKey::new(9);
+    holds("policies/keyed", |setting, default| {
+        Some(match setting {
+            "rate_limit" => default == "none" && keys() != keys().rate_limit(RateLimiter::per_second(1)),
+            "circuit_breaker" => default == "none" && keys() != keys().circuit_breaker(CircuitBreaker::failure_rate(0.5)),
+            "bulkhead" => default == "none" && keys() != keys().bulkhead(Bulkhead::new(1)),
+            "statistics" => keys() == keys().statistics(default.parse().ok()?),
+            "idle" => keys() == keys().idle(duration(default)?),
+            _ => return None,
+        })
+    });
+}
+
+#[test]
+fn defaults_of_coalesce() {
+    let group = Coalesce::new;
+    holds("policies/coalesce", |setting, default| {
+        Some(match setting {
+            "share_errors" => group() == group().share_errors(default.parse().ok()?),
+            "max_keys" => group() == group().max_keys(number(default)? as usize),
+            "patience" => group() == group().patience(duration(default)?),
+            "max_wait" => group() == group().max_wait(duration(default)?),
+            _ => return None,
+        })
+    });
 }

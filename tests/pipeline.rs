@@ -1,12 +1,15 @@
 //! The pipeline as a caller meets it: shapes of code that must work, order, explanations, configuration errors.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use futures_util::FutureExt;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use steadfast::{Bulkhead, CircuitBreaker, Error, Pipeline, Priority, RateLimiter, Rejected, RejectedKind, Retry, Verdict};
+use steadfast::{
+    AdaptiveLimit, Bulkhead, CircuitBreaker, Error, PerKey, Pipeline, Priority, RateLimiter, Rejected, RejectedKind, Retry, Verdict,
+};
 use tokio::task::yield_now;
 
 const MS: Duration = Duration::from_millis(1);
@@ -313,6 +316,112 @@ async fn h28_duration_max_everywhere_means_never() {
         tokio::time::advance(Duration::from_secs(60 * 60 * 24 * 365)).await;
         let _ = pipeline.within(Duration::from_secs(1)).call(|| async { Err::<(), _>("down".to_owned()) }).await;
     }
+}
+
+// ------------------------------------------------------------------ the adaptive limit
+
+#[tokio::test(start_paused = true)]
+async fn an_adaptive_limit_refuses_queues_and_bounds_the_bulkhead() {
+    let limit = || AdaptiveLimit::new().initial(2).min(1).max(10).reserve(0.0);
+    let pipeline = Pipeline::builder("p").adaptive_limit(limit()).bulkhead(Bulkhead::new(5)).build().unwrap();
+    assert_eq!(pipeline.to_string(), "p: bulkhead > adaptive limit > operation");
+    let hang = || pipeline.call(|| std::future::pending::<Result<(), String>>());
+    let mut running = [Box::pin(hang()), Box::pin(hang())];
+    assert!(running.iter_mut().all(|call| call.as_mut().now_or_never().is_none()));
+    let error = hang().await.unwrap_err();
+    assert_eq!(error.kind(), Some(RejectedKind::ConcurrencyLimited));
+    assert_eq!(pipeline.bulkhead().unwrap().in_use(), 2, "the refused call gave its place back");
+    let stats = pipeline.stats();
+    assert_eq!(stats.adaptive_limit.map(|limit| (limit.limit, limit.in_use)), Some((2, 2)));
+    drop(running);
+    assert_eq!(pipeline.adaptive_limit().unwrap().in_use(), 0);
+
+    let queued = Pipeline::builder("p").adaptive_limit(limit().queue(1).max_wait(50 * MS)).build().unwrap();
+    let slow = || queued.call(|| async { Ok::<_, String>(tokio::time::sleep(30 * MS).await) });
+    let began = tokio::time::Instant::now();
+    let (a, b, c, d) = tokio::join!(slow(), slow(), slow(), slow());
+    assert!(a.is_ok() && b.is_ok() && c.is_ok());
+    assert_eq!(d.unwrap_err().kind(), Some(RejectedKind::ConcurrencyLimited), "one may wait, not two");
+    assert_eq!(began.elapsed(), 60 * MS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_adaptive_limit_learns_from_the_attempts_of_its_pipeline() {
+    // The dependency works on five at once; whatever is beyond stands in its queue.
+    let servers = Arc::new(tokio::sync::Semaphore::new(5));
+    let pipeline =
+        Pipeline::builder("p").adaptive_limit(AdaptiveLimit::new().initial(60).queue(1_000)).attempt_timeout(5_000 * MS).build().unwrap();
+    let callers: Vec<_> = (0..100)
+        .map(|_| {
+            let (pipeline, servers) = (pipeline.clone(), Arc::clone(&servers));
+            tokio::spawn(async move {
+                for _ in 0..60 {
+                    let work = || async {
+                        let _server = servers.acquire().await.map_err(|error| error.to_string())?;
+                        Ok::<_, String>(tokio::time::sleep(20 * MS).await)
+                    };
+                    let _ = pipeline.call(work).await;
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    let limit = pipeline.adaptive_limit().unwrap().snapshot();
+    assert!((5..=15).contains(&limit.limit), "{limit:?}");
+}
+
+// ------------------------------------------------------------------ policies for each key
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_refused_by_its_own_policies_and_takes_nothing_from_the_others() {
+    let pipeline = Pipeline::builder("p")
+        .per_key(PerKey::new(10).rate_limit(RateLimiter::per_hour(2).burst(2)).bulkhead(Bulkhead::new(1)))
+        .rate_limit(RateLimiter::per_hour(100).burst(100))
+        .build()
+        .unwrap();
+    assert_eq!(pipeline.to_string(), "p: per key > rate limit > operation");
+    let ok = || async { Ok::<_, String>(()) };
+    let one = pipeline.key("one");
+    let mut hanging = Box::pin(one.call(|| std::future::pending::<Result<(), String>>()));
+    assert!(hanging.as_mut().now_or_never().is_none());
+    assert!(one.call(ok).await.unwrap_err().is_bulkhead_full());
+    drop(hanging);
+    assert!(one.call(ok).await.is_ok());
+    assert!(one.call(ok).await.unwrap_err().is_rate_limited());
+    assert!(pipeline.key("two").call(ok).await.is_ok());
+    for _ in 0..10 {
+        assert!(pipeline.call(ok).await.is_ok(), "without a key there is nothing to refuse");
+    }
+    assert_eq!(pipeline.rate_limiter().unwrap().available(), 100 - 13);
+    let stats = pipeline.stats();
+    assert_eq!(stats.per_key.map(|keys| (keys.keys, keys.rejected)), Some((2, 2)), "{stats}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_circuit_is_open_is_not_waited_for_and_another_gates_refusal_hands_its_units_back() {
+    let pipeline = Pipeline::builder("p")
+        .per_key(PerKey::new(10).circuit_breaker(CircuitBreaker::consecutive_failures(1)).rate_limit(RateLimiter::per_hour(9).burst(9)))
+        .bulkhead(Bulkhead::new(1))
+        .retry(Retry::constant(3, 10 * MS))
+        .build()
+        .unwrap();
+    let began = tokio::time::Instant::now();
+    let error = pipeline.key("bad").call(|| async { Err::<(), _>("down") }).await.unwrap_err();
+    assert_eq!((error.into_inner(), began.elapsed()), (Some("down"), Duration::ZERO), "the retry sees that the circuit of the key is open");
+    assert!(pipeline.key("bad").call(|| async { Ok::<_, String>(()) }).await.unwrap_err().is_circuit_open());
+    assert!(pipeline.key("good").call(|| async { Ok::<_, String>(()) }).await.is_ok());
+
+    let _held = pipeline.bulkhead().unwrap().try_acquire().unwrap();
+    for _ in 0..20 {
+        assert!(pipeline.key("good").call(|| async { Ok::<_, String>(()) }).await.unwrap_err().is_bulkhead_full());
+    }
+    drop(_held);
+    for _ in 0..8 {
+        assert!(pipeline.key("good").call(|| async { Ok::<_, String>(()) }).await.is_ok());
+    }
+    assert!(pipeline.key("good").call(|| async { Ok::<_, String>(()) }).await.unwrap_err().is_rate_limited());
 }
 
 // ------------------------------------------------------------------ sharing

@@ -4,7 +4,8 @@ use super::policies::{PolicyOf, Slots};
 use super::typed::TypedBuilder;
 use super::{Core, Pipeline, PipelineConfig, explain};
 use crate::admission::{
-    Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerConfig, Gate, Listener, RateLimiter, RateLimiterConfig, Transition,
+    AdaptiveLimit, AdaptiveLimitConfig, Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerConfig, Gate, Listener, PerKey,
+    PerKeyConfig, RateLimiter, RateLimiterConfig, Throttle, ThrottleConfig, Transition,
 };
 use crate::classify::Judges;
 use crate::execution::{Hedge, HedgeConfig, Retry, RetryConfig};
@@ -90,6 +91,19 @@ impl PipelineBuilder {
         self
     }
 
+    /// Holds back a share of the calls while the dependency refuses its own. **Default**: none.
+    pub fn throttle(mut self, throttle: impl Into<PolicyOf<ThrottleConfig, Throttle>>) -> Self {
+        self.policies.throttle = Some(throttle.into());
+        self
+    }
+
+    /// Policies for each [key](Pipeline::key), beside those for all calls together, and asked before them. A call without a key passes.
+    /// **Default**: none.
+    pub fn per_key(mut self, per_key: impl Into<PolicyOf<PerKeyConfig, PerKey>>) -> Self {
+        self.policies.per_key = Some(per_key.into());
+        self
+    }
+
     /// Keeps attempts under a rate. **Default**: no limit.
     pub fn rate_limit(mut self, limiter: impl Into<PolicyOf<RateLimiterConfig, RateLimiter>>) -> Self {
         self.policies.rate_limit = Some(limiter.into());
@@ -99,6 +113,13 @@ impl PipelineBuilder {
     /// Keeps attempts under a number at once. **Default**: no limit.
     pub fn bulkhead(mut self, bulkhead: impl Into<PolicyOf<BulkheadConfig, Bulkhead>>) -> Self {
         self.policies.bulkhead = Some(bulkhead.into());
+        self
+    }
+
+    /// Keeps attempts under the number at once that the dependency can work on, as it turns out. Beside a bulkhead, the lower of the two
+    /// counts. **Default**: no limit.
+    pub fn adaptive_limit(mut self, limit: impl Into<PolicyOf<AdaptiveLimitConfig, AdaptiveLimit>>) -> Self {
+        self.policies.adaptive_limit = Some(limit.into());
         self
     }
 

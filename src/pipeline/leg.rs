@@ -3,7 +3,7 @@
 use super::Options;
 use super::story::Story;
 use super::waiting::{Door, Entered, Waiting, own_gates};
-use crate::admission::{BulkheadPermit, CircuitPermit, Entry, Pass, Reservation};
+use crate::admission::{AdaptivePermit, BulkheadPermit, CircuitPermit, Entry, KeyPermit, Pass, Reservation, ThrottlePermit};
 use crate::call::{Attempt, Call};
 use crate::execution::Until;
 use crate::observation::Event;
@@ -27,8 +27,13 @@ pub(super) struct Leg<'c> {
 impl Leg<'_> {
     /// How every leg begins. Its beginning in time is with the other clock readings of the [`Story`]: a value that is constant as a whole is
     /// written in place.
-    pub(super) const FIRST: Self =
-        Self { held: Held { place: None, passes: None, permit: None }, number: 1, index: 0, passed: Gates::None, phase: Phase::Waiting };
+    pub(super) const FIRST: Self = Self {
+        held: Held { throttle: None, key: None, place: None, slot: None, passes: None, permit: None },
+        number: 1,
+        index: 0,
+        passed: Gates::None,
+        phase: Phase::Waiting,
+    };
 }
 
 /// What goes on, for the books of a call that is dropped untold: user code that runs where nothing is awaited must have panicked.
@@ -49,7 +54,11 @@ pub(super) enum Phase {
 #[repr(C)]
 #[derive(Default)]
 pub(super) struct Held<'c> {
+    pub(super) throttle: Option<ThrottlePermit<'c>>,
+    /// Boxed, for it is large and most pipelines have none.
+    pub(super) key: Option<Box<KeyPermit<'c>>>,
     pub(super) place: Option<BulkheadPermit<'c>>,
+    pub(super) slot: Option<AdaptivePermit<'c>>,
     pub(super) passes: Option<Box<Passes<'c>>>,
     pub(super) permit: Option<CircuitPermit<'c>>,
 }
@@ -60,8 +69,10 @@ pub(super) type Passes<'c> = Vec<Box<dyn Pass + 'c>>;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Gates {
     None,
+    PerKey,
     RateLimit,
     Bulkhead,
+    AdaptiveLimit,
     Own,
 }
 
@@ -69,8 +80,10 @@ impl Gates {
     const fn name(self) -> &'static str {
         match self {
             Self::None => "none",
+            Self::PerKey => "per_key",
             Self::RateLimit => "rate_limit",
             Self::Bulkhead => "bulkhead",
+            Self::AdaptiveLimit => "adaptive_limit",
             Self::Own => "gate",
         }
     }
@@ -94,15 +107,29 @@ impl<'c> Story<'c> {
 
     // -------------------------------------------------------------- before the operation
 
-    /// Look at the breaker > rate limit > bulkhead > your gates > the breaker's permit; from where the last wait ended, with what was
+    /// Look at the breaker > throttle > per key > rate limit > bulkhead > adaptive limit > your gates > the breaker's permit; from where the last wait ended, with what was
     /// reserved before it.
     pub(super) fn ask_gates(&mut self, mut reservation: Option<Reservation<'c>>) -> Admission<'c> {
         let core = self.core;
-        if self.leg.passed == Gates::None
-            && let Some(breaker) = &core.policies.circuit_breaker
-            && let Err(rejected) = breaker.refuse_at(self.began)
-        {
-            return Admission::Refused(rejected);
+        if self.leg.passed == Gates::None {
+            if let Some(breaker) = &core.policies.circuit_breaker
+                && let Err(rejected) = breaker.refuse_at(self.began)
+            {
+                return Admission::Refused(rejected);
+            }
+            if let Some(throttle) = &core.policies.throttle {
+                match throttle.try_acquire(self.options.priority, self.began) {
+                    Ok(permit) => self.leg.held.throttle = Some(permit),
+                    Err(rejected) => return Admission::Refused(rejected),
+                }
+            }
+        }
+        if let (Some(per_key), true, Some(_)) = (&core.policies.per_key, self.leg.passed < Gates::PerKey, self.options.key) {
+            match per_key.enter(self.options.key, self.options.cost, self.began, || self.call()) {
+                Entry::Granted(permit) => self.leg.held.key = Some(Box::new(permit)),
+                Entry::Refused(rejected) => return self.refused(rejected),
+                Entry::Wait(waiter) => return Admission::Wait(Waiting { door: Door::PerKey(Box::pin(waiter)), reservation: None }),
+            }
         }
         if let (Some(limiter), true) = (&core.policies.rate_limit, self.leg.passed < Gates::RateLimit) {
             // Two branches that each keep what they have: one value for both would be copied, which costs more than the check.
@@ -124,6 +151,13 @@ impl<'c> Story<'c> {
                 Entry::Wait(waiter) => return Admission::Wait(Waiting { door: Door::Bulkhead(Box::pin(waiter)), reservation }),
             }
         }
+        if let (Some(limit), true) = (&core.policies.adaptive_limit, self.leg.passed < Gates::AdaptiveLimit) {
+            match limit.enter(self.began, || self.call()) {
+                Entry::Granted(slot) => self.leg.held.slot = Some(slot),
+                Entry::Refused(rejected) => return self.refused(rejected),
+                Entry::Wait(waiter) => return Admission::Wait(Waiting { door: Door::AdaptiveLimit(Box::pin(waiter)), reservation }),
+            }
+        }
         if !core.gates.is_empty() && self.leg.passed < Gates::Own {
             let asked = Box::pin(Until::new(own_gates(core, self.call())));
             return Admission::Wait(Waiting { door: Door::Own(asked), reservation });
@@ -143,6 +177,9 @@ impl<'c> Story<'c> {
         if let Some(reservation) = reservation {
             reservation.keep();
         }
+        if let Some(permit) = &mut self.leg.held.key {
+            permit.used();
+        }
         Admission::Granted
     }
 
@@ -161,8 +198,10 @@ impl<'c> Story<'c> {
             self.emit(|| Event::Waited { policy: gate.name(), waited });
         }
         match entered {
+            Ok(Entered::Key(permit)) => self.leg.held.key = Some(Box::new(permit)),
             Ok(Entered::Units(units)) => reservation = Some(units),
             Ok(Entered::Place(place)) => self.leg.held.place = Some(place),
+            Ok(Entered::Slot(slot)) => self.leg.held.slot = Some(slot),
             Ok(Entered::Passes(passes)) => self.leg.held.passes = Some(Box::new(passes)),
             Err(rejected) => return self.refused(rejected),
         }
@@ -218,8 +257,17 @@ impl<'c> Story<'c> {
         if let Some(permit) = self.leg.held.permit.take() {
             permit.settle_at(outcome, self.now);
         }
+        if let Some(permit) = self.leg.held.throttle.take() {
+            permit.settle_at(outcome, self.now);
+        }
         if let Some(passes) = self.leg.held.passes.take() {
             passes.into_iter().for_each(|pass| pass.settle(outcome));
+        }
+        if let Some(slot) = self.leg.held.slot.take() {
+            slot.settle_at(outcome, self.now);
+        }
+        if let Some(permit) = self.leg.held.key.take() {
+            permit.settle_at(outcome, self.now);
         }
         self.leg.held.place = None;
         if let Some(hedge) = &self.core.policies.hedge {

@@ -19,6 +19,7 @@
 
 mod answered;
 mod builder;
+mod coalesced;
 pub mod config;
 mod explain;
 mod leg;
@@ -34,23 +35,25 @@ mod typed;
 mod waiting;
 
 pub use builder::PipelineBuilder;
+pub use coalesced::Coalesced;
 pub use config::{Change, Changes, PipelineConfig, text};
 pub use explain::{Explanation, Warning};
 use policies::Policies;
 pub use policies::PolicyOf;
 pub use registry::{Registry, RegistryChanges, RegistryConfig, UnknownPipeline};
 pub(crate) use request::Options;
+use request::begins_requests;
 pub use request::{Nested, Request};
 pub use stats::{Gauge, PipelineStats};
 pub use typed::{TypedBuilder, TypedPipeline};
 
-use crate::admission::{Bulkhead, CircuitBreaker, Gate, RateLimiter};
-use crate::call::{Attempt, Priority};
+use crate::admission::{AdaptiveLimit, Bulkhead, CircuitBreaker, Gate, PerKey, RateLimiter, Throttle};
+use crate::call::Attempt;
 use crate::classify::{ByErrorType, ByResult, Judges};
 use crate::execution::{Hedge, Retry};
 #[cfg(feature = "testing")]
 use crate::observation::Observer;
-use crate::observation::{CallEnd, Emitter, Events, Monitor, Recorder};
+use crate::observation::{Emitter, Events, Monitor, Recorder};
 use crate::outcome::{Error, Origin, Verdict};
 use crate::substitution::OrElse;
 use crate::versions::Versions;
@@ -59,7 +62,6 @@ use run::run;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// What the clones of a pipeline share: its settings, and the live policies with their state.
 pub(crate) struct Core {
@@ -151,60 +153,17 @@ impl Pipeline {
     }
 
     /// Like [`call`](Self::call), with a value for when it fails, whatever the error: it cannot fail.
-    pub async fn call_or<T, E, F, Fut>(&self, operation: F, value: T) -> T
+    pub fn call_or<T, E, F, Fut>(&self, operation: F, value: T) -> impl Future<Output = T>
     where
         E: 'static,
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        match run(self.core(), &Options::NONE, ByErrorType, Error::Inner, move |_| operation()).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                self.core().fallback_used(CallEnd::of(&error), Instant::now());
-                value
-            }
-        }
+        let core = self.core();
+        request::or(core, move || run(core, &Options::NONE, ByErrorType, Error::Inner, move |_| operation()), value)
     }
 
-    /// Says on whose behalf the next call is made. See [`Request`] for all options of one call.
-    pub const fn key<'a>(&'a self, key: &'a str) -> Request<'a> {
-        Request::new(self).key(key)
-    }
-
-    /// Says how much the next call matters. See [`Request`].
-    pub const fn priority(&self, priority: Priority) -> Request<'_> {
-        Request::new(self).priority(priority)
-    }
-
-    /// Says how many units of the rate limit each attempt of the next call takes. See [`Request`].
-    pub const fn cost(&self, cost: u32) -> Request<'_> {
-        Request::new(self).cost(cost)
-    }
-
-    /// Says when the next call must have ended. See [`Request`].
-    pub const fn deadline(&self, deadline: Instant) -> Request<'_> {
-        Request::new(self).deadline(deadline)
-    }
-
-    /// Says how long the next call may take. See [`Request`].
-    pub const fn within(&self, wait: Duration) -> Request<'_> {
-        Request::new(self).within(wait)
-    }
-
-    /// Says whether the operation of the next call may happen twice. See [`Request`].
-    pub const fn idempotent(&self, idempotent: bool) -> Request<'_> {
-        Request::new(self).idempotent(idempotent)
-    }
-
-    /// Runs the operation of the next call at most once. See [`Request`].
-    pub const fn once(&self) -> Request<'_> {
-        Request::new(self).once()
-    }
-
-    /// Judges the next call by its whole result. See [`Request`].
-    pub fn classify<T, E, C: Fn(&Result<T, E>) -> Verdict>(&self, judge: C) -> Request<'_, ByResult<C>> {
-        Request::new(self).classify(judge)
-    }
+    begins_requests!(['a] self: [&'a self] &'a Self, of [T, E] Result<T, E>);
 
     /// This pipeline around another, for an order of policies other than the built-in one: the inner pipeline's call is the outer
     /// one's operation. What the inner one rejects is judged as a rejection, and the error does not nest. The operation's own errors
@@ -269,6 +228,18 @@ impl Pipeline {
         self.core().policies.circuit_breaker.as_ref()
     }
 
+    /// The live throttle, to read what it holds back.
+    #[must_use]
+    pub fn throttle(&self) -> Option<&Throttle> {
+        self.core().policies.throttle.as_ref()
+    }
+
+    /// The live policies per key, to read how a key is doing.
+    #[must_use]
+    pub fn per_key(&self) -> Option<&PerKey> {
+        self.core().policies.per_key.as_ref()
+    }
+
     /// The live rate limiter, to read it or to change its rate.
     #[must_use]
     pub fn rate_limiter(&self) -> Option<&RateLimiter> {
@@ -279,6 +250,12 @@ impl Pipeline {
     #[must_use]
     pub fn bulkhead(&self) -> Option<&Bulkhead> {
         self.core().policies.bulkhead.as_ref()
+    }
+
+    /// The live adaptive limit, to read it.
+    #[must_use]
+    pub fn adaptive_limit(&self) -> Option<&AdaptiveLimit> {
+        self.core().policies.adaptive_limit.as_ref()
     }
 
     /// The live retry policy, with its statistics.
@@ -318,7 +295,7 @@ impl Pipeline {
     }
 
     /// Who judges its errors.
-    #[cfg(any(feature = "reqwest", feature = "tower"))]
+    #[cfg(any(feature = "reqwest", feature = "tower", feature = "store"))]
     pub(crate) fn judges(&self) -> &Judges {
         &self.core().judges
     }

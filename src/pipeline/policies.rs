@@ -1,7 +1,10 @@
 //! The policies that a pipeline may have. A new one is a line in the list at the end and an `impl Policy`; everything that concerns
 //! all of them alike (building, configuration, reconfiguration) is made of these two.
 
-use crate::admission::{Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerConfig, RateLimiter, RateLimiterConfig};
+use crate::admission::{
+    AdaptiveLimit, AdaptiveLimitConfig, Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerConfig, PerKey, PerKeyConfig, RateLimiter,
+    RateLimiterConfig, Throttle, ThrottleConfig,
+};
 use crate::execution::{Hedge, HedgeConfig, Retry, RetryConfig};
 use crate::fault::{ConfigError, Fault};
 
@@ -165,14 +168,19 @@ policies! {
     retry: RetryConfig => Retry,
     hedge: HedgeConfig => Hedge,
     circuit_breaker: CircuitBreakerConfig => CircuitBreaker,
+    throttle: ThrottleConfig => Throttle,
+    per_key: PerKeyConfig => PerKey,
     rate_limit: RateLimiterConfig => RateLimiter,
     bulkhead: BulkheadConfig => Bulkhead,
+    adaptive_limit: AdaptiveLimitConfig => AdaptiveLimit,
 }
 
 impl Policies {
     /// Whether one of them measures how long attempts take.
     pub(crate) fn need_end_time(&self) -> bool {
-        self.circuit_breaker.as_ref().is_some_and(CircuitBreaker::needs_end_time)
+        self.adaptive_limit.is_some()
+            || self.per_key.as_ref().is_some_and(PerKey::needs_end_time)
+            || self.circuit_breaker.as_ref().is_some_and(CircuitBreaker::needs_end_time)
     }
 }
 
@@ -239,6 +247,40 @@ impl Policy for CircuitBreaker {
     }
 }
 
+impl Policy for Throttle {
+    as_its_own!(ThrottleConfig);
+
+    fn go_on(&self, config: &ThrottleConfig, restarted: &mut Vec<&'static str>) -> Option<Self> {
+        if !self.reconfigure_quietly(config) {
+            restarted.push("throttle.window");
+        }
+        Some(self.clone())
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.is_same(other)
+    }
+}
+
+impl Policy for PerKey {
+    as_its_own!(PerKeyConfig);
+
+    fn go_on(&self, config: &PerKeyConfig, restarted: &mut Vec<&'static str>) -> Option<Self> {
+        if !self.reconfigure_quietly(config) {
+            restarted.push("per_key");
+        }
+        Some(self.clone())
+    }
+
+    fn tell(&self) {
+        self.tell();
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.is_same(other)
+    }
+}
+
 impl Policy for RateLimiter {
     as_its_own!(RateLimiterConfig);
 
@@ -248,6 +290,23 @@ impl Policy for RateLimiter {
         }
         restarted.push("rate_limit");
         config.clone().build().ok()
+    }
+
+    fn tell(&self) {
+        self.tell();
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.is_same(other)
+    }
+}
+
+impl Policy for AdaptiveLimit {
+    as_its_own!(AdaptiveLimitConfig);
+
+    fn go_on(&self, config: &AdaptiveLimitConfig, _: &mut Vec<&'static str>) -> Option<Self> {
+        self.reconfigure_quietly(config);
+        Some(self.clone())
     }
 
     fn tell(&self) {

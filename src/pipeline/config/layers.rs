@@ -8,7 +8,10 @@ use std::collections::HashMap;
 
 /// What a section means when it is a single value: `bulkhead = 50`.
 const SHORTHANDS: &[(&str, &str)] =
-    &[("retry", "retries"), ("circuit_breaker", "failure_rate"), ("rate_limit", "rate"), ("bulkhead", "limit")];
+    &[("retry", "retries"), ("circuit_breaker", "failure_rate"), ("rate_limit", "rate"), ("bulkhead", "limit"), ("hedge", "after")];
+
+/// Sections that mean something without a setting in them: `throttle = true`.
+const ALL_DEFAULTS: &[&str] = &["throttle", "adaptive_limit"];
 
 type Preset = fn(String) -> PipelineBuilder;
 const PRESETS: &[(&str, Preset)] = &[
@@ -29,10 +32,16 @@ pub(crate) fn normal(mut tree: Tree) -> Tree {
     };
     if let Tree::Table(entries) = &mut tree {
         for (name, value) in entries {
+            if ALL_DEFAULTS.contains(&name.as_str()) && *value == Tree::Bool(true) {
+                *value = Tree::table();
+            }
             if let Some((_, field)) = SHORTHANDS.iter().find(|(section, _)| section == name) {
                 expand(value, field);
             }
-            if let ("retry", Tree::Table(fields)) = (name.as_str(), value) {
+            if name == "per_key" {
+                *value = normal(std::mem::replace(value, Tree::Nothing));
+            }
+            if let ("retry" | "hedge", Tree::Table(fields)) = (name.as_str(), value) {
                 for (_, budget) in fields.iter_mut().filter(|(field, _)| field == "budget") {
                     if matches!(budget, Tree::Text(text) if text == "unlimited") {
                         *budget = Tree::Bool(false);
@@ -71,6 +80,7 @@ fn yield_to(below: &mut Vec<(String, Tree)>, above: &[(String, Tree)]) {
         ("count_window", &["window"]),
         ("sliding_window", &["burst"]),
         ("backoff", &["delay", "factor", "max_delay", "jitter"]),
+        ("algorithm", &["max", "min_samples", "tolerance", "backoff_ratio", "alpha", "beta", "smoothing", "queue_size"]),
     ];
     for (field, others) in EXCLUDED {
         if above.iter().any(|(name, value)| name == field && !is_off(value) && *value != Tree::Nothing) {

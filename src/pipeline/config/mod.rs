@@ -23,6 +23,16 @@
 //! even_when_nested = false
 //! budget = { share = "10%", min_per_second = 3, burst = 20 }   # "10%" is short for the share; "unlimited" for none
 //!
+//! [hedge]                        # hedge = "p95" is short for the first line
+//! after = "p95"                  # or a time, "50ms"
+//! idempotent = true              # of all operations; false: of the calls that say so
+//! max_hedges = 1
+//! min_samples = 100
+//! initial_delay = "forever"
+//! min_delay = "1ms"
+//! max_delay = "500ms"
+//! budget = "5%"                  # the budget of the retries, unless set
+//!
 //! [circuit_breaker]              # circuit_breaker = "50%" is short for the first line, which is also what holds without any rule
 //! failure_rate = "50%"
 //! consecutive_failures = 10
@@ -39,6 +49,21 @@
 //! probe_lease = "5s"
 //! half_open_for = "30s"
 //! abandoned_after = "10s"
+//! ramp = "30s"
+//!
+//! [throttle]                     # throttle = true is short for all defaults
+//! accept_multiplier = 2.0
+//! window = "30s"
+//! min_requests = 10
+//! max_rejection = "90%"
+//! fast_recovery = true
+//! probe_interval = "1s"
+//!
+//! [per_key]                      # for each key of `pipeline.key(..)`
+//! max_keys = 10000
+//! idle = "10m"
+//! statistics = true
+//! rate_limit = "5/s"             # as below, and so are circuit_breaker and bulkhead
 //!
 //! [rate_limit]                   # rate_limit = "100/s" is short for the first line
 //! rate = "100/s"                 # "10/min", "1000/h", "5/30s"
@@ -46,12 +71,27 @@
 //! max_wait = "250ms"
 //! queue = 1000
 //! ageing = "2s"
+//! shed = { target = "5ms", interval = "100ms" }               # true is short for these
 //!
 //! [bulkhead]                     # bulkhead = 50 is short for the first line
 //! limit = 50
 //! queue = 100
 //! max_wait = "1s"
 //! ageing = "2s"
+//! shed = true
+//!
+//! [adaptive_limit]               # adaptive_limit = true is short for all defaults
+//! algorithm = "default"          # aimd, vegas, gradient2; who names one may set its parameters
+//! initial = 20
+//! min = 1
+//! max = 1000
+//! window = "250ms"
+//! min_samples = 20
+//! reserve = "10%"
+//! queue = 100
+//! max_wait = "500ms"
+//! ageing = "2s"
+//! tolerance = 0.3
 //! ```
 //!
 //! Whatever is left out has the default of the setter of the same name. `false` in place of any setting takes back what a preset, or
@@ -85,7 +125,7 @@ pub use changes::{Change, Changes};
 use super::builder::timeout_faults;
 use super::policies::Settings;
 use super::{Core, Pipeline, PipelineBuilder};
-use crate::admission::{BulkheadConfig, CircuitBreakerConfig, RateLimiterConfig};
+use crate::admission::{AdaptiveLimitConfig, BulkheadConfig, CircuitBreakerConfig, PerKeyConfig, RateLimiterConfig, ThrottleConfig};
 use crate::execution::{HedgeConfig, RetryConfig};
 use crate::fault::{ConfigError, Fault};
 use crate::observation::Monitor;
@@ -156,6 +196,18 @@ impl PipelineConfig {
         self
     }
 
+    /// Holds back a share of the calls while the dependency refuses its own. `None` takes it away. **Default**: none.
+    pub fn throttle(mut self, throttle: impl Into<Option<ThrottleConfig>>) -> Self {
+        self.policies.throttle = throttle.into();
+        self
+    }
+
+    /// Policies for each key. `None` takes them away. **Default**: none.
+    pub fn per_key(mut self, per_key: impl Into<Option<PerKeyConfig>>) -> Self {
+        self.policies.per_key = per_key.into();
+        self
+    }
+
     /// Keeps attempts under a rate. `None` takes it away. **Default**: no limit.
     pub fn rate_limit(mut self, limiter: impl Into<Option<RateLimiterConfig>>) -> Self {
         self.policies.rate_limit = limiter.into();
@@ -165,6 +217,12 @@ impl PipelineConfig {
     /// Keeps attempts under a number at once. `None` takes it away. **Default**: no limit.
     pub fn bulkhead(mut self, bulkhead: impl Into<Option<BulkheadConfig>>) -> Self {
         self.policies.bulkhead = bulkhead.into();
+        self
+    }
+
+    /// Keeps attempts under the number at once that the dependency can work on. `None` takes it away. **Default**: no limit.
+    pub fn adaptive_limit(mut self, limit: impl Into<Option<AdaptiveLimitConfig>>) -> Self {
+        self.policies.adaptive_limit = limit.into();
         self
     }
 

@@ -3,8 +3,11 @@
 use super::PipelineConfig;
 use super::text::Rate;
 use super::tree::Tree;
-use crate::admission::{BulkheadConfig, CircuitBreakerConfig, CircuitWindow, RateLimiterConfig};
-use crate::execution::{Backoff, BudgetSource, Formula, Jitter, Retry, RetryConfig};
+use crate::admission::{
+    AdaptiveLimitConfig, BulkheadConfig, CircuitBreakerConfig, CircuitWindow, CoDel, PerKeyConfig, RateLimiterConfig, ThrottleConfig,
+};
+use crate::execution::hedge::When;
+use crate::execution::{Backoff, BudgetSource, Formula, HedgeConfig, Jitter, Retry, RetryConfig};
 use crate::outcome::RejectedKind;
 use std::time::Duration;
 
@@ -18,10 +21,12 @@ impl PipelineConfig {
         tree.put_some("total_timeout", self.total_timeout);
         tree.put_some("attempt_timeout", self.attempt_timeout);
         tree.put("monitor", self.monitor);
-        tree.put_some("retry", self.policies.retry.as_ref().map(retry));
-        tree.put_some("circuit_breaker", self.policies.circuit_breaker.as_ref().map(circuit_breaker));
-        tree.put_some("rate_limit", self.policies.rate_limit.as_ref().map(rate_limit));
-        tree.put_some("bulkhead", self.policies.bulkhead.as_ref().map(bulkhead));
+        macro_rules! policies {
+            ($($policy:ident),*) => {
+                $(tree.put_some(stringify!($policy), self.policies.$policy.as_ref().map($policy));)*
+            };
+        }
+        policies!(retry, hedge, circuit_breaker, throttle, per_key, rate_limit, bulkhead, adaptive_limit);
         tree
     }
 }
@@ -45,17 +50,38 @@ fn retry(config: &RetryConfig) -> Tree {
         tree.put("retry_rejections", Tree::List(config.rejections.iter().map(name).collect()));
     }
     tree.put("even_when_nested", config.even_when_nested);
-    match &config.budget {
-        BudgetSource::Own(own) if own.unlimited => tree.put("budget", false),
+    tree.put("budget", budget(&config.budget));
+    tree
+}
+
+fn budget(source: &BudgetSource) -> Tree {
+    match source {
+        BudgetSource::Own(own) if own.unlimited => false.into(),
         BudgetSource::Own(own) => {
             let mut budget = Tree::table();
             budget.put("share", own.share);
             budget.put("min_per_second", own.min_per_second);
             budget.put("burst", own.burst);
-            tree.put("budget", budget);
+            budget
         }
-        BudgetSource::Shared(_) => tree.put("budget", unwritable("a budget shared with others")),
+        BudgetSource::Shared(_) => unwritable("a budget shared with others"),
     }
+}
+
+fn hedge(config: &HedgeConfig) -> Tree {
+    let mut tree = Tree::table();
+    match &config.when {
+        When::After(delay) => tree.put("after", *delay),
+        When::AtPercentile(share) => tree.put("after", format!("p{}", (share * 1e8).round() / 1e6)),
+        When::Custom(_) => tree.put("after", unwritable("a function of your own")),
+    }
+    tree.put("max_hedges", config.max_hedges);
+    tree.put_some("idempotent", config.idempotent);
+    tree.put_some("min_samples", config.min_samples);
+    tree.put_some("initial_delay", config.initial_delay);
+    tree.put_some("min_delay", config.min_delay);
+    tree.put_some("max_delay", config.max_delay);
+    tree.put_some("budget", config.budget.as_ref().map(budget));
     tree
 }
 
@@ -85,7 +111,7 @@ fn backoff(tree: &mut Tree, backoff: &Backoff) {
     tree.put_some("seed", backoff.seed_value());
 }
 
-fn circuit_breaker(config: &CircuitBreakerConfig) -> Tree {
+pub(super) fn circuit_breaker(config: &CircuitBreakerConfig) -> Tree {
     let mut tree = Tree::table();
     tree.put_some("failure_rate", config.failure_rate);
     tree.put_some("consecutive_failures", config.consecutive);
@@ -112,22 +138,32 @@ fn circuit_breaker(config: &CircuitBreakerConfig) -> Tree {
     tree.put_some("probe_lease", config.probe_lease);
     tree.put_some("half_open_for", config.half_open_for);
     tree.put_some("abandoned_after", config.abandoned_after);
+    tree.put_some("ramp", config.ramp);
     tree
 }
 
-fn rate_limit(config: &RateLimiterConfig) -> Tree {
+pub(super) fn rate_limit(config: &RateLimiterConfig) -> Tree {
     let mut tree = Tree::table();
     tree.put("rate", Rate { units: config.units, period: config.period }.to_string());
     tree.put_some("burst", config.burst);
     tree.put("sliding_window", config.sliding);
     queue(&mut tree, config.queue, config.max_wait, config.ageing);
+    tree.put_some("shed", config.shed.as_ref().map(shed));
     tree
 }
 
-fn bulkhead(config: &BulkheadConfig) -> Tree {
+pub(super) fn bulkhead(config: &BulkheadConfig) -> Tree {
     let mut tree = Tree::table();
     tree.put("limit", config.limit);
     queue(&mut tree, config.queue, config.max_wait, config.ageing);
+    tree.put_some("shed", config.shed.as_ref().map(shed));
+    tree
+}
+
+fn shed(codel: &CoDel) -> Tree {
+    let mut tree = Tree::table();
+    tree.put("target", codel.target);
+    tree.put("interval", codel.interval);
     tree
 }
 
@@ -135,4 +171,51 @@ fn queue(tree: &mut Tree, queue: usize, max_wait: Duration, ageing: Duration) {
     tree.put("queue", queue);
     tree.put("max_wait", max_wait);
     tree.put("ageing", ageing);
+}
+
+fn throttle(config: &ThrottleConfig) -> Tree {
+    let mut tree = Tree::table();
+    tree.put("accept_multiplier", config.accept_multiplier);
+    tree.put("window", config.window);
+    tree.put("min_requests", config.min_requests);
+    tree.put("max_rejection", config.max_rejection);
+    tree.put("fast_recovery", config.fast_recovery);
+    tree.put("probe_interval", config.probe_interval);
+    tree.put_some("seed", config.seed);
+    tree
+}
+
+fn adaptive_limit(config: &AdaptiveLimitConfig) -> Tree {
+    let mut tree = Tree::table();
+    tree.put("algorithm", config.algorithm.name());
+    tree.put("initial", config.initial);
+    tree.put("min", config.min);
+    tree.put("max", config.max);
+    tree.put("window", config.window);
+    tree.put("min_samples", config.min_samples);
+    tree.put("reserve", config.reserve);
+    tree.put("queue", config.queue);
+    tree.put("max_wait", config.max_wait);
+    tree.put("ageing", config.ageing);
+    let parameters = [
+        ("tolerance", config.tolerance),
+        ("backoff_ratio", config.backoff_ratio),
+        ("alpha", config.alpha),
+        ("beta", config.beta),
+        ("smoothing", config.smoothing),
+        ("queue_size", config.queue_size),
+    ];
+    parameters.into_iter().for_each(|(name, value)| tree.put_some(name, value));
+    tree
+}
+
+fn per_key(config: &PerKeyConfig) -> Tree {
+    let mut tree = Tree::table();
+    tree.put("max_keys", config.max_keys);
+    tree.put("idle", config.idle);
+    tree.put("statistics", config.statistics);
+    tree.put_some("rate_limit", config.rate_limit.as_ref().map(rate_limit));
+    tree.put_some("circuit_breaker", config.circuit_breaker.as_ref().map(circuit_breaker));
+    tree.put_some("bulkhead", config.bulkhead.as_ref().map(bulkhead));
+    tree
 }
