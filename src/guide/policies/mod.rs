@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`timeouts`] | `total_timeout`, `attempt_timeout` | – |
 //! | [`retry`] | `retry` | `next_delay()` |
+//! | [`hedge`] | `hedge` | `record()`, `delay()` |
 //! | [`circuit_breaker`] | `circuit_breaker` | `try_acquire()` |
 //! | [`throttle`] | – | `try_acquire(priority, now)` |
 //! | [`rate_limiter`] | `rate_limit` | `try_acquire(cost)`, `acquire(&call)` |
@@ -37,6 +38,7 @@ pub mod circuit_breaker;
 pub mod coalesce;
 pub mod dynamic_rate;
 pub mod fallback;
+pub mod hedge;
 pub mod keyed;
 pub mod monitor;
 pub mod own_gate;
