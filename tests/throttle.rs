@@ -249,7 +249,7 @@ fn a_dependency_that_fails_nine_of_ten_is_spared_and_found_well_again() {
 }
 
 #[test]
-fn throttle_stuck_shut_recovers_whatever_it_met() {
+fn a_throttle_that_is_shut_opens_again_whatever_it_met() {
     // Outages of any length, of every class of outcome, at several settings.
     for k in [1.05, 2.0, 10.0] {
         for outage in [5, 20, 40, 600] {
@@ -479,7 +479,7 @@ fn many_threads_at_once_lose_nothing() {
 }
 
 #[test]
-fn h_zero_allocations_whether_it_lets_go_or_refuses() {
+fn h92_zero_allocations_whether_it_lets_go_or_refuses() {
     let (throttle, now) = (build(Throttle::new()), Instant::now());
     one(&throttle, YES, now);
     let info = allocation_counter::measure(|| (0..100).for_each(|_| one(&throttle, YES, now)));
@@ -528,7 +528,7 @@ fn h28_endless_settings_neither_panic_nor_overflow() {
 }
 
 #[test]
-fn h71_a_clock_that_goes_back_shuts_nothing_for_ever() {
+fn h33_a_clock_that_goes_back_shuts_nothing_for_ever() {
     let throttle = build(Throttle::new());
     let mut world = World::new(&throttle, secs(0.01));
     world.now += 100 * MINUTE;
@@ -537,6 +537,16 @@ fn h71_a_clock_that_goes_back_shuts_nothing_for_ever() {
     world.now -= 90 * MINUTE;
     let after = world.run(20, 100, |_| YES);
     assert!(after[10..].iter().all(|second| second.goodput() >= 0.99), "{after:?}");
+}
+
+#[test]
+fn h32_a_clock_that_leaps_forward_costs_nothing_and_forgets_the_past() {
+    let throttle = build(Throttle::new());
+    let mut world = World::new(&throttle, secs(0.01));
+    world.run(60, 100, |_| NO);
+    world.now += Duration::from_secs(10 * 365 * 24 * 3600);
+    let after = world.run(10, 100, |_| YES);
+    assert!(after[2..].iter().all(|second| second.goodput() == 1.0), "{after:?}");
 }
 
 #[test]
