@@ -1,6 +1,4 @@
 //! Chance, repeatable where a seed is given.
-//!
-//! Seeded it is SplitMix64: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators" (2014), with Stafford's mix 13.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,33 +14,23 @@ impl Random {
         seed.map_or(Self::Thread, |seed| Self::Seeded(AtomicU64::new(seed)))
     }
 
-    /// 64 random bits.
+    /// 64 random bits. Seeded: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators" (2014), with Stafford's mix 13.
     pub(crate) fn bits(&self) -> u64 {
         const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
         match self {
             Self::Thread => rand::random(),
-            Self::Seeded(state) => stir(state.fetch_add(GAMMA, Ordering::Relaxed).wrapping_add(GAMMA)),
+            Self::Seeded(state) => {
+                let mut z = state.fetch_add(GAMMA, Ordering::Relaxed).wrapping_add(GAMMA);
+                z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+                z ^ (z >> 31)
+            }
         }
     }
 
     /// A number in [0, 1).
+    #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
     pub(crate) fn unit(&self) -> f64 {
-        fraction(self.bits())
+        (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
-}
-
-/// A number in [0, 1) of a seed, for those who keep their own.
-pub(crate) fn unit(seed: u64) -> f64 {
-    fraction(stir(seed))
-}
-
-const fn stir(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
-fn fraction(bits: u64) -> f64 {
-    (bits >> 11) as f64 / (1_u64 << 53) as f64
 }

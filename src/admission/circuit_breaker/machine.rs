@@ -24,7 +24,6 @@ use super::config::CircuitBreakerConfig;
 use super::events::{CircuitState, OpenFacts, Outbox, Transition, TransitionCause};
 use super::window::{CountWindow, Counts, Streak};
 use crate::outcome::{Outcome, Rejected, RejectedKind};
-use crate::random::unit;
 use crate::sync::atomic::{AtomicU64, Ordering, fence};
 use crate::sync::{Mutex, Padded, lock};
 use crate::time;
@@ -493,4 +492,12 @@ const fn bit(cause: TransitionCause) -> u8 {
 
 fn nanos_or_never(time: Duration) -> u64 {
     time::nanos(time)
+}
+
+/// A number in [0, 1) of a well-stirred seed (splitmix64).
+fn unit(seed: u64) -> f64 {
+    let mut x = seed;
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((x ^ (x >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
 }

@@ -4,7 +4,6 @@
 //! is simply closed pays nothing. Permits carry the word of the closed circuit of that generation, so nothing on the way out has to know.
 
 use super::{CLOSED, KIND_MASK, Machine, RAMPING, Refusal, Ticket, nanos_or_never};
-use crate::random::unit;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::lock;
 
@@ -75,7 +74,7 @@ impl Machine {
         }
         // Spread over what is left, or those who are told to wait would all come back with its end.
         let n = self.ramp.0.refused.fetch_add(1, Ordering::Relaxed);
-        let spread = unit((word ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let spread = super::unit((word ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         Err(Refusal(((left as f64 * spread) as u64).max(1)))
     }
 
