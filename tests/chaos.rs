@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use steadfast::chaos::{Chaos, ChaosConfig, Injection};
-use steadfast::{Call, CircuitBreaker, CircuitState, Error, Pipeline, Priority, RateLimiter, RejectedKind, Retry};
+use steadfast::{Call, CircuitBreaker, CircuitState, Error, Hedge, Pipeline, Priority, RateLimiter, RejectedKind, Retry};
 use tokio::time::{Instant, timeout};
 
 const MS: Duration = Duration::from_millis(1);
@@ -272,6 +272,26 @@ async fn in_a_pipeline_the_operation_is_not_even_asked_where_something_comes_ins
     assert_eq!(pipeline.chaos().unwrap().counts().of(Injection::Fault), 0, "cancelled before it came");
     assert_eq!(call().await, Err(Error::Inner(down())));
     assert_eq!((asked.load(Ordering::Relaxed), pipeline.chaos().unwrap().counts().of(Injection::Fault)), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_leg_of_a_hedged_attempt_is_drawn_for() {
+    // The first leg of every call hangs, the second does not: so the hedge saves all of them.
+    let turn = AtomicUsize::new(0);
+    let every_second = move |_: &Call<'_>| if turn.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) { 1.0 } else { 0.0 };
+    let pipeline = Pipeline::builder("p")
+        .hedge(Hedge::after(50 * MS).idempotent().max_hedges(1))
+        .attempt_timeout(1000 * MS)
+        .chaos(Chaos::seeded(1).hang(every_second))
+        .build()
+        .unwrap();
+    let operation = Operation::default();
+    for call in 1..=3 {
+        let started = Instant::now();
+        assert_eq!(pipeline.call(|| operation.run()).await, Ok(1));
+        assert_eq!(started.elapsed(), 50 * MS);
+        assert_eq!(pipeline.chaos().unwrap().counts().of(Injection::Hang), call);
+    }
 }
 
 #[tokio::test]

@@ -19,7 +19,6 @@
 
 mod answered;
 mod builder;
-mod coalesced;
 pub mod config;
 #[cfg(feature = "chaos")]
 mod disturb;
@@ -37,7 +36,6 @@ mod typed;
 mod waiting;
 
 pub use builder::PipelineBuilder;
-pub use coalesced::Coalesced;
 pub use config::{Change, Changes, PipelineConfig, text};
 pub use explain::{Explanation, Warning};
 use policies::Policies;
@@ -271,17 +269,17 @@ impl Pipeline {
         self.core().policies.retry.as_ref()
     }
 
-    /// The live hedge, with its statistics.
-    #[must_use]
-    pub fn hedge(&self) -> Option<&Hedge> {
-        self.core().policies.hedge.as_ref()
-    }
-
     /// The live chaos, to switch it, to change its rates, and to read what it injected.
     #[cfg(feature = "chaos")]
     #[must_use]
     pub fn chaos(&self) -> Option<&crate::chaos::Chaos> {
         self.core().chaos.as_ref()
+    }
+
+    /// The live hedge, with its statistics.
+    #[must_use]
+    pub fn hedge(&self) -> Option<&Hedge> {
+        self.core().policies.hedge.as_ref()
     }
 
     /// The monitor it records in.
