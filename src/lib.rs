@@ -116,6 +116,7 @@ pub mod __private;
 pub mod guide;
 
 mod call;
+mod chance;
 pub mod classify;
 pub mod fault;
 pub mod outcome;

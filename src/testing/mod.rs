@@ -13,6 +13,7 @@
 //! | what it does while the circuit is open, the quota is used up, all places are taken | [`open_circuit`], [`exhausted_limiter`], [`full_bulkhead`] |
 //! | .. and when that changes at a moment of your choice | [`manual_breaker`], [`ManualLimiter`] |
 //! | whether it retried, was refused, fell back | [`Recording`] |
+//! | what your settings do to you and to the dependency on a bad day | [`sim`] |
 //! | all of that in no time | `#[tokio::test(start_paused = true)]`, or [`NoWaits`] where the clock must run |
 //!
 //! All time in steadfast is tokio's, so a test with a paused clock goes through an hour of backoff in a millisecond, to the exact
@@ -50,6 +51,7 @@
 mod no_waits;
 mod recording;
 mod script;
+pub mod sim;
 mod states;
 
 pub use no_waits::NoWaits;

@@ -1,0 +1,5 @@
+//! Simulates.
+mod proto;
+fn main() {
+    proto::all()
+}
