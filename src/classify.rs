@@ -67,6 +67,19 @@ impl<T, E, C: Fn(&Result<T, E>) -> Verdict> Judge<T, E> for ByResult<C> {
     }
 }
 
+impl<T, E, J: Judge<T, E>> Judge<T, E> for &J {
+    fn judge(&self, known: &Judges, result: &Result<T, E>) -> Verdict {
+        (**self).judge(known, result)
+    }
+
+    fn text(&self, known: &Judges, error: &E) -> Option<String>
+    where
+        E: 'static,
+    {
+        (**self).text(known, error)
+    }
+}
+
 type JudgeFn<E> = Box<dyn Fn(&E) -> Verdict + Send + Sync>;
 
 struct Known<E> {

@@ -93,6 +93,7 @@
 //! | `http` | off | judging functions for every client that speaks the types of the `http` crate (module `client::http`) |
 //! | `reqwest` | off | `client.get(url).send_through(&pipeline)` (module `client::reqwest`) |
 //! | `tower` | off | `PipelineLayer` around tower services (module `client::tower`) |
+//! | `batch` | off | callers gathered into batches, lists in chunks, many futures under one deadline (module `batch`) |
 //! | `testing` | off | scripts, recordings and policies in a chosen state, for tests of *your* code (module `testing`) |
 //!
 //! All else is always there. Time is `tokio::time`, so a paused clock (`start_paused = true`) moves every policy in a test.
@@ -100,6 +101,8 @@
 #![deny(missing_docs)]
 
 pub mod admission;
+#[cfg(feature = "batch")]
+pub mod batch;
 #[cfg(any(feature = "http", feature = "tower"))]
 pub mod client;
 pub mod execution;
@@ -120,6 +123,8 @@ mod chance;
 pub mod classify;
 pub mod fault;
 pub mod outcome;
+mod random;
+mod sorted;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -6,7 +6,7 @@
 
 use crate::classify::Judge;
 use crate::outcome::{Error, Origin, Rejected, RejectedKind, Verdict};
-use crate::pipeline::{PipelineBuilder, Request};
+use crate::pipeline::{PipelineBuilder, Registry, Request};
 use crate::sync::{Mutex, lock};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -79,6 +79,59 @@ impl<D: Deref<Target: AsPipeline>> AsPipeline for D {
 /// The pipeline that lives at `place`.
 pub fn pipeline<P: AsPipeline + ?Sized>(place: &P) -> &Pipeline {
     place.as_pipeline()
+}
+
+/// A place where a registry lives.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a registry",
+    label = "expected a `Registry`",
+    note = "`pipeline = \"name\"` looks in the `REGISTRY` that is in scope, or in `registry = ...`: a place of type `Registry`, such as a `static` \
+            (or a `LazyLock` of one), or a field such as `self.registry`"
+)]
+pub trait AsRegistry {
+    /// The registry.
+    fn as_registry(&self) -> &Registry;
+}
+
+impl AsRegistry for Registry {
+    fn as_registry(&self) -> &Registry {
+        self
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<D: Deref<Target: AsRegistry>> AsRegistry for D {
+    fn as_registry(&self) -> &Registry {
+        self.deref().as_registry()
+    }
+}
+
+/// The pipeline of this name.
+///
+/// # Errors
+/// There is none. The rejection says which there are.
+pub fn find<R: AsRegistry + ?Sized>(place: &R, name: &'static str) -> Result<Pipeline, Rejected> {
+    let registry = place.as_registry();
+    registry.get(name).ok_or_else(|| unknown(registry, name))
+}
+
+#[cold]
+fn unknown(registry: &Registry, name: &'static str) -> Rejected {
+    let names = registry.names();
+    let known = match names.as_slice() {
+        [] => "the registry is empty".to_owned(),
+        names => format!("the registry has `{}`", names.join("`, `")),
+    };
+    Rejected::new(RejectedKind::UnknownPipeline).in_call(&Origin::new(name.into()), 0, Duration::ZERO, Some(known))
+}
+
+/// A call that never began.
+///
+/// # Errors
+/// Always: the rejection.
+#[cold]
+pub fn rejected<T, E>(rejected: &Rejected) -> Result<T, Error<E>> {
+    Err(Error::Rejected(rejected.clone()))
 }
 
 /// An owned argument, of which each attempt gets a copy. Here the compiler may recommend: it recommends to derive or demand `Clone`.

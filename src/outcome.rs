@@ -129,6 +129,8 @@ pub enum RejectedKind {
     NoRuntime,
     /// The request cannot be sent twice, and the pipeline would have to: found before the first attempt.
     NotRepeatable,
+    /// The registry has no pipeline of the name that `#[resilient(pipeline = "name")]` asks for. The message says which there are.
+    UnknownPipeline,
     /// A gate of your own refused, for the reason it names.
     Custom(&'static str),
 }
@@ -147,6 +149,7 @@ impl RejectedKind {
             Self::Throttled => "throttled",
             Self::NoRuntime => "no_runtime",
             Self::NotRepeatable => "not_repeatable",
+            Self::UnknownPipeline => "unknown_pipeline",
             Self::Custom(name) => name,
         }
     }
@@ -165,6 +168,7 @@ impl RejectedKind {
                 "the body of the request is a stream, which a retry could not send again; \
                  buffer it (a `Vec<u8>`, `String` or `Bytes` can be sent again), or send it with `.once()`"
             }
+            Self::UnknownPipeline => "there is no pipeline of this name",
             Self::Custom(name) => name,
         }
     }
@@ -297,6 +301,8 @@ impl fmt::Display for Rejected {
             write!(f, "; try again in {}", Seconds(after))?;
         }
         match self.last_error() {
+            // Without an attempt there was no error of the operation: this is what stood in its way.
+            Some(reason) if self.attempts == 0 => write!(f, "; {reason}"),
             Some(error) => write!(f, "; last error: {error}"),
             None => Ok(()),
         }

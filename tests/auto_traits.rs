@@ -16,6 +16,7 @@ macro_rules! plain {
 plain!(
     Attempt, Call<'static>, Priority, Verdict, Outcome, RejectedKind, Rejected, Error<String>, ConfigError, Fault,
     CircuitBreaker, CircuitBreakerConfig, CircuitState, CircuitSnapshot, OpenFacts, Transition, TransitionCause,
+    Throttle, ThrottleConfig, ThrottleSnapshot,
     Bulkhead, BulkheadConfig, RateLimiter, RateLimiterConfig,
     Retry, RetryConfig, RetryState, RetryStats, StopReason, Backoff, Jitter, Budget, BudgetConfig, BudgetSource,
     Monitor, Report, Snapshot, Stats, Latency, Window, CallEnd, Event, Severity, PercentileError,
@@ -26,6 +27,7 @@ plain!(
 assert_impl_all!(PipelineBuilder: Send, Sync, Unpin, Debug);
 assert_impl_all!(TypedBuilder<u32, String>: Send, Sync, Unpin, Debug);
 assert_impl_all!(CircuitPermit<'static>: Send, Sync, Unpin, Debug);
+assert_impl_all!(ThrottlePermit<'static>: Send, Sync, Unpin, Debug);
 assert_impl_all!(BulkheadPermit<'static>: Send, Sync, Unpin, Debug);
 assert_impl_all!(OwnedBulkheadPermit: Send, Sync, Unpin, Debug);
 assert_impl_all!(Reservation<'static>: Send, Sync, Unpin, Debug);
@@ -117,17 +119,20 @@ macro_rules! entries {
             is_send!(p.around(&first).call(none)),
             is_send!(typed.call(none)),
             is_send!(typed.call_with($operation)),
+            is_send!(p.around(&first).once().classify(judge).call(none)),
+            is_send!(typed.key("k").call(none)),
+            is_send!(typed.classify(judge).call_with($operation)),
         ]
     }};
 }
 
 #[test]
 fn h128_calls_are_send_exactly_when_operation_and_error_are() {
-    assert_eq!(entries!(sendable, Opaque, Opaque), [true; 10]);
-    assert_eq!(entries!(local, Opaque, Opaque), [false; 10]);
+    assert_eq!(entries!(sendable, Opaque, Opaque), [true; 13]);
+    assert_eq!(entries!(local, Opaque, Opaque), [false; 13]);
     // A value is never kept; the last error is, in case that no later attempt is let through.
-    assert_eq!(entries!(local_value, Rc<()>, String), [true; 10]);
-    assert_eq!(entries!(local_error, u32, Rc<()>), [false; 10]);
+    assert_eq!(entries!(local_value, Rc<()>, String), [true; 13]);
+    assert_eq!(entries!(local_error, u32, Rc<()>), [false; 13]);
     let p = Pipeline::builder("p").build().expect("valid");
     assert!(is_send!(p.call_or(|| sendable(*Call::now().attempt()), Opaque(Default::default()))));
     // Waiting alone.

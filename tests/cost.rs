@@ -37,10 +37,13 @@ fn the_future_of_the_stack_of_six_is_at_most_512_bytes() {
     let operation = [0_u64; 2]; // 16 bytes
     let call = pipeline.call(|| async move { Ok::<u64, std::num::ParseIntError>(operation[0]) });
     let with_fallback = typed.call(|| async move { Ok(operation[0]) });
-    let (call, with_fallback) = (size_of_val(&call), size_of_val(&with_fallback));
-    println!("call {call} bytes, with fallback {with_fallback} bytes");
+    let keyed = typed.key("tenant").call(|| async move { Ok(operation[0]) });
+    let or = pipeline.call_or(|| async move { Ok::<u64, std::num::ParseIntError>(operation[0]) }, 1);
+    let (call, with_fallback, keyed, or) = (size_of_val(&call), size_of_val(&with_fallback), size_of_val(&keyed), size_of_val(&or));
+    println!("call {call} bytes, with fallback {with_fallback} bytes, with fallback and options {keyed}, with a value instead {or}");
     assert!(call <= 512, "{call}");
     assert!(with_fallback <= 512, "{with_fallback}");
+    assert!(keyed <= 2 * call && or <= 512, "{keyed} {or}");
 }
 
 // Paused, so that no window of the monitor turns meanwhile: it makes the histograms of a window when that begins.

@@ -191,6 +191,22 @@ fn defaults_of_the_bulkhead() {
     });
 }
 
+#[test]
+fn defaults_of_the_throttle() {
+    let throttle = steadfast::Throttle::new;
+    holds("policies/throttle", |setting, default| {
+        Some(match setting {
+            "accept_multiplier" => throttle() == throttle().accept_multiplier(number(default)?.into()),
+            "window" => throttle() == throttle().window(duration(default)?),
+            "min_requests" => throttle() == throttle().min_requests(number(default)?),
+            "max_rejection" => throttle() == throttle().max_rejection(number(default)?.into()),
+            "fast_recovery" => default == "true" && throttle() == throttle().fast_recovery(true),
+            "probe_interval" => throttle() == throttle().probe_interval(duration(default)?),
+            _ => return None,
+        })
+    });
+}
+
 #[tokio::test]
 async fn defaults_of_fallback_and_gates() {
     use steadfast::{Fallback, Gate, GateFuture};

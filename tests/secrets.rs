@@ -116,7 +116,9 @@ async fn h86_keys_values_and_error_texts_are_printed_nowhere() {
     let observed = String::from_utf8(seen.0.lock().unwrap().clone()).unwrap();
     assert!(traced.contains("steadfast.call") && observed.contains("call finished"), "they were listening: {traced} {observed}");
     let in_span = |line: &str| line.contains(" steadfast.call{pipeline=") || line.contains("circuit changed");
-    assert!(traced.lines().all(in_span), "{traced}");
+    // The subscriber hears the other test of this file, too, when both run in one process.
+    let mut own = traced.lines().filter(|line| !line.contains("forged"));
+    assert!(own.all(in_span), "{traced}");
     let gate = printer.0.lock().unwrap().clone();
     for (where_, text) in [("debug and display", &printed), ("tracing", &traced), ("observers", &observed), ("gates", &gate)] {
         let at = text.find(CANARY).map(|at| text[at.saturating_sub(200)..].chars().take(260).collect::<String>());

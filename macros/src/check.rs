@@ -1,21 +1,14 @@
-//! What cannot be said together, and what cannot be said yet.
+//! What cannot be said together, or not of this function.
 
 use crate::function::{Function, simple_name};
 use crate::options::{Given, Options};
+use crate::policies::{After, Breaker, Trip};
 use crate::suggest;
 use crate::value::{Number, Time, show};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::spanned::Spanned;
 use syn::{Error, FnArg, Result};
-
-/// Policies that the grammar knows and the crate has not. To switch one on: take its line out, and build it in `expand.rs`.
-const NOT_YET: &[(&str, &str)] = &[
-    ("adaptive", "leave it out, or limit calls in flight with `bulkhead(50)`"),
-    ("hedge", "leave it out, or try again with `retry(1)`"),
-    ("cache", "leave it out"),
-    ("cached", "leave it out"),
-];
 
 #[derive(Default)]
 struct Errors(Option<Error>);
@@ -40,7 +33,7 @@ pub(crate) fn check(options: &Options, function: &Function) -> Result<()> {
     mutable_arguments(options, function, &mut errors);
     constant_policies(options, function, &mut errors);
     if errors.0.is_none() {
-        not_yet(options, &mut errors);
+        no_cache_yet(options, &mut errors);
     }
     errors.0.map_or(Ok(()), Err)
 }
@@ -60,8 +53,8 @@ impl Options {
             name(&self.circuit_breaker),
             name(&self.rate_limit),
             name(&self.bulkhead),
-            self.adaptive.as_ref(),
-            self.hedge.as_ref(),
+            name(&self.adaptive),
+            name(&self.hedge),
             self.cache.as_ref(),
         ];
         all.into_iter().flatten().collect()
@@ -70,7 +63,7 @@ impl Options {
     /// Where the pipeline is named, if it is.
     fn pipeline_span(&self) -> Option<Span> {
         let place = self.pipeline.as_ref().map(|given| given.name.span());
-        place.or(self.registry_name.as_ref().map(syn::LitStr::span))
+        place.or(self.by_name.as_ref().map(|given| given.name.span()))
     }
 
     /// Whether the body can run more than once in a call.
@@ -98,6 +91,13 @@ fn one_of_pipeline_and_policies(options: &Options, errors: &mut Errors) {
         if let Some(name) = &options.name {
             errors.push(name.name.span(), "`pipeline = ...` already has a name, so `name` has no place here; drop one of the two");
         }
+    }
+    if let (Some(registry), None) = (&options.registry, &options.by_name) {
+        let message = match &options.pipeline {
+            Some(_) => "`pipeline = ...` is a place here, not a name, so there is nothing to look up; leave `registry` out",
+            None => "`registry = ...` is where a pipeline is looked up by its name, and none is named here: add `pipeline = \"payments\"`",
+        };
+        errors.push(registry.name.span(), message);
     }
     if let (Some(cache), None) = (options.cache.as_ref().or(options.cached.as_ref()), &options.key) {
         errors.push(
@@ -185,7 +185,7 @@ fn closest_name<'a>(given: &str, names: &'a [String]) -> Option<&'a str> {
 fn mutable_arguments(options: &Options, function: &Function, errors: &mut Errors) {
     let mutable = function.mutable();
     if let (Some(hedge), Some(first)) = (&options.hedge, mutable.first()) {
-        errors.push(hedge.span(), "`hedge` runs two attempts at once, and this function borrows an argument mutably");
+        errors.push(hedge.name.span(), "`hedge` runs two attempts at once, and this function borrows an argument mutably");
         errors.push(first.span(), "this one: take it by `&` with interior mutability, or drop `hedge`");
     } else if options.runs_again()
         && let Some(span) = function.borrows_what_is_lent()
@@ -225,6 +225,9 @@ fn constant_policies(options: &Options, function: &Function, errors: &mut Errors
     if let Some(limit) = &options.rate_limit {
         time(&limit.value.wait);
     }
+    if let Some(Given { name, value: After::Delay(delay) }) = options.hedge.as_ref().map(|hedge| &hedge.value.after) {
+        time(&Some(Given { name: name.clone(), value: delay.clone() }));
+    }
     if let Some(bulkhead) = &options.bulkhead {
         time(&bulkhead.value.wait);
     }
@@ -242,6 +245,20 @@ fn constant_policies(options: &Options, function: &Function, errors: &mut Errors
     }
     if let Some(bulkhead) = &options.bulkhead {
         number(&bulkhead.name, &bulkhead.value.places, &mut look);
+    }
+    let more = [
+        options.circuit_breaker.as_ref().and_then(|breaker| breaker.value.min_calls.as_ref()),
+        options.rate_limit.as_ref().and_then(|limit| limit.value.burst.as_ref()),
+        options.bulkhead.as_ref().and_then(|bulkhead| bulkhead.value.queue.as_ref()),
+        options.hedge.as_ref().and_then(|hedge| hedge.value.max.as_ref()),
+    ];
+    more.into_iter().flatten().for_each(|given| number(&given.name, &given.value, &mut look));
+    if let Some(Given { name, value: Breaker { trip: Trip::Consecutive(failures), .. } }) = &options.circuit_breaker {
+        number(name, failures, &mut look);
+    }
+    if let Some(adaptive) = &options.adaptive {
+        number(&adaptive.name, &adaptive.value.least, &mut look);
+        number(&adaptive.name, &adaptive.value.most, &mut look);
     }
 }
 
@@ -297,15 +314,9 @@ fn mentions(tokens: TokenStream, arguments: &[String]) -> Option<(String, Span)>
     None
 }
 
-fn not_yet(options: &Options, errors: &mut Errors) {
-    for given in [&options.adaptive, &options.hedge, &options.cache, &options.cached].into_iter().flatten() {
-        if let Some((name, instead)) = NOT_YET.iter().find(|(name, _)| given == name) {
-            errors.push(given.span(), format!("`{name}` is not part of steadfast yet; {instead}"));
-        }
-    }
-    if let Some(name) = &options.registry_name {
-        let message = "pipelines by name are not part of steadfast yet; name a place instead, such as a `static`: `pipeline = PAYMENTS`";
-        errors.push(name.span(), message);
+fn no_cache_yet(options: &Options, errors: &mut Errors) {
+    for given in [&options.cache, &options.cached].into_iter().flatten() {
+        errors.push(given.span(), format!("`{given}` is not part of steadfast yet; leave it out"));
     }
 }
 
@@ -352,21 +363,41 @@ mod tests {
         assert!(errors("retry(3)", lends).starts_with("the result borrows, and this function lends its arguments mutably"));
         assert_eq!(errors("timeout = 3s", lends), "", "one attempt only");
         assert!(errors("hedge(after = 50ms)", lends).starts_with("`hedge` runs two attempts at once"));
-        assert_eq!(
-            errors("hedge(after = 50ms)", "async fn f(&self) -> Result<&str, E> {}"),
-            "`hedge` is not part of steadfast yet; leave it out, or try again with `retry(1)`"
+        assert!(
+            errors("hedge(after = 50ms), attempt_timeout = 1s", "async fn f(x: &mut X) -> Result<u8, E> {}")
+                .contains("this one: take it by `&`")
         );
+        assert_eq!(errors("hedge(after = 50ms)", "async fn f(&self) -> Result<&str, E> {}"), "");
     }
 
     #[test]
     fn what_is_not_there_yet_is_said_so() {
         let f = "async fn f(id: u64) -> Result<(), E> {}";
-        for (options, name) in
-            [("adaptive(1..9)", "adaptive"), ("cache(ttl = 1m), key = id", "cache"), ("pipeline = P, cached, key = id", "cached")]
-        {
+        for (options, name) in [("cache(ttl = 1m), key = id", "cache"), ("pipeline = P, cached, key = id", "cached")] {
             assert!(errors(options, f).starts_with(&format!("`{name}` is not part of steadfast yet")), "{options}");
         }
         assert!(errors("cache(ttl = 1m)", f).contains("needs a `key`"));
-        assert!(errors("pipeline = \"payments\"", f).starts_with("pipelines by name are not part of steadfast yet"));
+        assert!(errors("pipeline = \"p\", cached", f).contains("needs a `key`"));
+    }
+
+    #[test]
+    fn a_registry_is_for_pipelines_by_name() {
+        let f = "async fn f(id: u64) -> Result<(), E> {}";
+        assert_eq!(errors("pipeline = \"payments\"", f), "");
+        assert_eq!(errors("pipeline = \"payments\", registry = POLICIES", f), "");
+        assert!(errors("pipeline = \"payments\", retry(3)", f).contains("already holds the policies"));
+        assert!(errors("pipeline = PAYMENTS, registry = POLICIES", f).contains("nothing to look up"));
+        assert!(errors("retry(3), registry = POLICIES", f).contains("none is named here"));
+    }
+
+    #[test]
+    fn settings_of_every_policy_are_constants() {
+        let f = "async fn f(id: u64, wait: Duration) -> Result<(), E> {}";
+        assert!(errors("hedge(after = wait)", f).contains("`after` cannot depend on `wait`"));
+        assert!(errors("hedge(after = p95, max = id)", f).contains("`max` cannot depend on `id`"));
+        assert!(errors("bulkhead(5, queue = id)", f).contains("`queue` cannot depend on `id`"));
+        assert!(errors("circuit_breaker(consecutive = id)", f).contains("cannot depend on `id`"));
+        assert!(errors("adaptive(1..id)", f).contains("`adaptive` cannot depend on `id`"));
+        assert_eq!(errors("hedge(after = WAIT, max = MOST), adaptive(LEAST..MOST, aimd)", f), "");
     }
 }

@@ -6,6 +6,7 @@ mod function;
 mod options;
 mod pipeline;
 mod policies;
+mod returns;
 mod rewrite;
 mod suggest;
 mod value;

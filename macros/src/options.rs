@@ -1,6 +1,6 @@
 //! The grammar: what may stand between the parentheses of `#[resilient(..)]`.
 
-use crate::policies::{self, Breaker, Bulkhead, Preset, RateLimit, Retry};
+use crate::policies::{self, Adaptive, Breaker, Bulkhead, Hedge, Preset, RateLimit, Retry};
 use crate::suggest;
 use crate::value::{self, Time};
 use proc_macro2::{TokenStream, TokenTree};
@@ -27,15 +27,17 @@ pub(crate) struct Options {
     pub(crate) circuit_breaker: Option<Given<Breaker>>,
     pub(crate) rate_limit: Option<Given<RateLimit>>,
     pub(crate) bulkhead: Option<Given<Bulkhead>>,
+    pub(crate) adaptive: Option<Given<Adaptive>>,
+    pub(crate) hedge: Option<Given<Hedge>>,
     pub(crate) preset: Option<Given<Preset>>,
 
-    pub(crate) adaptive: Option<Ident>,
-    pub(crate) hedge: Option<Ident>,
     pub(crate) cache: Option<Ident>,
     pub(crate) cached: Option<Ident>,
-    pub(crate) registry_name: Option<LitStr>,
 
     pub(crate) pipeline: Option<Given<Expr>>,
+    /// `pipeline = "name"`.
+    pub(crate) by_name: Option<Given<LitStr>>,
+    pub(crate) registry: Option<Given<Expr>>,
     pub(crate) name: Option<Given<LitStr>>,
     pub(crate) key: Option<Given<Expr>>,
     pub(crate) priority: Option<Given<Expr>>,
@@ -60,6 +62,7 @@ const ITEMS: &[&str] = &[
     "cache",
     "preset",
     "pipeline",
+    "registry",
     "name",
     "key",
     "priority",
@@ -119,17 +122,21 @@ impl Options {
             "circuit_breaker" => self.circuit_breaker = Some(parens(input, name, "circuit_breaker(50%)", policies::breaker)?),
             "rate_limit" => self.rate_limit = Some(parens(input, name, "rate_limit(100/s)", policies::rate_limit)?),
             "bulkhead" => self.bulkhead = Some(parens(input, name, "bulkhead(50)", policies::bulkhead)?),
-            "adaptive" => self.adaptive = Some(parens(input, name, "adaptive(5..200)", policies::adaptive)?.name),
-            "hedge" => self.hedge = Some(parens(input, name, "hedge(after = 50ms)", policies::hedge)?.name),
+            "adaptive" => self.adaptive = Some(parens(input, name, "adaptive(5..200)", policies::adaptive)?),
+            "hedge" => self.hedge = Some(parens(input, name, "hedge(after = 50ms)", policies::hedge)?),
             "cache" => self.cache = Some(parens(input, name, "cache(ttl = 1m)", policies::cache)?.name),
             "preset" => self.preset = Some(equals(input, name, "http", policies::preset)?),
             "pipeline" => {
                 let given = equals(input, name, "PAYMENTS", Expr::parse)?;
                 match string(&given.value) {
-                    Some(text) => self.registry_name = Some(text.clone()),
+                    Some(text) if text.value().is_empty() => {
+                        return Err(Error::new(text.span(), "this name is empty; name a pipeline of the registry, `\"payments\"`"));
+                    }
+                    Some(text) => self.by_name = Some(Given { value: text.clone(), name: given.name }),
                     None => self.pipeline = Some(given),
                 }
             }
+            "registry" => self.registry = Some(equals(input, name, "REGISTRY", Expr::parse)?),
             "name" => self.name = Some(equals(input, name, "\"github\"", pipeline_name)?),
             "key" => self.key = Some(equals(input, name, "tenant", Expr::parse)?),
             "priority" => self.priority = Some(equals(input, name, "High", Expr::parse)?),
@@ -284,7 +291,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::err_expect, reason = "a test may panic, and not every value is `Debug`")]
 
     use super::*;
-    use crate::policies::{Backoff, JitterKind, Trip};
+    use crate::policies::{After, Algorithm, Backoff, JitterKind, Trip};
     use crate::value::Number;
 
     fn error(text: &str) -> String {
@@ -313,12 +320,18 @@ mod tests {
         assert!(matches!(retry.backoff.expect("backoff").value, Backoff::Exponential(..)));
         assert_eq!(retry.jitter.expect("jitter").value, JitterKind::Full);
         assert!(retry.when.is_some() && retry.budget.is_some() && retry.factor.is_some());
-        assert!(all.pipeline.is_some() && all.hedge.is_some() && all.cached.is_some() && all.adaptive.is_some() && all.cache.is_some());
+        assert!(all.pipeline.is_some() && all.cached.is_some() && all.cache.is_some());
         assert_eq!(all.share.expect("share").value.len(), 2);
 
         let row = options("circuit_breaker(consecutive = 5, open_for = 30s)").circuit_breaker.expect("breaker").value;
         assert!(matches!(row.trip, Trip::Consecutive(_)));
-        assert!(options("pipeline = \"payments\"").registry_name.is_some());
+        assert!(matches!(all.adaptive.expect("adaptive").value.algorithm, Some(Given { value: Algorithm::Gradient, .. })));
+        let hedge = all.hedge.expect("hedge").value;
+        assert!(matches!(hedge.after.value, After::Percentile(95)) && hedge.max.is_some());
+        assert!(matches!(options("hedge(after = 50ms)").hedge.expect("hedge").value.after.value, After::Delay(Time::Known(..))));
+        assert!(matches!(options("hedge(after = pause)").hedge.expect("hedge").value.after.value, After::Delay(Time::Expr(_))));
+        let named = options("pipeline = \"payments\", registry = self.registry");
+        assert!(named.by_name.is_some() && named.registry.is_some() && named.pipeline.is_none());
         assert!(matches!(options("retry(2, fixed(1s))").retry.expect("retry").value.backoff.expect("backoff").value, Backoff::Fixed(_)));
         assert!(matches!(options("retry(N, linear(1s..2s))").retry.expect("retry").value.retries, Number::Expr(_)));
     }
@@ -353,5 +366,16 @@ mod tests {
         assert!(error("5").contains("expected a policy or an option"));
         assert!(error("retry(5_000_000_000)").contains("too large"));
         assert!(error("cached = 3").contains("stands alone"));
+        assert!(error("adaptive(5..200, aimd = 3)").contains("stands alone"));
+        assert!(error("adaptive(5..200, aimd, gradient)").contains("already has an algorithm, `aimd`"));
+        assert!(error("adaptive(0..200)").starts_with("a limit of 0 would refuse every call"));
+        assert!(error("adaptive(9..5)").contains("ends before it begins"));
+        assert!(error("adaptive(50)").contains("expected a range, from the least to the most: `adaptive(5..200)`"));
+        assert!(error("adaptive(5..200, vegas)").contains("unknown setting of `adaptive`, `vegas`"));
+        assert!(error("hedge(50ms)").starts_with("say first when the second attempt starts"));
+        assert!(error("hedge(after = p100)").starts_with("`p100` is no percentile"));
+        assert!(error("hedge(after = 50)").contains("a duration needs a unit"));
+        assert!(error("hedge(after = 50ms, max = 0)").contains("never hedges"));
+        assert!(error("pipeline = \"\"").contains("this name is empty"));
     }
 }

@@ -64,6 +64,32 @@ pub(crate) struct Bulkhead {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Algorithm {
+    Gradient,
+    Aimd,
+}
+
+#[derive(Clone)]
+pub(crate) struct Adaptive {
+    pub(crate) least: Number,
+    pub(crate) most: Number,
+    pub(crate) algorithm: Option<Given<Algorithm>>,
+}
+
+/// When a hedge sends the next attempt.
+#[derive(Clone)]
+pub(crate) enum After {
+    Delay(Time),
+    Percentile(u8),
+}
+
+#[derive(Clone)]
+pub(crate) struct Hedge {
+    pub(crate) after: Given<After>,
+    pub(crate) max: Option<Given<Number>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Preset {
     Http,
     Database,
@@ -225,30 +251,52 @@ fn wait(input: ParseStream<'_>) -> Result<Time> {
     value::time(input)?.nonzero("so nothing would ever wait; leave `wait` out")
 }
 
-pub(crate) fn adaptive(input: ParseStream<'_>, name: &Ident) -> Result<()> {
-    value::number_range(input, "adaptive(5..200)")?;
-    settings(input, name, &["gradient", "aimd"], |input, name| match input.is_empty() || input.peek(Token![,]) {
-        true => Ok(()),
-        false => Err(Error::new(name.span(), format!("`{name}` stands alone: it takes no value"))),
-    })
+pub(crate) fn adaptive(input: ParseStream<'_>, name: &Ident) -> Result<Adaptive> {
+    let (least, most) = value::number_range(input, "adaptive(5..200)")?;
+    let refuses = "a limit of 0 would refuse every call, and never learn that things are better; begin at 1 or more";
+    let mut adaptive = Adaptive { least: least.nonzero(refuses)?, most: most.nonzero(refuses)?, algorithm: None };
+    settings(input, name, &["gradient", "aimd"], |input, name| {
+        if !(input.is_empty() || input.peek(Token![,])) {
+            return Err(Error::new(name.span(), format!("`{name}` stands alone: it takes no value")));
+        }
+        if let Some(first) = &adaptive.algorithm {
+            let message = format!("`adaptive` already has an algorithm, `{}`; drop one of the two", first.name);
+            return Err(Error::new(name.span(), message));
+        }
+        let value = if name == "aimd" { Algorithm::Aimd } else { Algorithm::Gradient };
+        adaptive.algorithm = Some(Given { name, value });
+        Ok(())
+    })?;
+    Ok(adaptive)
 }
 
-pub(crate) fn hedge(input: ParseStream<'_>, name: &Ident) -> Result<()> {
+pub(crate) fn hedge(input: ParseStream<'_>, name: &Ident) -> Result<Hedge> {
     if !(input.peek(Ident) && input.peek2(Token![=])) || input.fork().parse::<Ident>()? != "after" {
         return Err(input.error("say first when the second attempt starts: `hedge(after = 50ms)` or `hedge(after = p95)`"));
     }
-    input.parse::<Ident>()?;
-    input.parse::<Token![=]>()?;
-    let percentile =
-        input.peek(Ident) && input.fork().parse::<Ident>()?.to_string().strip_prefix('p').is_some_and(|n| n.parse::<u8>().is_ok());
-    if percentile {
-        input.parse::<Ident>()?;
-    } else {
-        value::time(input)?;
-    }
+    let first: Ident = input.parse()?;
+    let mut hedge = Hedge { after: equals(input, first, "50ms", after)?, max: None };
     settings(input, name, &["max"], |input, name| {
-        equals(input, name, "2", |input| value::number(input)?.nonzero("`max = 0` never hedges; leave `hedge` out")).map(drop)
-    })
+        let read = |input: ParseStream<'_>| value::number(input)?.nonzero("`max = 0` never hedges; leave `hedge` out");
+        hedge.max = Some(equals(input, name, "2", read)?);
+        Ok(())
+    })?;
+    Ok(hedge)
+}
+
+/// `50ms`, or `p95`.
+fn after(input: ParseStream<'_>) -> Result<After> {
+    if !input.peek(Ident) {
+        return value::time(input).map(After::Delay);
+    }
+    let ahead: Ident = input.fork().parse()?;
+    let text = ahead.to_string();
+    let digits = text.strip_prefix('p').filter(|digits| digits.chars().all(|c| c.is_ascii_digit()) && !digits.is_empty());
+    let Some(digits) = digits else { return value::time(input).map(After::Delay) };
+    match digits.parse() {
+        Ok(percent @ 1..=99) => input.parse::<Ident>().map(|_| After::Percentile(percent)),
+        _ => Err(Error::new(ahead.span(), format!("`{text}` is no percentile; `p95` is the time that 95 of 100 calls stay below"))),
+    }
 }
 
 pub(crate) fn cache(input: ParseStream<'_>, name: &Ident) -> Result<()> {

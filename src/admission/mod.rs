@@ -3,6 +3,7 @@
 //! | gate | protects | refuses with |
 //! |---|---|---|
 //! | [`CircuitBreaker`] | a failing dependency from more load, and the caller from waiting for it | `CircuitOpen` |
+//! | [`Throttle`] | an overloaded dependency from calls that it would refuse anyway | `Throttled` |
 //! | [`RateLimiter`] | a quota: so many per second | `RateLimited` |
 //! | [`Bulkhead`] | the program: so many at once | `BulkheadFull` |
 //! | your own [`Gate`] | whatever you need | `Custom` |
@@ -27,6 +28,8 @@ pub mod gate;
 #[cfg(all(test, steadfast_loom))]
 mod models;
 pub mod rate_limiter;
+mod ring;
+pub mod throttle;
 mod wait_queue;
 
 pub(crate) use bulkhead::BulkheadWaiter;
@@ -39,3 +42,4 @@ pub(crate) use gate::Entry;
 pub use gate::{Gate, GateFuture, Pass};
 pub(crate) use rate_limiter::RateLimiterWaiter;
 pub use rate_limiter::{RateLimiter, RateLimiterConfig, Reservation};
+pub use throttle::{Throttle, ThrottleConfig, ThrottlePermit, ThrottleSnapshot};

@@ -26,7 +26,7 @@
 //! ```
 
 use crate::fault::{Fault, check};
-use crate::sync::atomic::{AtomicU64, Ordering};
+pub(crate) use crate::random::Random;
 use crate::time;
 use std::fmt;
 use std::sync::Arc;
@@ -306,33 +306,6 @@ pub(crate) struct Place {
     pub(super) step: u32,
     /// In nanoseconds, to keep the call small; only a decorrelated backoff looks at it.
     pub(super) previous: u64,
-}
-
-/// Where chance comes from: the thread's generator, or a SplitMix64 whose state is one atomic.
-#[derive(Debug)]
-pub(crate) enum Random {
-    Thread,
-    Seeded(AtomicU64),
-}
-
-impl Random {
-    pub(crate) fn new(seed: Option<u64>) -> Self {
-        seed.or_else(crate::chance::simulated).map_or(Self::Thread, |seed| Self::Seeded(AtomicU64::new(seed)))
-    }
-
-    /// 64 random bits. Seeded: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators" (2014), with Stafford's mix 13.
-    pub(crate) fn bits(&self) -> u64 {
-        const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
-        match self {
-            Self::Thread => rand::random(),
-            Self::Seeded(state) => {
-                let mut z = state.fetch_add(GAMMA, Ordering::Relaxed).wrapping_add(GAMMA);
-                z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-                z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-                z ^ (z >> 31)
-            }
-        }
-    }
 }
 
 /// Evenly between `low` and `high`, both included; `low` where that is not above it.

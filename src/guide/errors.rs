@@ -12,6 +12,7 @@
 //! | [`BulkheadFull`](RejectedKind::BulkheadFull) | the bulkhead | not this attempt |
 //! | [`Custom`](RejectedKind::Custom) | a gate of yours | not this attempt |
 //! | [`NotRepeatable`](RejectedKind::NotRepeatable) | a door: the body is a stream, and the pipeline retries | no |
+//! | [`UnknownPipeline`](RejectedKind::UnknownPipeline) | the attribute: its registry has no pipeline of that name | no |
 //! | [`NoRuntime`](RejectedKind::NoRuntime) | nobody: a timer was needed outside a tokio runtime | perhaps |
 //!
 //! # With thiserror: one variant

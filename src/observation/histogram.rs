@@ -253,19 +253,28 @@ pub fn percentile(values: &[f64], p: f64) -> Result<f64, PercentileError> {
 }
 
 /// Why there is no [`percentile`].
-#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum PercentileError {
     /// There are no values.
-    #[error("no values, so no percentile")]
     Empty,
     /// The percentile asked for.
-    #[error("{0} is not a percentile; it must be within 0 and 100")]
     OutOfRange(f64),
     /// One of the values is not a number.
-    #[error("one of the values is not a number (NaN)")]
     NotANumber,
 }
+
+impl fmt::Display for PercentileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("no values, so no percentile"),
+            Self::OutOfRange(percent) => write!(f, "{percent} is not a percentile; it must be within 0 and 100"),
+            Self::NotANumber => f.write_str("one of the values is not a number (NaN)"),
+        }
+    }
+}
+
+impl std::error::Error for PercentileError {}
 
 #[cfg(test)]
 mod tests {

@@ -26,9 +26,10 @@ use super::names::{clean, clean_arc};
 use super::recorder::Recorder;
 use super::report::{Report, Snapshot};
 use super::stats::CallEnd;
+use crate::sorted::Sorted;
 use crate::sync::{Mutex, Padded, SHARDS, lock, shard};
 use pin_project::{pin_project, pinned_drop};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ type NearNames = Padded<Mutex<HashMap<Arc<str>, Near>>>;
 struct Inner {
     epoch: Instant,
     max_names: usize,
-    names: Mutex<BTreeMap<Arc<str>, Arc<Recorder>>>,
+    names: Mutex<Sorted<Arc<Recorder>>>,
     near: [NearNames; SHARDS],
 }
 
@@ -93,7 +94,7 @@ impl Monitor {
     /// What happened under this name; `None` when it was never used, or is one of those counted as [`OTHER`](Self::OTHER).
     #[must_use]
     pub fn stats(&self, name: &str) -> Option<Snapshot> {
-        let recorder = lock(&self.0.names).get(&*clean(name)).cloned()?;
+        let recorder = lock(&self.0.names).get(&clean(name)).cloned()?;
         Some(recorder.snapshot(Instant::now()))
     }
 
@@ -115,7 +116,7 @@ impl Monitor {
     }
 
     fn recorders(&self) -> Vec<Arc<Recorder>> {
-        lock(&self.0.names).values().cloned().collect()
+        lock(&self.0.names).iter().map(|(_, recorder)| Arc::clone(recorder)).collect()
     }
 
     fn find(&self, name: &Arc<str>) -> Arc<Recorder> {
@@ -123,10 +124,14 @@ impl Monitor {
         if let Some(known) = names.get(name) {
             return Arc::clone(known);
         }
-        let others = usize::from(names.contains_key(Self::OTHER)); // `other` itself does not count
+        let others = usize::from(names.get(Self::OTHER).is_some()); // `other` itself does not count
         let name = if names.len() - others < self.0.max_names { Arc::clone(name) } else { Arc::from(Self::OTHER) };
-        let recorder = names.entry(Arc::clone(&name)).or_insert_with(|| Arc::new(Recorder::new(name, self.0.epoch)));
-        Arc::clone(recorder)
+        if let Some(other) = names.get(&name) {
+            return Arc::clone(other);
+        }
+        let recorder = Arc::new(Recorder::new(Arc::clone(&name), self.0.epoch));
+        names.insert(name, Arc::clone(&recorder));
+        recorder
     }
 
     fn near(&self, name: &str) -> Near {

@@ -34,7 +34,7 @@ impl CallEnd {
 }
 
 /// Every kind of rejection that is counted by itself; the gates of one's own together.
-pub(crate) const KINDS: [RejectedKind; 10] = [
+pub(crate) const KINDS: [RejectedKind; 11] = [
     RejectedKind::Timeout,
     RejectedKind::DeadlineExceeded,
     RejectedKind::CircuitOpen,
@@ -44,6 +44,7 @@ pub(crate) const KINDS: [RejectedKind; 10] = [
     RejectedKind::Throttled,
     RejectedKind::NoRuntime,
     RejectedKind::NotRepeatable,
+    RejectedKind::UnknownPipeline,
     RejectedKind::Custom("custom"),
 ];
 
@@ -58,7 +59,8 @@ const fn kind_index(kind: RejectedKind) -> usize {
         RejectedKind::Throttled => 6,
         RejectedKind::NoRuntime => 7,
         RejectedKind::NotRepeatable => 8,
-        RejectedKind::Custom(_) => 9,
+        RejectedKind::UnknownPipeline => 9,
+        RejectedKind::Custom(_) => 10,
     }
 }
 
@@ -321,7 +323,7 @@ mod tests {
         }
         assert_eq!(stats.rejections(), 11);
         assert_eq!(stats.rejected_by(RejectedKind::Custom("any")), 2);
-        assert!(KINDS[..9].iter().all(|kind| stats.rejected_by(*kind) == 1));
+        assert!(KINDS[..10].iter().all(|kind| stats.rejected_by(*kind) == 1));
         assert!(OUTCOMES.iter().all(|outcome| stats.attempts_by(*outcome) == 1));
         assert_eq!((stats.calls(), stats.attempts()), (11, 8));
     }

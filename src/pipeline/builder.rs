@@ -1,5 +1,6 @@
 //! From settings to a pipeline: every fault reported at once, and the doubtful combinations named.
 
+use super::policies::{PolicyOf, Slots};
 use super::typed::TypedBuilder;
 use super::{Core, Pipeline, PipelineConfig, explain};
 use crate::admission::{
@@ -16,73 +17,13 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// A policy as the builder takes it: settings for a new one, or a live one to share with others.
-///
-/// ```
-/// # fn main() -> Result<(), steadfast::ConfigError> {
-/// use steadfast::{Bulkhead, Pipeline};
-///
-/// let connections = Bulkhead::new(20).build()?;
-/// let reads = Pipeline::builder("reads").bulkhead(connections.clone()).build()?;
-/// let writes = Pipeline::builder("writes").bulkhead(connections).build()?; // the same 20 places
-/// # let _ = (reads, writes); Ok(()) }
-/// ```
-#[derive(Clone, Debug)]
-pub enum PolicyOf<Config, Live> {
-    /// Settings, of which the pipeline builds a policy of its own.
-    New(Config),
-    /// A live policy, whose state others share.
-    Shared(Live),
-}
-
-macro_rules! policy_of {
-    ($($config:ident => $live:ident),* $(,)?) => {$(
-        impl From<$config> for PolicyOf<$config, $live> {
-            fn from(config: $config) -> Self {
-                Self::New(config)
-            }
-        }
-
-        impl From<$live> for PolicyOf<$config, $live> {
-            fn from(live: $live) -> Self {
-                Self::Shared(live)
-            }
-        }
-
-        impl PolicyOf<$config, $live> {
-            fn build(self, field: &str, faults: &mut Vec<Fault>) -> Option<$live> {
-                match self {
-                    Self::Shared(live) => Some(live),
-                    Self::New(config) => match config.build() {
-                        Ok(live) => Some(live),
-                        Err(error) => {
-                            faults.extend(error.faults().iter().cloned().map(|fault| fault.under(field)));
-                            None
-                        }
-                    },
-                }
-            }
-        }
-    )*};
-}
-
-policy_of! {
-    RetryConfig => Retry,
-    CircuitBreakerConfig => CircuitBreaker,
-    RateLimiterConfig => RateLimiter,
-    BulkheadConfig => Bulkhead,
-}
-
 /// Settings of a pipeline to be. The order of the calls does not matter; of two calls of one method the later counts.
 #[must_use = "a builder does nothing until `build`"]
 pub struct PipelineBuilder {
     name: String,
     total_timeout: Option<Duration>,
     attempt_timeout: Option<Duration>,
-    retry: Option<PolicyOf<RetryConfig, Retry>>,
-    breaker: Option<PolicyOf<CircuitBreakerConfig, CircuitBreaker>>,
-    limiter: Option<PolicyOf<RateLimiterConfig, RateLimiter>>,
-    bulkhead: Option<PolicyOf<BulkheadConfig, Bulkhead>>,
+    pub(super) policies: Slots,
     gates: Vec<Arc<dyn Gate>>,
     judges: Judges,
     monitor: Option<Monitor>,
@@ -97,10 +38,7 @@ impl PipelineBuilder {
             name,
             total_timeout: None,
             attempt_timeout: None,
-            retry: None,
-            breaker: None,
-            limiter: None,
-            bulkhead: None,
+            policies: Slots::default(),
             gates: Vec::new(),
             judges: Judges::default(),
             monitor: None,
@@ -126,14 +64,14 @@ impl PipelineBuilder {
 
     /// Tries again after transient failures. **Default**: one attempt.
     pub fn retry(mut self, retry: impl Into<PolicyOf<RetryConfig, Retry>>) -> Self {
-        self.retry = Some(retry.into());
+        self.policies.retry = Some(retry.into());
         self
     }
 
     /// Goes on with what `change` makes of the retries, if there are any. A live policy goes on sharing its budget and statistics.
     #[cfg(feature = "testing")]
     pub(crate) fn map_retry(mut self, change: impl FnOnce(RetryConfig) -> RetryConfig) -> Self {
-        self.retry = self.retry.map(|retry| match retry {
+        self.policies.retry = self.policies.retry.map(|retry| match retry {
             PolicyOf::New(config) => PolicyOf::New(change(config)),
             PolicyOf::Shared(live) => live.reconfigured(change(live.config())).map_or(PolicyOf::Shared(live), PolicyOf::Shared),
         });
@@ -142,19 +80,19 @@ impl PipelineBuilder {
 
     /// Stops calling a dependency that fails. **Default**: none.
     pub fn circuit_breaker(mut self, breaker: impl Into<PolicyOf<CircuitBreakerConfig, CircuitBreaker>>) -> Self {
-        self.breaker = Some(breaker.into());
+        self.policies.circuit_breaker = Some(breaker.into());
         self
     }
 
     /// Keeps attempts under a rate. **Default**: no limit.
     pub fn rate_limit(mut self, limiter: impl Into<PolicyOf<RateLimiterConfig, RateLimiter>>) -> Self {
-        self.limiter = Some(limiter.into());
+        self.policies.rate_limit = Some(limiter.into());
         self
     }
 
     /// Keeps attempts under a number at once. **Default**: no limit.
     pub fn bulkhead(mut self, bulkhead: impl Into<PolicyOf<BulkheadConfig, Bulkhead>>) -> Self {
-        self.bulkhead = Some(bulkhead.into());
+        self.policies.bulkhead = Some(bulkhead.into());
         self
     }
 
@@ -204,19 +142,10 @@ impl PipelineBuilder {
 
     /// The settings alone.
     pub(crate) fn config(&self) -> PipelineConfig {
-        fn of<C: Clone, L>(policy: Option<&PolicyOf<C, L>>, live: impl Fn(&L) -> C) -> Option<C> {
-            policy.map(|policy| match policy {
-                PolicyOf::New(config) => config.clone(),
-                PolicyOf::Shared(shared) => live(shared),
-            })
-        }
         PipelineConfig {
             total_timeout: self.total_timeout,
             attempt_timeout: self.attempt_timeout,
-            retry: of(self.retry.as_ref(), Retry::config),
-            circuit_breaker: of(self.breaker.as_ref(), CircuitBreaker::config),
-            rate_limit: of(self.limiter.as_ref(), RateLimiter::config),
-            bulkhead: of(self.bulkhead.as_ref(), Bulkhead::config),
+            policies: self.policies.settings(),
             monitor: self.monitor.is_some(),
         }
     }
@@ -230,19 +159,16 @@ impl PipelineBuilder {
         if self.name.is_empty() {
             faults.push(Fault::new("name", "is empty, and errors and statistics need it; name the dependency, `\"github\"`"));
         }
-        let retry = self.retry.and_then(|policy| policy.build("retry", &mut faults));
-        let breaker = self.breaker.and_then(|policy| policy.build("circuit_breaker", &mut faults));
-        let limiter = self.limiter.and_then(|policy| policy.build("rate_limit", &mut faults));
-        let bulkhead = self.bulkhead.and_then(|policy| policy.build("bulkhead", &mut faults));
+        let policies = self.policies.build(&mut faults);
         faults.extend(timeout_faults(self.total_timeout, self.attempt_timeout));
         let name = clean_arc(&self.name);
         ConfigError::check(format!("pipeline `{name}`"), faults)?;
 
         let recorder = self.monitor.as_ref().map(|monitor| monitor.recorder(&name));
-        let reads_end = recorder.is_some() || breaker.as_ref().is_some_and(CircuitBreaker::needs_end_time);
+        let reads_end = recorder.is_some() || policies.need_end_time();
         let emitter = Arc::new(Emitter::new(&name));
         self.observers.into_iter().for_each(|observer| emitter.add(observer));
-        if let Some(breaker) = &breaker {
+        if let Some(breaker) = &policies.circuit_breaker {
             tell_transitions(breaker, &emitter);
         }
         let mut core = Core {
@@ -250,10 +176,7 @@ impl PipelineBuilder {
             name,
             total_timeout: self.total_timeout.filter(|limit| *limit != Duration::MAX),
             attempt_timeout: self.attempt_timeout.filter(|limit| *limit != Duration::MAX),
-            retry,
-            breaker,
-            limiter,
-            bulkhead,
+            policies,
             gates: self.gates,
             judges: self.judges,
             monitor: self.monitor,
@@ -295,10 +218,7 @@ impl fmt::Debug for PipelineBuilder {
             .field("name", &self.name)
             .field("total_timeout", &self.total_timeout)
             .field("attempt_timeout", &self.attempt_timeout)
-            .field("retry", &self.retry)
-            .field("circuit_breaker", &self.breaker)
-            .field("rate_limit", &self.limiter)
-            .field("bulkhead", &self.bulkhead)
+            .field("policies", &self.policies)
             .field("gates", &self.gates.len())
             .field("judges", &self.judges)
             .field("monitor", &self.monitor.is_some())

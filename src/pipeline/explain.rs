@@ -14,14 +14,14 @@ pub(super) fn draw(core: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if let Some(limit) = core.total_timeout {
         step(&format!("total timeout {}", Seconds(limit)), true)?;
     }
-    step("retry", core.retry.is_some())?;
+    step("retry", core.policies.retry.is_some())?;
     // Where gates can refuse or queue, the breaker is asked twice: a look before them, the permit after.
-    let gates = core.limiter.is_some() || core.bulkhead.is_some() || !core.gates.is_empty();
-    step("circuit breaker (look)", core.breaker.is_some() && gates)?;
-    step("rate limit", core.limiter.is_some())?;
-    step("bulkhead", core.bulkhead.is_some())?;
+    let gates = core.policies.rate_limit.is_some() || core.policies.bulkhead.is_some() || !core.gates.is_empty();
+    step("circuit breaker (look)", core.policies.circuit_breaker.is_some() && gates)?;
+    step("rate limit", core.policies.rate_limit.is_some())?;
+    step("bulkhead", core.policies.bulkhead.is_some())?;
     core.gates.iter().try_for_each(|gate| step(&clean(gate.name()), true))?;
-    step(if gates { "circuit breaker (permit)" } else { "circuit breaker" }, core.breaker.is_some())?;
+    step(if gates { "circuit breaker (permit)" } else { "circuit breaker" }, core.policies.circuit_breaker.is_some())?;
     if let Some(limit) = core.attempt_timeout {
         step(&format!("attempt timeout {}", Seconds(limit)), true)?;
     }
@@ -59,15 +59,15 @@ impl Explanation {
                 draw(self.0, f)
             }
         }
-        let retries = core.retry.as_ref().map_or(0, |retry| retry.config().max_attempts() - 1);
-        let share: f64 = core.retry.as_ref().map_or(0.0, |retry| retry.budget().share().unwrap_or(f64::from(retries)));
+        let retries = core.policies.retry.as_ref().map_or(0, |retry| retry.config().max_attempts() - 1);
+        let share: f64 = core.policies.retry.as_ref().map_or(0.0, |retry| retry.budget().share().unwrap_or(f64::from(retries)));
         Self {
             order: Order(core).to_string(),
             retries,
             worst_case: worst_case(core, retries),
             hints: core.total_timeout.is_none() && retries > 0,
             load: 1.0 + share.min(f64::from(retries)),
-            floor: core.retry.as_ref().map_or(0.0, |retry| retry.budget().config().floor()),
+            floor: core.policies.retry.as_ref().map_or(0.0, |retry| retry.budget().config().floor()),
         }
     }
 
@@ -100,13 +100,13 @@ fn worst_case(core: &Core, retries: u32) -> Option<Duration> {
             return None; // gates of one's own may keep an attempt waiting for as long as the deadline lets them
         }
         let queues = [
-            core.limiter.as_ref().map(|limiter| limiter.config().longest_wait()),
-            core.bulkhead.as_ref().map(|bulkhead| bulkhead.config().longest_wait()),
+            core.policies.rate_limit.as_ref().map(|limiter| limiter.config().longest_wait()),
+            core.policies.bulkhead.as_ref().map(|bulkhead| bulkhead.config().longest_wait()),
         ];
         for wait in queues.into_iter().flatten() {
             limit = limit.checked_add(wait)?;
         }
-        let pauses = match &core.retry {
+        let pauses = match &core.policies.retry {
             Some(retry) => retry.config().longest_wait()?,
             None => Duration::ZERO,
         };
@@ -172,7 +172,7 @@ pub(super) fn warnings(core: &Core) -> Vec<Warning> {
             warn(field, "0 s fails every operation that is not ready at its first poll; leave it out for no limit".into());
         }
     }
-    if let Some(retry) = &core.retry {
+    if let Some(retry) = &core.policies.retry {
         if timeless {
             warn("retry", "an attempt that hangs is never retried, for it never ends; set attempt_timeout".into());
         }
@@ -191,10 +191,10 @@ pub(super) fn warnings(core: &Core) -> Vec<Warning> {
             }
         }
     }
-    if core.breaker.is_some() && timeless {
+    if core.policies.circuit_breaker.is_some() && timeless {
         warn("circuit_breaker", "calls that hang never end, so they never count as failures; set attempt_timeout".into());
     }
-    if let (Some(bulkhead), None) = (&core.bulkhead, core.total_timeout)
+    if let (Some(bulkhead), None) = (&core.policies.bulkhead, core.total_timeout)
         && bulkhead.config().waits_for_ever()
     {
         warn("bulkhead.queue", "a call may wait in the queue for ever; set bulkhead.max_wait or total_timeout".into());

@@ -21,6 +21,8 @@ mod answered;
 mod builder;
 pub mod config;
 mod explain;
+mod leg;
+mod policies;
 mod preset;
 pub mod registry;
 mod request;
@@ -30,22 +32,25 @@ mod story;
 mod typed;
 mod waiting;
 
-pub use builder::{PipelineBuilder, PolicyOf};
+pub use builder::PipelineBuilder;
 pub use config::{Change, Changes, PipelineConfig, text};
 pub use explain::{Explanation, Warning};
+use policies::Policies;
+pub use policies::PolicyOf;
 pub use registry::{Registry, RegistryChanges, RegistryConfig, UnknownPipeline};
 pub(crate) use request::Options;
+use request::begins_requests;
 pub use request::{Nested, Request};
 pub use stats::{Gauge, PipelineStats};
 pub use typed::{TypedBuilder, TypedPipeline};
 
 use crate::admission::{Bulkhead, CircuitBreaker, Gate, RateLimiter};
-use crate::call::{Attempt, Priority};
+use crate::call::Attempt;
 use crate::classify::{ByErrorType, ByResult, Judges};
 use crate::execution::Retry;
 #[cfg(feature = "testing")]
 use crate::observation::Observer;
-use crate::observation::{CallEnd, Emitter, Events, Monitor, Recorder};
+use crate::observation::{Emitter, Events, Monitor, Recorder};
 use crate::outcome::{Error, Origin, Verdict};
 use crate::substitution::OrElse;
 use crate::versions::Versions;
@@ -54,7 +59,6 @@ use run::run;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// What the clones of a pipeline share: its settings, and the live policies with their state.
 pub(crate) struct Core {
@@ -62,10 +66,7 @@ pub(crate) struct Core {
     origin: Arc<Origin>,
     total_timeout: Option<Duration>,
     attempt_timeout: Option<Duration>,
-    retry: Option<Retry>,
-    breaker: Option<CircuitBreaker>,
-    limiter: Option<RateLimiter>,
-    bulkhead: Option<Bulkhead>,
+    policies: Policies,
     gates: Vec<Arc<dyn Gate>>,
     judges: Judges,
     monitor: Option<Monitor>,
@@ -149,60 +150,17 @@ impl Pipeline {
     }
 
     /// Like [`call`](Self::call), with a value for when it fails, whatever the error: it cannot fail.
-    pub async fn call_or<T, E, F, Fut>(&self, operation: F, value: T) -> T
+    pub fn call_or<T, E, F, Fut>(&self, operation: F, value: T) -> impl Future<Output = T>
     where
         E: 'static,
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        match run(self.core(), &Options::NONE, ByErrorType, Error::Inner, move |_| operation()).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                self.core().fallback_used(CallEnd::of(&error), Instant::now());
-                value
-            }
-        }
+        let core = self.core();
+        request::or(core, move || run(core, &Options::NONE, ByErrorType, Error::Inner, move |_| operation()), value)
     }
 
-    /// Says on whose behalf the next call is made. See [`Request`] for all options of one call.
-    pub const fn key<'a>(&'a self, key: &'a str) -> Request<'a> {
-        Request::new(self).key(key)
-    }
-
-    /// Says how much the next call matters. See [`Request`].
-    pub const fn priority(&self, priority: Priority) -> Request<'_> {
-        Request::new(self).priority(priority)
-    }
-
-    /// Says how many units of the rate limit each attempt of the next call takes. See [`Request`].
-    pub const fn cost(&self, cost: u32) -> Request<'_> {
-        Request::new(self).cost(cost)
-    }
-
-    /// Says when the next call must have ended. See [`Request`].
-    pub const fn deadline(&self, deadline: Instant) -> Request<'_> {
-        Request::new(self).deadline(deadline)
-    }
-
-    /// Says how long the next call may take. See [`Request`].
-    pub const fn within(&self, wait: Duration) -> Request<'_> {
-        Request::new(self).within(wait)
-    }
-
-    /// Says whether the operation of the next call may happen twice. See [`Request`].
-    pub const fn idempotent(&self, idempotent: bool) -> Request<'_> {
-        Request::new(self).idempotent(idempotent)
-    }
-
-    /// Runs the operation of the next call at most once. See [`Request`].
-    pub const fn once(&self) -> Request<'_> {
-        Request::new(self).once()
-    }
-
-    /// Judges the next call by its whole result. See [`Request`].
-    pub fn classify<T, E, C: Fn(&Result<T, E>) -> Verdict>(&self, judge: C) -> Request<'_, ByResult<C>> {
-        Request::new(self).classify(judge)
-    }
+    begins_requests!(['a] self: [&'a self] &'a Self);
 
     /// This pipeline around another, for an order of policies other than the built-in one: the inner pipeline's call is the outer
     /// one's operation. What the inner one rejects is judged as a rejection, and the error does not nest. The operation's own errors
@@ -264,25 +222,25 @@ impl Pipeline {
     /// The live circuit breaker, to read its state or to move it by hand.
     #[must_use]
     pub fn circuit_breaker(&self) -> Option<&CircuitBreaker> {
-        self.core().breaker.as_ref()
+        self.core().policies.circuit_breaker.as_ref()
     }
 
     /// The live rate limiter, to read it or to change its rate.
     #[must_use]
     pub fn rate_limiter(&self) -> Option<&RateLimiter> {
-        self.core().limiter.as_ref()
+        self.core().policies.rate_limit.as_ref()
     }
 
     /// The live bulkhead, to read or resize it.
     #[must_use]
     pub fn bulkhead(&self) -> Option<&Bulkhead> {
-        self.core().bulkhead.as_ref()
+        self.core().policies.bulkhead.as_ref()
     }
 
     /// The live retry policy, with its statistics.
     #[must_use]
     pub fn retry(&self) -> Option<&Retry> {
-        self.core().retry.as_ref()
+        self.core().policies.retry.as_ref()
     }
 
     /// The monitor it records in.
@@ -300,7 +258,7 @@ impl Pipeline {
     /// Whether a call made here and now could be tried again.
     #[cfg(any(feature = "reqwest", feature = "tower"))]
     pub(crate) fn retries(&self) -> bool {
-        self.core().retry.as_ref().is_some_and(Retry::retries_here)
+        self.core().policies.retry.as_ref().is_some_and(Retry::retries_here)
     }
 
     /// A rejection of a call that never began.

@@ -38,8 +38,8 @@ use super::config::{layers, read, source};
 use super::{Pipeline, PipelineBuilder, PipelineConfig};
 use crate::fault::{ConfigError, Fault};
 use crate::observation::Monitor;
+use crate::sorted::Sorted;
 use crate::sync::{Mutex, lock};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -65,7 +65,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default, PartialEq)]
 #[must_use = "a configuration does nothing until it is built or given to a registry"]
 pub struct RegistryConfig {
-    pipelines: BTreeMap<String, PipelineConfig>,
+    pipelines: Sorted<PipelineConfig>,
 }
 
 impl RegistryConfig {
@@ -76,7 +76,7 @@ impl RegistryConfig {
 
     /// Adds a pipeline; the later of two of one name counts.
     pub fn pipeline(mut self, name: impl Into<String>, config: PipelineConfig) -> Self {
-        self.pipelines.insert(name.into(), config);
+        self.pipelines.insert(name.into().into(), config);
         self
     }
 
@@ -88,7 +88,7 @@ impl RegistryConfig {
 
     /// The names of all pipelines, in the order of the alphabet.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.pipelines.keys().map(String::as_str)
+        self.pipelines.iter().map(|(name, _)| &**name)
     }
 
     /// Builds all pipelines.
@@ -180,7 +180,7 @@ impl RegistryConfig {
                     faults.push(fault);
                 }
             }
-            config.pipelines.insert(name, read);
+            config.pipelines.insert(name.into(), read);
         }
         config
     }
@@ -247,7 +247,7 @@ pub struct Registry {
 
 type Complete = dyn Fn(&str, PipelineBuilder) -> PipelineBuilder + Send + Sync;
 
-type Table = BTreeMap<String, Entry>;
+type Table = Sorted<Entry>;
 
 struct Shared {
     pipelines: Mutex<Table>,
@@ -280,13 +280,13 @@ impl Registry {
     /// The names of all pipelines, in the order of the alphabet.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        lock(&self.shared.pipelines).keys().cloned().collect()
+        lock(&self.shared.pipelines).iter().map(|(name, _)| name.to_string()).collect()
     }
 
     /// All pipelines, in the order of their names.
     #[must_use]
     pub fn pipelines(&self) -> Vec<Pipeline> {
-        lock(&self.shared.pipelines).values().map(|entry| entry.pipeline.clone()).collect()
+        lock(&self.shared.pipelines).iter().map(|(_, entry)| entry.pipeline.clone()).collect()
     }
 
     /// The one monitor of all pipelines whose settings say `monitor = true`, so that their calls are in one table.
@@ -302,10 +302,10 @@ impl Registry {
     pub fn insert(&self, pipeline: Pipeline) -> Result<(), ConfigError> {
         let mut pipelines = lock(&self.shared.pipelines);
         let name = pipeline.name().to_owned();
-        if pipelines.contains_key(&name) {
+        if pipelines.get(&name).is_some() {
             return ConfigError::check("registry", vec![taken(&name)]);
         }
-        pipelines.insert(name, Entry { pipeline, by_hand: true });
+        pipelines.insert(name.into(), Entry { pipeline, by_hand: true });
         Ok(())
     }
 
@@ -329,8 +329,8 @@ impl Registry {
     /// What is to be built, and what is to be changed; or every fault there is.
     fn plan(&self, known: &Table, config: &RegistryConfig) -> Result<Plan, ConfigError> {
         let (mut faults, mut plan) = (Vec::new(), Plan::default());
-        for (name, settings) in &config.pipelines {
-            let mut builder = settings.builder(name);
+        for (name, settings) in config.pipelines.iter() {
+            let mut builder = settings.builder(&**name);
             if settings.monitor {
                 builder = builder.monitor(self.shared.monitor.clone());
             }
@@ -344,12 +344,12 @@ impl Registry {
                     // As completed, for that may have its say about settings too.
                     let settings = builder.config();
                     let found = settings.faults();
-                    plan.changed.insert(name.clone(), settings);
+                    plan.changed.insert(Arc::clone(name), settings);
                     found
                 }
                 None => match builder.build() {
                     Ok(pipeline) => {
-                        plan.added.push((name.clone(), Entry { pipeline, by_hand: false }));
+                        plan.added.push((Arc::clone(name), Entry { pipeline, by_hand: false }));
                         continue;
                     }
                     Err(error) => error.faults().to_vec(),
@@ -364,7 +364,8 @@ impl Registry {
     /// Changes all of it at once, if the table is still as it was `known`.
     fn exchange(&self, known: &Table, plan: Plan) -> Option<RegistryChanges> {
         let mut pipelines = lock(&self.shared.pipelines);
-        let same = pipelines.len() == known.len() && pipelines.iter().zip(known).all(|((a, x), (b, y))| a == b && x.by_hand == y.by_hand);
+        let same =
+            pipelines.len() == known.len() && pipelines.iter().zip(known.iter()).all(|((a, x), (b, y))| a == b && x.by_hand == y.by_hand);
         if !same {
             return None;
         }
@@ -373,18 +374,18 @@ impl Registry {
             match plan.changed.get(name) {
                 None => {
                     pipelines.remove(name);
-                    changes.removed.push(name.clone());
+                    changes.removed.push(name.to_string());
                 }
                 Some(settings) => {
                     let changed = entry.pipeline.go_on_with(settings, &self.shared.monitor);
                     if !changed.is_empty() {
-                        changes.changed.push((name.clone(), changed));
+                        changes.changed.push((name.to_string(), changed));
                     }
                 }
             }
         }
-        changes.added = plan.added.iter().map(|(name, _)| name.clone()).collect();
-        pipelines.extend(plan.added);
+        changes.added = plan.added.iter().map(|(name, _)| name.to_string()).collect();
+        plan.added.into_iter().for_each(|(name, entry)| pipelines.insert(name, entry));
         Some(changes)
     }
 }
@@ -392,8 +393,8 @@ impl Registry {
 /// What a reload is going to do.
 #[derive(Default)]
 struct Plan {
-    added: Vec<(String, Entry)>,
-    changed: BTreeMap<String, PipelineConfig>,
+    added: Vec<(Arc<str>, Entry)>,
+    changed: Sorted<PipelineConfig>,
 }
 
 fn taken(name: &str) -> Fault {

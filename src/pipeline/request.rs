@@ -66,7 +66,8 @@ impl fmt::Debug for Options<'_> {
     }
 }
 
-/// One call with options of its own; made by the methods of the same names on [`Pipeline`].
+/// One call with options of its own; made by the methods of the same names on [`Pipeline`], [`TypedPipeline`](crate::TypedPipeline) and
+/// [`Nested`], of which `P` is the one that is called.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -86,19 +87,68 @@ impl fmt::Debug for Options<'_> {
 /// ```
 #[must_use = "options do nothing until `call`"]
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a, J = ByErrorType> {
-    pipeline: &'a Pipeline,
-    options: Options<'a>,
-    judge: J,
+pub struct Request<'a, J = ByErrorType, P = &'a Pipeline> {
+    pub(super) pipeline: P,
+    pub(super) options: Options<'a>,
+    pub(super) judge: J,
 }
 
-impl<'a> Request<'a> {
-    pub(super) const fn new(pipeline: &'a Pipeline) -> Self {
+/// The methods that begin a request: each option, as the first thing that is said of the call.
+macro_rules! begins_requests {
+    ([$($life:lifetime)?] $this:ident: [$($receiver:tt)+] $target:ty) => {
+        /// Says on whose behalf the next call is made. See [`Request`] for all options of one call.
+        pub const fn key$(<$life>)?($($receiver)+, key: &'a str) -> Request<'a, ByErrorType, $target> {
+            Request::new($this).key(key)
+        }
+
+        /// Says how much the next call matters. See [`Request`].
+        pub const fn priority$(<$life>)?($($receiver)+, priority: $crate::Priority) -> Request<'a, ByErrorType, $target> {
+            Request::new($this).priority(priority)
+        }
+
+        /// Says how many units of the rate limit each attempt of the next call takes. See [`Request`].
+        pub const fn cost$(<$life>)?($($receiver)+, cost: u32) -> Request<'a, ByErrorType, $target> {
+            Request::new($this).cost(cost)
+        }
+
+        /// Says when the next call must have ended. See [`Request`].
+        pub const fn deadline$(<$life>)?($($receiver)+, deadline: tokio::time::Instant) -> Request<'a, ByErrorType, $target> {
+            Request::new($this).deadline(deadline)
+        }
+
+        /// Says how long the next call may take. See [`Request`].
+        pub const fn within$(<$life>)?($($receiver)+, wait: std::time::Duration) -> Request<'a, ByErrorType, $target> {
+            Request::new($this).within(wait)
+        }
+
+        /// Says whether the operation of the next call may happen twice. See [`Request`].
+        pub const fn idempotent$(<$life>)?($($receiver)+, idempotent: bool) -> Request<'a, ByErrorType, $target> {
+            Request::new($this).idempotent(idempotent)
+        }
+
+        /// Runs the operation of the next call at most once. See [`Request`].
+        pub const fn once$(<$life>)?($($receiver)+) -> Request<'a, ByErrorType, $target> {
+            Request::new($this).once()
+        }
+
+        /// Judges the next call by its whole result. See [`Request`].
+        pub fn classify<$($life,)? V, X, C>($($receiver)+, judge: C) -> Request<'a, ByResult<C>, $target>
+        where
+            C: Fn(&Result<V, X>) -> Verdict,
+        {
+            Request::new($this).classify(judge)
+        }
+    };
+}
+pub(super) use begins_requests;
+
+impl<P> Request<'_, ByErrorType, P> {
+    pub(super) const fn new(pipeline: P) -> Self {
         Self { pipeline, options: Options::NONE, judge: ByErrorType }
     }
 }
 
-impl<'a, J> Request<'a, J> {
+impl<'a, J, P> Request<'a, J, P> {
     /// On whose behalf the call is made: a tenant, a user. Gates of your own see it; it is never logged unless asked.
     pub const fn key(mut self, key: &'a str) -> Self {
         self.options.key = Some(key);
@@ -144,15 +194,17 @@ impl<'a, J> Request<'a, J> {
     }
 
     /// Judges this call by its whole result; the pipeline's own judges are not asked.
-    pub fn classify<T, E, C: Fn(&Result<T, E>) -> Verdict>(self, judge: C) -> Request<'a, ByResult<C>> {
+    pub fn classify<T, E, C: Fn(&Result<T, E>) -> Verdict>(self, judge: C) -> Request<'a, ByResult<C>, P> {
         self.judged_by(ByResult(judge))
     }
 
     /// Judges this call by a judge that may ask the pipeline's own.
-    pub(crate) fn judged_by<K>(self, judge: K) -> Request<'a, K> {
+    pub(crate) fn judged_by<K>(self, judge: K) -> Request<'a, K, P> {
         Request { pipeline: self.pipeline, options: self.options, judge }
     }
+}
 
+impl<J> Request<'_, J> {
     /// See [`Pipeline::call`].
     ///
     /// # Errors
@@ -183,21 +235,14 @@ impl<'a, J> Request<'a, J> {
     }
 
     /// See [`Pipeline::call_or`].
-    pub async fn call_or<T, E, F, Fut>(self, operation: F, value: T) -> T
+    pub fn call_or<T, E, F, Fut>(self, operation: F, value: T) -> impl Future<Output = T>
     where
         E: 'static,
         J: Judge<T, E>,
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let core = self.pipeline.core();
-        match self.call(operation).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                core.fallback_used(CallEnd::of(&error), Instant::now());
-                value
-            }
-        }
+        or(self.pipeline.core(), move || self.call(operation), value)
     }
 
     /// See [`Pipeline::call_or_else`].
@@ -226,29 +271,70 @@ pub struct Nested<'a> {
     pub(super) inner: &'a Pipeline,
 }
 
-impl Nested<'_> {
+impl<'a> Nested<'a> {
+    begins_requests!([] self: [self] Self);
+
     /// Runs `operation` under the inner pipeline, and that under the outer one.
     ///
     /// # Errors
     /// As [`Pipeline::call`], with the rejections of both.
-    pub async fn call<T, E, F, Fut>(self, operation: F) -> Result<T, Error<E>>
+    pub fn call<T, E, F, Fut>(self, operation: F) -> impl Future<Output = Result<T, Error<E>>>
     where
         E: 'static,
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let inner = self.inner.core();
-        let operation = &operation;
-        let attempt = |_| inner_call(inner, operation);
-        run(self.outer.core(), &Options::NONE, ByErrorType, std::convert::identity, attempt).await
+        Request::new(self).call(operation)
     }
 }
 
-fn inner_call<T, E, F, Fut>(core: &Core, operation: &F) -> impl Future<Output = Result<T, Error<E>>>
+impl<J> Request<'_, J, Nested<'_>> {
+    /// See [`Nested::call`]. The options hold for both pipelines.
+    ///
+    /// # Errors
+    /// As [`Nested::call`].
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` would keep each of its arguments twice")]
+    pub fn call<T, E, F, Fut>(self, operation: F) -> impl Future<Output = Result<T, Error<E>>>
+    where
+        E: 'static,
+        J: Judge<T, E>,
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        async move {
+            let (Nested { outer, inner }, options, judge) = (self.pipeline, &self.options, &self.judge);
+            let (inner, operation) = (inner.core(), &operation);
+            let attempt = |_| inner_call(inner, options, judge, operation);
+            run(outer.core(), options, judge, std::convert::identity, attempt).await
+        }
+    }
+}
+
+fn inner_call<'a, T, E, J, F, Fut>(
+    core: &'a Core,
+    options: &'a Options<'a>,
+    judge: &'a J,
+    operation: &'a F,
+) -> impl Future<Output = Result<T, Error<E>>>
 where
     E: 'static,
+    J: Judge<T, E>,
     F: Fn() -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
-    run(core, &Options::NONE, ByErrorType, Error::Inner, |_| operation())
+    run(core, options, judge, Error::Inner, |_| operation())
+}
+
+/// The call that `call` makes, or `value` when it fails.
+pub(super) async fn or<T, E, Fut>(core: &Core, call: impl FnOnce() -> Fut, value: T) -> T
+where
+    Fut: Future<Output = Result<T, Error<E>>>,
+{
+    match call().await {
+        Ok(answer) => answer,
+        Err(error) => {
+            core.fallback_used(CallEnd::of(&error), Instant::now());
+            value
+        }
+    }
 }

@@ -14,7 +14,8 @@
 //! and every policy uses that reading; a wait, or an operation that did not finish at its first poll, is worth another. Waits are
 //! boxed when they happen, so this future is small; and what does not depend on the operation is in [`Story`], which is compiled once.
 
-use super::story::{Admission, Again, Story};
+use super::leg::Admission;
+use super::story::{Again, Story};
 use super::waiting::Waiting;
 use super::{Core, Options};
 use crate::call::Attempt;

@@ -42,14 +42,14 @@ impl PipelineStats {
         Self {
             name: core.name.to_string(),
             calls: core.recorder.as_ref().map(|recorder| recorder.snapshot(Instant::now())),
-            retry: core.retry.as_ref().map(|retry| retry.stats()),
-            circuit_breaker: core.breaker.as_ref().map(|breaker| breaker.snapshot()),
-            bulkhead: core.bulkhead.as_ref().map(|bulkhead| Gauge {
+            retry: core.policies.retry.as_ref().map(|retry| retry.stats()),
+            circuit_breaker: core.policies.circuit_breaker.as_ref().map(|breaker| breaker.snapshot()),
+            bulkhead: core.policies.bulkhead.as_ref().map(|bulkhead| Gauge {
                 limit: bulkhead.limit() as u64,
                 available: bulkhead.available() as u64,
                 waiting: bulkhead.waiting() as u64,
             }),
-            rate_limit: core.limiter.as_ref().map(|limiter| Gauge {
+            rate_limit: core.policies.rate_limit.as_ref().map(|limiter| Gauge {
                 limit: u64::from(limiter.config().capacity()),
                 available: u64::from(limiter.available()),
                 waiting: limiter.waiting() as u64,

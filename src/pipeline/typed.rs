@@ -1,10 +1,10 @@
 //! A pipeline that knows the type of its answers, and so can keep a substitute for them.
 
-use super::{Options, Pipeline, PipelineBuilder, answered, run};
+use super::{Options, Pipeline, PipelineBuilder, Request, answered, begins_requests, run};
 use crate::call::Attempt;
-use crate::classify::ByErrorType;
+use crate::classify::{ByErrorType, ByResult, Judge};
 use crate::fault::ConfigError;
-use crate::outcome::Error;
+use crate::outcome::{Error, Verdict};
 use crate::substitution::Fallback;
 use std::fmt;
 
@@ -83,10 +83,42 @@ impl<T: 'static, E: 'static> TypedPipeline<T, E> {
         answered(run::run(self.pipeline.core(), &Options::NONE, ByErrorType, Error::Inner, operation), &self.fallback)
     }
 
+    begins_requests!(['a] self: [&'a self] &'a Self);
+
     /// The untyped pipeline inside: its state, its statistics, and calls of other types without the fallback.
     #[must_use]
     pub const fn pipeline(&self) -> &Pipeline {
         &self.pipeline
+    }
+}
+
+impl<J: Judge<T, E>, T: 'static, E: 'static> Request<'_, J, &TypedPipeline<T, E>> {
+    /// See [`TypedPipeline::call`].
+    ///
+    /// # Errors
+    /// As [`TypedPipeline::call`].
+    pub fn call<F, Fut>(self, operation: F) -> impl Future<Output = Result<T, Error<E>>>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        self.call_with(move |_| operation())
+    }
+
+    /// See [`TypedPipeline::call_with`].
+    ///
+    /// # Errors
+    /// As [`TypedPipeline::call`].
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` would keep each of its arguments twice")]
+    pub fn call_with<F, Fut>(self, operation: F) -> impl Future<Output = Result<T, Error<E>>>
+    where
+        F: Fn(Attempt) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        async move {
+            let TypedPipeline { pipeline, fallback } = self.pipeline;
+            answered(run::run(pipeline.core(), &self.options, self.judge, Error::Inner, operation), fallback).await
+        }
     }
 }
 

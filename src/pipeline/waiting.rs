@@ -1,7 +1,8 @@
 //! The waits before an attempt: in a queue, or at a gate of the caller's own.
 
 use super::Core;
-use super::story::{Admission, Gates, Passes, Story};
+use super::leg::{Admission, Gates, Passes};
+use super::story::Story;
 use crate::admission::{BulkheadPermit, BulkheadWaiter, RateLimiterWaiter, Reservation};
 use crate::call::Call;
 use crate::execution::{Ended, Until};

@@ -36,7 +36,7 @@ impl NoWaits for RetryConfig {
 
 impl NoWaits for PipelineConfig {
     fn no_waits(mut self) -> Self {
-        self.retry = self.retry.map(RetryConfig::no_waits);
+        self.policies.retry = self.policies.retry.map(RetryConfig::no_waits);
         self
     }
 }

@@ -1,7 +1,8 @@
 //! What cannot be seen from outside: listeners, the pipeline's doors, and the windows' words.
 
-use super::window::{CountWindow, Counts, Dial, Ring, Streak, TimeWindow};
+use super::window::{CountWindow, Counts, Streak, TimeWindow};
 use super::{CircuitBreaker, CircuitState, Listener, Transition};
+use crate::admission::ring::{Dial, Ring};
 use crate::outcome::{Outcome, Verdict};
 use crate::sync::{Mutex, lock};
 use proptest::prelude::*;

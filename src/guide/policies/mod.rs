@@ -5,6 +5,7 @@
 //! | [`timeouts`] | `total_timeout`, `attempt_timeout` | – |
 //! | [`retry`] | `retry` | `next_delay()` |
 //! | [`circuit_breaker`] | `circuit_breaker` | `try_acquire()` |
+//! | [`throttle`] | – | `try_acquire(priority, now)` |
 //! | [`rate_limiter`] | `rate_limit` | `try_acquire(cost)`, `acquire(&call)` |
 //! | [`bulkhead`] | `bulkhead` | `try_acquire()`, `acquire(&call)` |
 //! | [`fallback`] | `fallback`, `call_or`, `call_or_else` | – |
@@ -33,4 +34,5 @@ pub mod monitor;
 pub mod own_gate;
 pub mod rate_limiter;
 pub mod retry;
+pub mod throttle;
 pub mod timeouts;

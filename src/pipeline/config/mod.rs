@@ -83,6 +83,7 @@ mod write;
 pub use changes::{Change, Changes};
 
 use super::builder::timeout_faults;
+use super::policies::Settings;
 use super::{Core, Pipeline, PipelineBuilder};
 use crate::admission::{BulkheadConfig, CircuitBreakerConfig, RateLimiterConfig};
 use crate::execution::RetryConfig;
@@ -115,10 +116,7 @@ use std::time::Duration;
 pub struct PipelineConfig {
     pub(crate) total_timeout: Option<Duration>,
     pub(crate) attempt_timeout: Option<Duration>,
-    pub(crate) retry: Option<RetryConfig>,
-    pub(crate) circuit_breaker: Option<CircuitBreakerConfig>,
-    pub(crate) rate_limit: Option<RateLimiterConfig>,
-    pub(crate) bulkhead: Option<BulkheadConfig>,
+    pub(crate) policies: Settings,
     pub(crate) monitor: bool,
 }
 
@@ -142,25 +140,25 @@ impl PipelineConfig {
 
     /// Tries again after transient failures. `None` takes it away. **Default**: one attempt.
     pub fn retry(mut self, retry: impl Into<Option<RetryConfig>>) -> Self {
-        self.retry = retry.into();
+        self.policies.retry = retry.into();
         self
     }
 
     /// Stops calling a dependency that fails. `None` takes it away. **Default**: none.
     pub fn circuit_breaker(mut self, breaker: impl Into<Option<CircuitBreakerConfig>>) -> Self {
-        self.circuit_breaker = breaker.into();
+        self.policies.circuit_breaker = breaker.into();
         self
     }
 
     /// Keeps attempts under a rate. `None` takes it away. **Default**: no limit.
     pub fn rate_limit(mut self, limiter: impl Into<Option<RateLimiterConfig>>) -> Self {
-        self.rate_limit = limiter.into();
+        self.policies.rate_limit = limiter.into();
         self
     }
 
     /// Keeps attempts under a number at once. `None` takes it away. **Default**: no limit.
     pub fn bulkhead(mut self, bulkhead: impl Into<Option<BulkheadConfig>>) -> Self {
-        self.bulkhead = bulkhead.into();
+        self.policies.bulkhead = bulkhead.into();
         self
     }
 
@@ -173,23 +171,12 @@ impl PipelineConfig {
     /// A builder with these settings, to go on with what no file can say: judges, observers, gates.
     pub fn builder(&self, name: impl Into<String>) -> PipelineBuilder {
         let mut builder = Pipeline::builder(name);
+        builder.policies = self.policies.clone().into();
         if let Some(limit) = self.total_timeout {
             builder = builder.total_timeout(limit);
         }
         if let Some(limit) = self.attempt_timeout {
             builder = builder.attempt_timeout(limit);
-        }
-        if let Some(retry) = &self.retry {
-            builder = builder.retry(retry.clone());
-        }
-        if let Some(breaker) = &self.circuit_breaker {
-            builder = builder.circuit_breaker(breaker.clone());
-        }
-        if let Some(limiter) = &self.rate_limit {
-            builder = builder.rate_limit(limiter.clone());
-        }
-        if let Some(bulkhead) = &self.bulkhead {
-            builder = builder.bulkhead(bulkhead.clone());
         }
         if self.monitor {
             builder = builder.monitor(Monitor::new());
@@ -208,13 +195,7 @@ impl PipelineConfig {
     /// Everything that cannot work.
     pub(crate) fn faults(&self) -> Vec<Fault> {
         let mut faults = self.time_faults();
-        let mut under = |field: &str, found: Option<Vec<Fault>>| {
-            faults.extend(found.into_iter().flatten().map(|fault| fault.under(field)));
-        };
-        under("retry", self.retry.as_ref().map(RetryConfig::faults));
-        under("circuit_breaker", self.circuit_breaker.as_ref().map(CircuitBreakerConfig::faults));
-        under("rate_limit", self.rate_limit.as_ref().map(RateLimiterConfig::faults));
-        under("bulkhead", self.bulkhead.as_ref().map(BulkheadConfig::faults));
+        faults.extend(self.policies.faults());
         faults
     }
 
@@ -226,10 +207,7 @@ impl PipelineConfig {
         Self {
             total_timeout: core.total_timeout,
             attempt_timeout: core.attempt_timeout,
-            retry: core.retry.as_ref().map(crate::Retry::config),
-            circuit_breaker: core.breaker.as_ref().map(crate::CircuitBreaker::config),
-            rate_limit: core.limiter.as_ref().map(crate::RateLimiter::config),
-            bulkhead: core.bulkhead.as_ref().map(crate::Bulkhead::config),
+            policies: core.policies.settings(),
             monitor: core.monitor.is_some(),
         }
     }

@@ -222,10 +222,10 @@ pub(crate) fn pipeline(path: &str, tree: Tree, partial: bool, faults: &mut Vec<F
     let _ = section.said("preset");
     config.total_timeout = section.duration("total_timeout");
     config.attempt_timeout = section.duration("attempt_timeout");
-    config.retry = section.section("retry", RETRY, |section| retry(section, partial));
-    config.circuit_breaker = section.section("circuit_breaker", CIRCUIT_BREAKER, |section| circuit_breaker(section, partial));
-    config.rate_limit = section.section("rate_limit", RATE_LIMIT, |section| rate_limit(section, partial));
-    config.bulkhead = section.section("bulkhead", BULKHEAD, |section| bulkhead(section, partial));
+    config.policies.retry = section.section("retry", RETRY, |section| retry(section, partial));
+    config.policies.circuit_breaker = section.section("circuit_breaker", CIRCUIT_BREAKER, |section| circuit_breaker(section, partial));
+    config.policies.rate_limit = section.section("rate_limit", RATE_LIMIT, |section| rate_limit(section, partial));
+    config.policies.bulkhead = section.section("bulkhead", BULKHEAD, |section| bulkhead(section, partial));
     config.monitor = section.flag("monitor").unwrap_or(false);
     if !partial {
         let found = config.time_faults();

@@ -1,8 +1,6 @@
 //! Other settings for a running pipeline.
 
 use super::{Changes, PipelineConfig};
-use crate::admission::{Bulkhead, CircuitBreaker, RateLimiter};
-use crate::execution::Retry;
 use crate::fault::ConfigError;
 use crate::observation::Monitor;
 use crate::pipeline::builder::tell_transitions;
@@ -68,10 +66,7 @@ impl Pipeline {
 
     /// Lets waiters and listeners know.
     pub(crate) fn tell_changes(&self) {
-        let Core { breaker, limiter, bulkhead, .. } = self.core();
-        breaker.iter().for_each(CircuitBreaker::tell);
-        limiter.iter().for_each(RateLimiter::tell);
-        bulkhead.iter().for_each(Bulkhead::tell);
+        self.core().policies.tell();
     }
 }
 
@@ -79,36 +74,10 @@ impl Core {
     /// The next version. Policies that stay are changed where they are, so whoever has a handle keeps the live one.
     fn next(&self, config: &PipelineConfig, monitor: &Monitor, restarted: &mut Vec<&'static str>) -> Self {
         let finite = |limit: Option<Duration>| limit.filter(|limit| *limit != Duration::MAX);
-        let retry = config.retry.as_ref().and_then(|new| match &self.retry {
-            Some(live) if live.config() == *new => Some(live.clone()),
-            Some(live) => live.reconfigured(new.clone()).ok(),
-            None => new.clone().build().ok(),
-        });
-        let breaker = config.circuit_breaker.as_ref().and_then(|new| match &self.breaker {
-            Some(live) => {
-                if !live.reconfigure_quietly(new) {
-                    restarted.push("circuit_breaker.window");
-                }
-                Some(live.clone())
-            }
-            None => new.clone().build().ok().inspect(|breaker: &CircuitBreaker| tell_transitions(breaker, &self.emitter)),
-        });
-        let limiter = config.rate_limit.as_ref().and_then(|new| match &self.limiter {
-            Some(live) if live.reconfigure_quietly(new) => Some(live.clone()),
-            other => {
-                if other.is_some() {
-                    restarted.push("rate_limit");
-                }
-                new.clone().build().ok()
-            }
-        });
-        let bulkhead = config.bulkhead.as_ref().and_then(|new| match &self.bulkhead {
-            Some(live) => {
-                live.reconfigure_quietly(new);
-                Some(live.clone())
-            }
-            None => new.clone().build().ok(),
-        });
+        let policies = self.policies.next(&config.policies, restarted);
+        if let (Some(breaker), None) = (&policies.circuit_breaker, &self.policies.circuit_breaker) {
+            tell_transitions(breaker, &self.emitter);
+        }
         let monitor = config.monitor.then(|| self.monitor.as_ref().unwrap_or(monitor).clone());
         let recorder = monitor.as_ref().map(|monitor| monitor.recorder(&self.name));
         let mut core = Self {
@@ -116,11 +85,8 @@ impl Core {
             origin: Arc::clone(&self.origin),
             total_timeout: finite(config.total_timeout),
             attempt_timeout: finite(config.attempt_timeout),
-            reads_end: recorder.is_some() || breaker.as_ref().is_some_and(CircuitBreaker::needs_end_time),
-            retry,
-            breaker,
-            limiter,
-            bulkhead,
+            reads_end: recorder.is_some() || policies.need_end_time(),
+            policies,
             gates: self.gates.clone(),
             judges: self.judges.clone(),
             monitor,
@@ -136,19 +102,11 @@ impl Core {
 
     /// Whether a call would find the same in both.
     fn is_same(&self, other: &Self) -> bool {
-        fn same<T>(a: Option<&T>, b: Option<&T>, is_same: impl Fn(&T, &T) -> bool) -> bool {
-            a.zip(b).map_or(a.is_none() && b.is_none(), |(a, b)| is_same(a, b))
-        }
         self.total_timeout == other.total_timeout
             && self.attempt_timeout == other.attempt_timeout
             && self.reads_end == other.reads_end
             && self.monitor.is_some() == other.monitor.is_some()
-            && same(self.retry.as_ref(), other.retry.as_ref(), |a: &Retry, b: &Retry| {
-                a.config() == b.config() && a.budget().is_same(b.budget())
-            })
-            && same(self.breaker.as_ref(), other.breaker.as_ref(), CircuitBreaker::is_same)
-            && same(self.limiter.as_ref(), other.limiter.as_ref(), RateLimiter::is_same)
-            && same(self.bulkhead.as_ref(), other.bulkhead.as_ref(), Bulkhead::is_same)
+            && self.policies.is_same(&other.policies)
     }
 }
 

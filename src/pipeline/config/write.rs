@@ -18,10 +18,10 @@ impl PipelineConfig {
         tree.put_some("total_timeout", self.total_timeout);
         tree.put_some("attempt_timeout", self.attempt_timeout);
         tree.put("monitor", self.monitor);
-        tree.put_some("retry", self.retry.as_ref().map(retry));
-        tree.put_some("circuit_breaker", self.circuit_breaker.as_ref().map(circuit_breaker));
-        tree.put_some("rate_limit", self.rate_limit.as_ref().map(rate_limit));
-        tree.put_some("bulkhead", self.bulkhead.as_ref().map(bulkhead));
+        tree.put_some("retry", self.policies.retry.as_ref().map(retry));
+        tree.put_some("circuit_breaker", self.policies.circuit_breaker.as_ref().map(circuit_breaker));
+        tree.put_some("rate_limit", self.policies.rate_limit.as_ref().map(rate_limit));
+        tree.put_some("bulkhead", self.policies.bulkhead.as_ref().map(bulkhead));
         tree
     }
 }

@@ -9,23 +9,15 @@ impl From<Rejected> for MyErr {
     }
 }
 
-#[resilient(hedge(after = p95))]
+static REGISTRY: u8 = 1;
+
+#[resilient(pipeline = "payments")]
 async fn f() -> Result<u8, MyErr> {
     Ok(1)
 }
 
-#[resilient(adaptive(5..200))]
+#[resilient(pipeline = "payments", registry = 3u8)]
 async fn g() -> Result<u8, MyErr> {
-    Ok(1)
-}
-
-#[resilient(cache(ttl = 1m), key = "{id}")]
-async fn h(id: u8) -> Result<u8, MyErr> {
-    Ok(id)
-}
-
-#[resilient(pipeline = "payments")]
-async fn i() -> Result<u8, MyErr> {
     Ok(1)
 }
 

@@ -23,14 +23,16 @@
 //!
 //! Names of ours are hygienic (`mixed_site`), paths are absolute, so nothing of the function's own is in the way.
 
-use crate::function::{Argument, Function, Shape, Travel, is_lint, simple_name, ungroup};
+mod arguments;
+
+use crate::function::{Argument, Function, Shape, Travel, is_lint};
 use crate::options::{Given, Options, string};
 use crate::pipeline;
-use crate::rewrite::{by_ref, erase_impl, erase_lifetimes, rename_self};
+use crate::rewrite::{erase_impl, erase_lifetimes, rename_self};
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Expr, FnArg, Pat, ReceiverKind, ReturnType, Signature, Type};
+use syn::{Expr, FnArg, LitStr, ReceiverKind, ReturnType, Signature, Type};
 
 /// The function, made resilient.
 pub(crate) fn expand(options: &Options, function: &Function) -> TokenStream {
@@ -134,15 +136,26 @@ impl<'a> Expansion<'a> {
         let pipeline = own("pipeline");
         let (result, stash) = (own("result"), own("answer"));
         let call = self.call();
-        let result_of_call = match &self.options.pipeline {
-            Some(given) => {
+        let result_of_call = match (&self.options.pipeline, &self.options.by_name) {
+            (Some(given), _) => {
                 let place = self.place(&given.value);
                 quote! {
                     #place
                     let #result = { #call };
                 }
             }
-            None => {
+            (None, Some(given)) => {
+                let (found, rejected) = (own("found"), own("rejected"));
+                let looked_up = self.look_up(&given.value);
+                quote! {
+                    let #found = #looked_up;
+                    let #result = match &#found {
+                        ::core::result::Result::Ok(#pipeline) => { #call }
+                        ::core::result::Result::Err(#rejected) => #private::rejected(#rejected),
+                    };
+                }
+            }
+            (None, None) => {
                 let site = own("SITE");
                 let site = Ident::new(&site.to_string().to_uppercase(), Span::mixed_site());
                 let (name, builder, error) = (self.name(), pipeline::builder(&self.krate, self.options), own("error"));
@@ -250,47 +263,24 @@ impl<'a> Expansion<'a> {
         }
     }
 
-    /// What the attempts take their arguments from.
-    fn travel(&self) -> TokenStream {
-        let private = &self.private;
-        if !self.again {
-            let shared = self.arguments.iter().filter(|argument| argument.travel == Travel::Share);
-            let lets = shared.map(|argument| {
-                let Argument { outer, cfgs, .. } = argument;
-                quote! {
-                    #(#cfgs)*
-                    #[allow(clippy::shadow_reuse, clippy::shadow_same, clippy::shadow_unrelated)]
-                    let #outer = &#outer;
-                }
-            });
-            let lets: TokenStream = lets.collect();
-            let (once, attempt) = (own("once"), self.attempt());
-            return quote! {
-                #lets
-                let #once = &#private::Once::new(move || #attempt);
-            };
-        }
-        let mut all = TokenStream::new();
-        let mut source = |from: Ident, value: TokenStream, cfgs: &[syn::Attribute], travel: Travel| {
-            let value = match travel {
-                Travel::Clone | Travel::Share => quote!(&#value),
-                Travel::Lend => quote!(&#private::Lend::new(#value)),
-                Travel::Copy | Travel::Stay => return,
-            };
-            all.extend(quote! {
-                #(#cfgs)*
-                #[allow(clippy::used_underscore_binding)]
-                let #from = #value;
-            });
+    /// The pipeline of this name, of the registry in scope: a handle, looked up anew in each call, so it follows a reload.
+    fn look_up(&self, name: &LitStr) -> TokenStream {
+        let registry = match &self.options.registry {
+            Some(given) => borrowed(&given.value),
+            None => {
+                let registry = Ident::new("REGISTRY", name.span());
+                quote_spanned!(name.span()=> &#registry)
+            }
         };
-        if let Some(travel) = self.receiver {
-            let receiver = Ident::new("self", self.self_span());
-            source(own("from_self"), receiver.to_token_stream(), &[], travel);
-        }
-        for (number, argument) in self.arguments.iter().enumerate() {
-            source(own(&format!("from_{number}")), argument.outer.to_token_stream(), &argument.cfgs, argument.travel);
-        }
-        all
+        let span = self.options.registry.as_ref().map_or_else(|| name.span(), |given| given.value.span());
+        let (private, mut place) = (at(span, &self.private), own("place"));
+        place.set_span(place.span().located_at(span));
+        let found = quote_spanned!(Span::call_site().located_at(span)=> #private::find(#place, #name));
+        let bound = own("place");
+        quote!({
+            let #bound = #registry;
+            #found
+        })
     }
 
     /// The closure that makes one attempt.
@@ -332,54 +322,6 @@ impl<'a> Expansion<'a> {
         let mut block = Group::new(Delimiter::Brace, inside);
         block.set_span(Span::mixed_site().located_at(self.function.braces));
         quote!(async move #block)
-    }
-
-    /// The arguments of one attempt, bound as the function's own patterns say.
-    fn bindings(&self) -> TokenStream {
-        let mut all = TokenStream::new();
-        if let Some(travel) = self.receiver {
-            let mutability = self.function.sig.receiver().filter(|_| travel != Travel::Lend).and_then(|receiver| match receiver.kind {
-                ReceiverKind::Reference(..) => None,
-                _ => receiver.mutability,
-            });
-            let (value, keep) = self.taken(&own("from_self"), travel, self.self_span());
-            let name = own("self");
-            all.extend(quote!(#keep let #mutability #name = #value;));
-        }
-        for (number, argument) in self.arguments.iter().enumerate() {
-            if !argument.is_bound_again() {
-                continue;
-            }
-            let Argument { pat, cfgs, lints, outer, travel, .. } = argument;
-            let (value, keep) = match travel {
-                Travel::Copy | Travel::Stay => (outer.to_token_stream(), TokenStream::new()),
-                travel => self.taken(&own(&format!("from_{number}")), *travel, pat.span()),
-            };
-            let keep = (!keep.is_empty()).then(|| quote!(#(#cfgs)* #keep));
-            all.extend(quote! {
-                #keep
-                #(#cfgs)*
-                #[allow(clippy::shadow_reuse, clippy::shadow_same, clippy::shadow_unrelated)]
-                #(#lints)*
-                let #pat = #value;
-            });
-        }
-        all
-    }
-
-    /// The value an attempt sees, and what it must keep meanwhile.
-    fn taken(&self, from: &Ident, travel: Travel, span: Span) -> (TokenStream, TokenStream) {
-        let private = at(span, &self.private);
-        let mut from = from.clone();
-        from.set_span(from.span().located_at(span));
-        match travel {
-            Travel::Clone => (quote_spanned!(Span::call_site().located_at(span)=> #private::clone_arg(#from)), TokenStream::new()),
-            Travel::Lend => {
-                let lent = own(&format!("lent{}", from.to_string().trim_start_matches("__steadfast_from")));
-                (quote!(#lent.borrow()), quote!(let mut #lent = #from.take();))
-            }
-            Travel::Share | Travel::Copy | Travel::Stay => (quote!(#from), TokenStream::new()),
-        }
     }
 
     /// Tells the compiler what the body returns before it reads the body, so that its complaints are about the body.
@@ -426,43 +368,6 @@ impl<'a> Expansion<'a> {
         Some(quote!(|#error| #private::when(#when, #error)))
     }
 
-    /// A closure gets the error; a function gets what the body gets, and the error.
-    fn fallback(&self, fallback: &Expr) -> TokenStream {
-        if matches!(fallback, Expr::Closure(_)) {
-            return fallback.to_token_stream();
-        }
-        let error = own("error");
-        let (mut keeps, mut lets, mut values) = (TokenStream::new(), TokenStream::new(), Vec::new());
-        let mut pass = |number: usize, span: Span, (value, keep): (TokenStream, TokenStream)| {
-            let mut name = own(&format!("passed_{number}"));
-            name.set_span(name.span().located_at(span));
-            lets.extend(quote!(let #name = #value;));
-            keeps.extend(keep);
-            values.push(name);
-        };
-        if self.function.sig.receiver().is_some() {
-            let span = self.self_span();
-            let taken = match self.receiver {
-                Some(travel) => self.taken(&own("from_self"), travel, span),
-                None => (Ident::new("self", span).to_token_stream(), TokenStream::new()),
-            };
-            pass(0, span, taken);
-        }
-        for (number, argument) in self.arguments.iter().enumerate() {
-            let span = argument.pat.span();
-            let taken = match argument.travel {
-                Travel::Copy | Travel::Stay => (argument.outer.to_token_stream(), TokenStream::new()),
-                travel => self.taken(&own(&format!("from_{number}")), travel, span),
-            };
-            pass(number + 1, span, taken);
-        }
-        if keeps.is_empty() {
-            quote!(move |#error| { #lets #fallback(#(#values,)* #error) })
-        } else {
-            quote!(move |#error| async move { #keeps #lets #fallback(#(#values,)* #error).await })
-        }
-    }
-
     /// From the call's error to the function's.
     fn map(&self) -> TokenStream {
         let private = &self.private;
@@ -475,33 +380,6 @@ impl<'a> Expansion<'a> {
         let name = Ident::new(name, Span::call_site().located_at(span));
         let (private, colons) = (at(span, private), at(span, &quote!(::)));
         quote!(#private #colons #name)
-    }
-
-    /// Patterns, bound by reference, for options that speak of their parts.
-    fn patterns_for_options(&self) -> TokenStream {
-        let Options { key, priority, fallback, classify, map_err, pipeline, retry, .. } = self.options;
-        let when = retry.as_ref().is_some_and(|retry| retry.value.when.is_some());
-        let speaks = key.is_some() || priority.is_some() || fallback.is_some() || classify.is_some() || map_err.is_some();
-        if !self.again || !(speaks || pipeline.is_some() || when) {
-            return TokenStream::new();
-        }
-        let mut all = TokenStream::new();
-        for argument in &self.arguments {
-            let Argument { pat, ty, cfgs, outer, travel, .. } = argument;
-            if *travel == Travel::Stay || simple_name(pat).is_some() {
-                continue;
-            }
-            let mut pat = pat.clone();
-            let by_reference = matches!(ungroup(ty), Type::Reference(_)) && !matches!(pat, Pat::Reference(_));
-            let value = if *travel == Travel::Lend && by_reference { quote!(&*#outer) } else { outer.to_token_stream() };
-            by_ref(&mut pat, !by_reference);
-            all.extend(quote! {
-                #(#cfgs)*
-                #[allow(unused_variables, clippy::needless_borrowed_reference, clippy::ref_patterns, clippy::toplevel_ref_arg, clippy::used_underscore_binding)]
-                let #pat = #value;
-            });
-        }
-        all
     }
 
     fn self_span(&self) -> Span {
@@ -541,7 +419,7 @@ mod tests {
     #[test]
     fn h130_with_a_path_of_its_own_the_crate_is_not_named() {
         let item = "async fn f(a: String, b: &mut u8, (c, d): (u8, u8)) -> Result<u8, E> { Ok(1) }";
-        let options = "preset = http, retry(3, budget = 10%), circuit_breaker(50%), rate_limit(1/s), bulkhead(1), key = a, priority = High, \
+        let options = "preset = http, retry(3, budget = 10%), circuit_breaker(50%), rate_limit(1/s), bulkhead(1), adaptive(1..9, aimd), hedge(after = p95), key = a, priority = High, \
                        fallback = plan_b, crate = crate::deps::resilience";
         let function = Function::parse(tokens(item)).unwrap_or_else(|e| panic!("{e}"));
         let options = Options::parse(tokens(options)).unwrap_or_else(|e| panic!("{e}"));
@@ -562,6 +440,9 @@ mod tests {
             "retry(3, exponential(100ms..5s), jitter = full, when = is_transient, budget = 20%), circuit_breaker(50%, slow = 1s), key = \"{a}\"",
             "timeout = 2s",
             "pipeline = P, priority = High, fallback = plan_b, map_err = |e| e.into()",
+            "pipeline = \"p\", key = \"k\", fallback = plan_b",
+            "pipeline = \"p\", registry = self.registry",
+            "adaptive(5..200, gradient), attempt_timeout = 1s",
             "rate_limit(1/min, burst = 2, wait = 3s), bulkhead(4, queue = 5, wait = 6s), fallback = |e| async { Ok(1) }, err = io::Error",
         ];
         for item in items {

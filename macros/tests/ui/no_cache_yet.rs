@@ -1,0 +1,22 @@
+use steadfast::{Rejected, resilient};
+
+#[derive(Debug)]
+struct MyErr;
+
+impl From<Rejected> for MyErr {
+    fn from(_: Rejected) -> Self {
+        MyErr
+    }
+}
+
+#[resilient(cache(ttl = 1m), key = "{id}")]
+async fn f(id: u8) -> Result<u8, MyErr> {
+    Ok(id)
+}
+
+#[resilient(pipeline = "payments", cached, key = id)]
+async fn g(id: u8) -> Result<u8, MyErr> {
+    Ok(id)
+}
+
+fn main() {}

@@ -1,0 +1,256 @@
+//! One leg of an attempt: what it holds, what it asks the gates, and how it is settled with them. An attempt has one leg, unless it is hedged.
+
+use super::Options;
+use super::story::Story;
+use super::waiting::{Door, Entered, Waiting, own_gates};
+use crate::admission::{BulkheadPermit, CircuitPermit, Entry, Pass, Reservation};
+use crate::call::{Attempt, Call};
+use crate::execution::Until;
+use crate::observation::Event;
+use crate::outcome::{Outcome, Rejected, RejectedKind, Verdict};
+use crate::time;
+use tokio::time::Instant;
+
+/// One way through the gates to the operation. Its future is kept in [`Stage`](super::run::Run), since that has a type of its own.
+#[repr(C)]
+pub(super) struct Leg<'c> {
+    pub(super) held: Held<'c>,
+    /// The attempt that it belongs to: 1 for the first, also when a gate refuses it.
+    pub(super) number: u32,
+    /// Which leg of the attempt it is: 0 for the first.
+    pub(super) index: u16,
+    /// The gates that it has passed.
+    pub(super) passed: Gates,
+    pub(super) phase: Phase,
+}
+
+impl Leg<'_> {
+    /// How every leg begins. Its beginning in time is with the other clock readings of the [`Story`]: a value that is constant as a whole is
+    /// written in place.
+    pub(super) const FIRST: Self =
+        Self { held: Held { place: None, passes: None, permit: None }, number: 1, index: 0, passed: Gates::None, phase: Phase::Waiting };
+}
+
+/// What goes on, for the books of a call that is dropped untold: user code that runs where nothing is awaited must have panicked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// No attempt is under way: at the gates, in a queue, in a pause.
+    Waiting,
+    Running,
+    /// The operation has answered, and its attempt is not yet in the books: the judge is asked, and everyone is told.
+    Judging,
+    /// The attempt is in the books, and what comes of it is not decided.
+    Deciding,
+}
+
+/// What a leg holds. Dropped unsettled (the call was cancelled, or user code panicked) it gives everything back.
+#[repr(C)]
+#[derive(Default)]
+pub(super) struct Held<'c> {
+    pub(super) place: Option<BulkheadPermit<'c>>,
+    pub(super) passes: Option<Box<Passes<'c>>>,
+    pub(super) permit: Option<CircuitPermit<'c>>,
+}
+
+pub(super) type Passes<'c> = Vec<Box<dyn Pass + 'c>>;
+
+/// The gates that may make an attempt wait, in their order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Gates {
+    None,
+    RateLimit,
+    Bulkhead,
+    Own,
+}
+
+impl Gates {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::RateLimit => "rate_limit",
+            Self::Bulkhead => "bulkhead",
+            Self::Own => "gate",
+        }
+    }
+}
+
+/// What the gates said.
+pub(super) enum Admission<'c> {
+    Granted,
+    Wait(Waiting<'c>),
+    Refused(Rejected),
+}
+
+impl<'c> Story<'c> {
+    pub(super) fn attempt(&self) -> Attempt {
+        Attempt { number: self.leg.number, started: self.began, deadline: self.surroundings.deadline() }
+    }
+
+    fn call(&self) -> Call<'c> {
+        Call { attempt: self.attempt(), key: self.options.key, priority: self.options.priority, cost: self.options.cost }
+    }
+
+    // -------------------------------------------------------------- before the operation
+
+    /// Look at the breaker > rate limit > bulkhead > your gates > the breaker's permit; from where the last wait ended, with what was
+    /// reserved before it.
+    pub(super) fn ask_gates(&mut self, mut reservation: Option<Reservation<'c>>) -> Admission<'c> {
+        let core = self.core;
+        if self.leg.passed == Gates::None
+            && let Some(breaker) = &core.policies.circuit_breaker
+            && let Err(rejected) = breaker.refuse_at(self.began)
+        {
+            return Admission::Refused(rejected);
+        }
+        if let (Some(limiter), true) = (&core.policies.rate_limit, self.leg.passed < Gates::RateLimit) {
+            // Two branches that each keep what they have: one value for both would be copied, which costs more than the check.
+            let Options { cost, priority, .. } = *self.options;
+            if let Some(granted) = limiter.pass(cost, priority, self.began) {
+                reservation = Some(granted);
+            } else {
+                match limiter.enter(cost, priority, self.began, || self.call()) {
+                    Entry::Granted(granted) => reservation = Some(granted),
+                    Entry::Refused(rejected) => return self.refused(rejected),
+                    Entry::Wait(waiter) => return Admission::Wait(Waiting { door: Door::RateLimit(Box::pin(waiter)), reservation: None }),
+                }
+            }
+        }
+        if let (Some(bulkhead), true) = (&core.policies.bulkhead, self.leg.passed < Gates::Bulkhead) {
+            match bulkhead.enter(|| self.call()) {
+                Entry::Granted(place) => self.leg.held.place = Some(place),
+                Entry::Refused(rejected) => return self.refused(rejected),
+                Entry::Wait(waiter) => return Admission::Wait(Waiting { door: Door::Bulkhead(Box::pin(waiter)), reservation }),
+            }
+        }
+        if !core.gates.is_empty() && self.leg.passed < Gates::Own {
+            let asked = Box::pin(Until::new(own_gates(core, self.call())));
+            return Admission::Wait(Waiting { door: Door::Own(asked), reservation });
+        }
+        if let Some(breaker) = &core.policies.circuit_breaker {
+            // As above.
+            if let Some(permit) = breaker.pass_at(self.began) {
+                self.leg.held.permit = Some(permit);
+            } else {
+                match breaker.enter(self.began) {
+                    Ok(permit) => self.leg.held.permit = Some(permit),
+                    Err(rejected) => return self.refused(rejected),
+                }
+            }
+        }
+        // All gates are passed: what was reserved is used.
+        if let Some(reservation) = reservation {
+            reservation.keep();
+        }
+        Admission::Granted
+    }
+
+    /// A wait is over, and so the gates after it are asked. The attempt begins anew: its timeout and its latency do not count the wait.
+    pub(super) fn waited(
+        &mut self,
+        gate: Gates,
+        entered: Result<Entered<'c>, Rejected>,
+        mut reservation: Option<Reservation<'c>>,
+    ) -> Admission<'c> {
+        let before = std::mem::replace(&mut self.began, Instant::now());
+        self.now = self.began;
+        self.leg.passed = gate;
+        let waited = self.now.saturating_duration_since(before);
+        if !waited.is_zero() {
+            self.emit(|| Event::Waited { policy: gate.name(), waited });
+        }
+        match entered {
+            Ok(Entered::Units(units)) => reservation = Some(units),
+            Ok(Entered::Place(place)) => self.leg.held.place = Some(place),
+            Ok(Entered::Passes(passes)) => self.leg.held.passes = Some(Box::new(passes)),
+            Err(rejected) => return self.refused(rejected),
+        }
+        self.ask_gates(reservation)
+    }
+
+    #[cold]
+    fn refused(&mut self, rejected: Rejected) -> Admission<'c> {
+        self.leg.held = Held::default();
+        Admission::Refused(rejected)
+    }
+
+    /// The operation begins.
+    #[inline]
+    pub(super) fn start<Fut>(&mut self, operation: impl Fn(Attempt) -> Fut) -> Fut {
+        self.attempts = self.attempts.saturating_add(1);
+        self.leg.phase = Phase::Running;
+        let attempt = self.attempt();
+        // The closure is the caller's code as much as its future is.
+        self.surroundings.guard(|| operation(attempt))
+    }
+
+    // -------------------------------------------------------------- while it runs, and after
+
+    /// When this attempt must have ended.
+    pub(super) fn attempt_limit(&self) -> impl FnOnce() -> Option<Instant> + use<> {
+        let (own, began, deadline) = (self.core.attempt_timeout, self.began, self.surroundings.deadline());
+        move || time::earlier(own.and_then(|limit| time::after(began, limit)), deadline)
+    }
+
+    /// The operation answered; if `at_once`, no time passed that is worth a clock reading, unless somebody measures it.
+    #[inline]
+    pub(super) fn finished(&mut self, at_once: bool) {
+        self.leg.phase = Phase::Judging;
+        self.now = if at_once && !self.core.reads_end { self.began } else { Instant::now() };
+    }
+
+    #[cold]
+    pub(super) fn timed_out(&mut self) -> Rejected {
+        self.now = Instant::now();
+        let out_of_time = self.surroundings.deadline().is_some_and(|deadline| deadline <= self.now);
+        Rejected::new(if out_of_time { RejectedKind::DeadlineExceeded } else { RejectedKind::Timeout })
+    }
+
+    #[cold]
+    pub(super) fn no_runtime(&mut self) -> Rejected {
+        self.now = Instant::now();
+        Rejected::new(RejectedKind::NoRuntime)
+    }
+
+    /// Tells everyone who let the attempt through, and gives back what it held.
+    pub(super) fn settle(&mut self, outcome: Outcome) {
+        if let Some(permit) = self.leg.held.permit.take() {
+            permit.settle_at(outcome, self.now);
+        }
+        if let Some(passes) = self.leg.held.passes.take() {
+            passes.into_iter().for_each(|pass| pass.settle(outcome));
+        }
+        self.leg.held.place = None;
+        if !outcome.is_success() {
+            self.failed(outcome);
+        }
+    }
+
+    pub(super) fn succeeded(&mut self) {
+        self.leg.phase = Phase::Deciding;
+        if self.core.recorder.is_some() {
+            self.untold_success = self.leg.number == 1 && self.began == self.started;
+            if !self.untold_success {
+                self.record_attempt(Outcome::Judged(Verdict::Success));
+            }
+        }
+        if let Some(policy) = &self.core.policies.retry {
+            policy.finish(self.retry, true);
+        }
+    }
+
+    #[cold]
+    fn failed(&mut self, outcome: Outcome) {
+        self.leg.phase = Phase::Deciding;
+        self.record_attempt(outcome);
+        if outcome != Outcome::NotAttempted {
+            let (attempt, elapsed) = (self.leg.number, self.now.saturating_duration_since(self.began));
+            self.emit(|| Event::AttemptFailed { attempt, outcome, elapsed });
+        }
+    }
+
+    pub(super) fn record_attempt(&self, outcome: Outcome) {
+        if let Some(recorder) = &self.core.recorder {
+            recorder.record_attempt(outcome, self.now.saturating_duration_since(self.began), self.now);
+        }
+    }
+}
