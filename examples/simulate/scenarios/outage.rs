@@ -3,7 +3,8 @@
 use super::{Entry, Findings, Lab, ms, per_second, secs, smooth};
 use crate::figure::{Axis, Figure, Ink, Line, Panel};
 use steadfast::testing::sim::{Dependency, Latency, Load, Report, Scenario};
-use steadfast::{CircuitBreaker, Pipeline, PipelineBuilder, Retry};
+use steadfast::{Call, CircuitBreaker, Gate, GateFuture, Outcome, Pass, Pipeline, PipelineBuilder, Retry, Throttle, ThrottlePermit};
+use tokio::time::Instant;
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "outage",
@@ -33,6 +34,32 @@ fn breaker() -> PipelineBuilder {
     base().circuit_breaker(CircuitBreaker::failure_rate(0.5))
 }
 
+fn throttle() -> PipelineBuilder {
+    base().gate(Throttling(Throttle::new().build().expect("sound")))
+}
+
+fn textbook() -> PipelineBuilder {
+    base().gate(Throttling(Throttle::new().fast_recovery(false).build().expect("sound")))
+}
+
+fn both() -> PipelineBuilder {
+    throttle().circuit_breaker(CircuitBreaker::failure_rate(0.5))
+}
+
+struct Throttling(Throttle);
+impl Gate for Throttling {
+    fn admit<'a>(&'a self, call: Call<'a>) -> GateFuture<'a> {
+        let permit = self.0.try_acquire(call.priority_level(), call.attempt().started());
+        Box::pin(async move { Ok(Box::new(Through(permit?)) as Box<dyn Pass>) })
+    }
+}
+struct Through<'a>(ThrottlePermit<'a>);
+impl Pass for Through<'_> {
+    fn settle(self: Box<Self>, outcome: Outcome) {
+        self.0.settle_at(outcome, Instant::now());
+    }
+}
+
 /// After how many seconds from its end 99 % of the calls of the next ten seconds are answered.
 pub(crate) fn back_after(report: &Report) -> f64 {
     let found = (END..460).find(|&from| report.served(from..from + 10) >= 0.99);
@@ -40,7 +67,7 @@ pub(crate) fn back_after(report: &Report) -> f64 {
 }
 
 fn run(lab: &Lab) -> Findings {
-    let runs = [("retries alone", Ink::Red, lab.run(scenario(retries_alone), 0)), ("retry budget", Ink::Amber, lab.run(scenario(base), 0)), ("circuit breaker", Ink::Blue, lab.run(scenario(breaker), 0))];
+    let runs = [("retries alone", Ink::Red, lab.run(scenario(retries_alone), 0)), ("retry budget", Ink::Amber, lab.run(scenario(base), 0)), ("textbook", Ink::Grey, lab.run(scenario(textbook), 0)),("throttle", Ink::Blue, lab.run(scenario(throttle), 0)),("both", Ink::Violet, lab.run(scenario(both), 0)),("circuit breaker", Ink::Green, lab.run(scenario(breaker), 0))];
     let mut numbers = Vec::new();
     for (name, _, report) in &runs {
         numbers.push((format!("{name}: requests per call while it is down"), report.load(BEGIN + 20..END)));
