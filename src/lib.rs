@@ -64,7 +64,7 @@
 //!
 //! ```text
 //! monitor > fallback > total timeout > retry >
-//!     circuit breaker (look) > rate limit > bulkhead > your gates > circuit breaker (permit) > attempt timeout > operation
+//!     circuit breaker (look) > throttle > rate limit > bulkhead > your gates > circuit breaker (permit) > attempt timeout > operation
 //! ```
 //!
 //! # Map
@@ -108,6 +108,8 @@ pub mod client;
 pub mod execution;
 pub mod observation;
 pub mod pipeline;
+#[cfg(feature = "store")]
+pub mod store;
 pub mod substitution;
 
 #[cfg(feature = "macros")]

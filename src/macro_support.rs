@@ -106,6 +106,15 @@ impl<D: Deref<Target: AsRegistry>> AsRegistry for D {
     }
 }
 
+/// The `REGISTRY` of the scope. Its name is what the compiler shows where there is none.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! a_pipeline_by_name_needs_a_static_REGISTRY_in_scope_or_registry_equals_EXPR {
+    () => {
+        REGISTRY
+    };
+}
+
 /// The pipeline of this name.
 ///
 /// # Errors

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 use steadfast::{
-    Backoff, Budget, Bulkhead, CircuitBreaker, ConfigError, Jitter, Pipeline, PipelineConfig, RateLimiter, RejectedKind, Retry,
+    Backoff, Budget, Bulkhead, CircuitBreaker, ConfigError, Jitter, Pipeline, PipelineConfig, RateLimiter, RejectedKind, Retry, Throttle,
 };
 
 const fn ms(millis: u64) -> Duration {
@@ -47,6 +47,15 @@ const EVERYTHING: &str = r#"
     probe_lease = "4s"
     half_open_for = "20s"
     abandoned_after = "5s"
+    [throttle]
+    accept_multiplier = 1.5
+    window = "60s"
+    min_requests = 30
+    max_rejection = "90%"
+    fast_recovery = false
+    probe_interval = "2s"
+    seed = 7
+
     [rate_limit]
     rate = "5/30s"
     burst = 3
@@ -95,6 +104,16 @@ fn everything() -> PipelineConfig {
                 .probe_lease(ms(4_000))
                 .half_open_for(ms(20_000))
                 .abandoned_after(ms(5_000)),
+        )
+        .throttle(
+            Throttle::new()
+                .accept_multiplier(1.5)
+                .window(ms(60_000))
+                .min_requests(30)
+                .max_rejection(0.9)
+                .fast_recovery(false)
+                .probe_interval(ms(2_000))
+                .seed(7),
         )
         .rate_limit(RateLimiter::per(5, ms(30_000)).burst(3).max_wait(ms(250)).queue(10).ageing(ms(1_000)))
         .bulkhead(Bulkhead::new(50).queue(100).ageing(ms(1_000)))
@@ -169,6 +188,7 @@ fn shorthands_and_presets_with_overrides() -> Result<(), ConfigError> {
         attempt_timeout = "500ms"
         retry = 5
         circuit_breaker = "25%"
+        throttle = true
         rate_limit = "100/s"
         bulkhead = false
         "#,
@@ -179,6 +199,7 @@ fn shorthands_and_presets_with_overrides() -> Result<(), ConfigError> {
         .attempt_timeout(ms(500))
         .retry(Retry::exponential(5, ms(100)).max_delay(ms(5_000))) // the delays of the preset stay
         .circuit_breaker(CircuitBreaker::failure_rate(0.25))
+        .throttle(Throttle::new())
         .rate_limit(RateLimiter::per_second(100))
         .bulkhead(None);
     assert_eq!(config, expected);
@@ -292,6 +313,8 @@ fn h43_h44_h45_every_class_of_bad_number_is_a_fault_at_its_place() {
         ("retry = { retries = 1, budget = { burst = 0 } }", "retry.budget.burst"),
         ("retry = { retries = 1, budget = { min_per_second = -1 } }", "retry.budget.min_per_second"),
         ("retry = [3]", "retry"),
+        ("throttle = { accept_multiplier = 1 }", "throttle.accept_multiplier"),
+        ("throttle = { max_rejection = '150%' }", "throttle.max_rejection"),
         ("rate_limit = '0/s'", "rate_limit.rate"),
         ("rate_limit = '1/999999h'", "rate_limit.rate"),
         ("rate_limit = '-5/s'", "rate_limit.rate"),
@@ -408,6 +431,7 @@ mod arbitrary {
             "retry",
             "circuit_breaker",
             "rate_limit",
+            "throttle",
             "bulkhead",
             "monitor",
             "retries",

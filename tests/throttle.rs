@@ -2,9 +2,13 @@
 //!
 //! Time is passed in, chance is seeded, and the dependency is a bucket of tokens: nothing here waits.
 
+use futures_util::FutureExt;
 use std::collections::VecDeque;
 use std::time::Duration;
-use steadfast::{Outcome, Priority, RejectedKind, Throttle, ThrottleConfig, ThrottlePermit, Verdict};
+use steadfast::{
+    Budget, Bulkhead, Error, Monitor, Outcome, Pipeline, Priority, RateLimiter, RejectedKind, Retry, Throttle, ThrottleConfig,
+    ThrottlePermit, Verdict,
+};
 use tokio::time::Instant;
 
 const YES: Outcome = Outcome::Judged(Verdict::Success);
@@ -462,4 +466,78 @@ fn the_same_seed_gives_the_same_choices() {
     };
     assert_eq!(choices(1), choices(1));
     assert_ne!(choices(1), choices(2));
+}
+
+// ------------------------------------------------------------------ in a pipeline
+
+const DOWN: Result<(), &str> = Err("down");
+
+#[tokio::test(start_paused = true)]
+async fn a_pipeline_holds_calls_back_before_they_take_units_or_places() {
+    let pipeline = Pipeline::builder("p")
+        .throttle(Throttle::new().min_requests(2).max_rejection(1.0).seed(1))
+        .rate_limit(RateLimiter::per_hour(1_000).burst(1_000))
+        .monitor(Monitor::new())
+        .build()
+        .unwrap();
+    assert_eq!(pipeline.to_string(), "p: monitor > throttle > rate limit > operation");
+    let mut held_back = 0;
+    for _ in 0..200 {
+        let error = pipeline.call(|| async { DOWN }).await.unwrap_err();
+        held_back += u32::from(error.kind() == Some(RejectedKind::Throttled));
+    }
+    let stats = pipeline.stats();
+    assert!(held_back > 150, "{stats}");
+    assert_eq!(pipeline.rate_limiter().unwrap().available(), 1_000 - (200 - held_back), "units go to those that went only");
+    let (books, throttle) = (stats.calls.unwrap(), stats.throttle.unwrap());
+    assert_eq!(books.all_time().rejected_by(RejectedKind::Throttled), u64::from(held_back));
+    assert_eq!((throttle.requests, throttle.accepts, throttle.held_back), (200, 0, u64::from(held_back)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_gate_refuses_and_what_is_dropped_says_nothing() {
+    let pipeline = Pipeline::builder("p").throttle(Throttle::new().min_requests(1)).bulkhead(Bulkhead::new(1)).build().unwrap();
+    let mut running = Box::pin(pipeline.call(|| std::future::pending::<Result<(), String>>()));
+    assert!(running.as_mut().now_or_never().is_none());
+    for _ in 0..50 {
+        assert!(pipeline.call(|| async { DOWN }).await.unwrap_err().is_bulkhead_full());
+    }
+    drop(running);
+    let throttle = pipeline.throttle().unwrap().snapshot();
+    assert_eq!((throttle.requests, throttle.accepts), (0, 0));
+    assert_eq!(pipeline.call(|| async { Ok::<_, String>(1) }).await, Ok(1));
+    assert_eq!(pipeline.throttle().unwrap().snapshot().accepts, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_retry_gives_the_last_error_of_the_operation() {
+    let pipeline = Pipeline::builder("p")
+        .throttle(Throttle::new().min_requests(1).seed(3))
+        .retry(Retry::constant(5, Duration::from_millis(1)).budget(Budget::unlimited()))
+        .build()
+        .unwrap();
+    for _ in 0..100 {
+        let _ = pipeline.call(|| async { DOWN }).await;
+    }
+    let mut own = 0;
+    for _ in 0..1_000 {
+        match pipeline.call(|| async { DOWN }).await.unwrap_err() {
+            Error::Inner(error) => own += u32::from(error == "down"),
+            Error::Rejected(rejected) => assert_eq!((rejected.kind(), rejected.attempts()), (RejectedKind::Throttled, 0)),
+        }
+    }
+    assert!((1..100).contains(&own), "{own}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_settings_keep_what_was_counted() {
+    let pipeline = Pipeline::builder("p").throttle(Throttle::new()).build().unwrap();
+    assert_eq!(pipeline.call(|| async { Ok::<_, String>(1) }).await, Ok(1));
+    let changes = pipeline.reconfigure(&pipeline.config().throttle(Throttle::new().max_rejection(0.5))).unwrap();
+    assert_eq!(changes.to_string(), "throttle.max_rejection: 1 -> 0.5");
+    assert_eq!(pipeline.throttle().unwrap().snapshot().accepts, 1);
+    let changes = pipeline.reconfigure(&pipeline.config().throttle(Throttle::new().window(Duration::from_secs(60)))).unwrap();
+    assert_eq!(changes.restarted(), ["throttle.window"]);
+    let _ = pipeline.reconfigure(&pipeline.config().throttle(None)).unwrap();
+    assert!(pipeline.throttle().is_none());
 }

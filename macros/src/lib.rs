@@ -80,6 +80,8 @@ use syn::{Error, Result};
 /// | `circuit_breaker(consecutive = 5, open_for = 30s)` | opens after so many failures in a row (`slow = 2s`: when half of the calls are slow) |
 /// | `rate_limit(100/s, burst = 20, wait = 250ms)` | `/s`, `/min` or `/h` |
 /// | `bulkhead(50, queue = 100, wait = 1s)` | so many at once, and so many waiting for so long |
+/// | `adaptive(5..200)` | so many at once as the dependency bears, between these; also `adaptive(5..200, gradient)` and `aimd` |
+/// | `hedge(after = 50ms, max = 2)` | a second attempt (and a third) beside a slow one; `after = p95`: when it lasts longer than 95 of 100 |
 /// | `preset = http` | or `database`, `background`, `interactive`; the other items replace its parts |
 ///
 /// Durations are written `250ms`, `1.5s`, `2m`, `1h`, `"2s"`, or as an expression of type `Duration`; numbers, as literals or expressions.
@@ -92,6 +94,8 @@ use syn::{Error, Result};
 /// | item | means |
 /// |---|---|
 /// | `pipeline = PAYMENTS` | a pipeline that lives elsewhere: a `static`, a `LazyLock`, `self.pipeline`, a function call |
+/// | `pipeline = "payments"` | the pipeline of this name in the `REGISTRY` that is in scope, such as a `static REGISTRY: LazyLock<Registry>` |
+/// | `registry = self.registry` | looks for the name there instead: anything that `pipeline = ..` may be, but a `Registry` |
 /// | `name = "github"` | the pipeline's name in errors and statistics; without it `module::path::function` |
 /// | `key = tenant`, `key = "{tenant}/{id}"` | on whose behalf: anything with `Display`, or a format string |
 /// | `priority = High` | an expression; `Critical`, `High`, `Normal`, `Low` and `Background` are in scope |
@@ -105,11 +109,17 @@ use syn::{Error, Result};
 ///
 /// # Arguments
 ///
-/// Where the body can run more than once (`retry`, a preset, `pipeline = ..`, or a fallback that gets the arguments), it has its arguments anew
+/// Where the body can run more than once (`retry`, `hedge`, a preset, `pipeline = ..`, or a fallback that gets the arguments), it has its arguments anew
 /// each time: shared references are copied, owned values cloned, and mutable references (`&mut self` too) lent to one attempt after another, so
 /// the result must not borrow from those. Where the body runs once, arguments are simply moved into it.
 ///
-/// Not taken: synchronous and `const` functions, functions that do not return a `Result`.
+/// To write `hedge` on a function is to say that it may happen twice, even at the same time: each attempt has its clones, and a function with
+/// mutable references cannot be hedged (nor is it where its `pipeline = ..` hedges).
+///
+/// A pipeline by name is looked up in each call (a lock and a map), so it follows every reload of the registry. A name that is not there is a
+/// `Rejected` of the kind `UnknownPipeline`, which tells the names there are; no fallback hides it.
+///
+/// Not there yet: `cache(..)` and `cached`, which are refused. Not taken: synchronous and `const` functions, functions that do not return a `Result`.
 #[proc_macro_attribute]
 pub fn resilient(options: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let item = TokenStream::from(item);

@@ -376,6 +376,7 @@ mod tests {
         assert!(error("hedge(after = p100)").starts_with("`p100` is no percentile"));
         assert!(error("hedge(after = 50)").contains("a duration needs a unit"));
         assert!(error("hedge(after = 50ms, max = 0)").contains("never hedges"));
+        assert!(error("hedge(after = 50ms, max = 11)").contains("at most 10"));
         assert!(error("pipeline = \"\"").contains("this name is empty"));
     }
 }

@@ -2,14 +2,15 @@
 
 use crate::expand::own;
 use crate::options::{Given, Options};
-use crate::policies::{Backoff, Breaker, JitterKind, Preset, Retry, Trip};
+use crate::policies::{After, Algorithm, Backoff, Breaker, JitterKind, Preset, Retry, Trip};
 use crate::value::{Number, Per, Time};
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{ToTokens, quote};
 
 /// `builder(name).retry(..)..`.
 pub(crate) fn builder(krate: &TokenStream, options: &Options) -> TokenStream {
-    let Options { preset, retry, attempt_timeout, total_timeout, timeout, circuit_breaker, rate_limit, bulkhead, .. } = options;
+    let Options { preset, retry, attempt_timeout, total_timeout, timeout, circuit_breaker, rate_limit, bulkhead, adaptive, hedge, .. } =
+        options;
     let name = own("name");
     let start = match preset.as_ref().map(|given| given.value) {
         None => quote!(builder(#name)),
@@ -52,6 +53,30 @@ pub(crate) fn builder(krate: &TokenStream, options: &Options) -> TokenStream {
         config.extend(setting("queue", &value.queue, number));
         config.extend(setting("max_wait", &value.wait, time));
         all.extend(quote!(.bulkhead(#config)));
+    }
+    if let Some(Given { value, .. }) = adaptive {
+        let (least, most) = (number(&value.least), number(&value.most));
+        let algorithm = match value.algorithm.as_ref().map(|given| given.value) {
+            None => quote!(new),
+            Some(Algorithm::Gradient) => quote!(gradient2),
+            Some(Algorithm::Aimd) => quote!(aimd),
+        };
+        all.extend(quote!(.adaptive_limit(#krate::__private::between(#krate::AdaptiveLimit::#algorithm(), #least, #most))));
+    }
+    if let Some(Given { value, .. }) = hedge {
+        let mut config = match &value.after.value {
+            After::Delay(delay) => {
+                let delay = time(delay);
+                quote!(#krate::Hedge::after(#delay))
+            }
+            After::Percentile(percent) => {
+                let share = Literal::f64_suffixed(f64::from(*percent) / 100.0);
+                quote!(#krate::Hedge::at_percentile(#share))
+            }
+        };
+        config.extend(setting("max_hedges", &value.max, number));
+        // Whoever writes `hedge` on a function says that it may run twice.
+        all.extend(quote!(.hedge(#config.idempotent())));
     }
     all
 }

@@ -100,6 +100,9 @@ pub(crate) enum Preset {
 /// As in the circuit breaker.
 const SHORTEST_WINDOW: Duration = Duration::from_millis(20);
 
+/// As in the hedge.
+const MOST_HEDGES: u64 = 10;
+
 /// As in the bulkhead.
 const LONGEST_QUEUE: u64 = 1_000_000;
 
@@ -277,11 +280,20 @@ pub(crate) fn hedge(input: ParseStream<'_>, name: &Ident) -> Result<Hedge> {
     let first: Ident = input.parse()?;
     let mut hedge = Hedge { after: equals(input, first, "50ms", after)?, max: None };
     settings(input, name, &["max"], |input, name| {
-        let read = |input: ParseStream<'_>| value::number(input)?.nonzero("`max = 0` never hedges; leave `hedge` out");
-        hedge.max = Some(equals(input, name, "2", read)?);
+        hedge.max = Some(equals(input, name, "2", hedges)?);
         Ok(())
     })?;
     Ok(hedge)
+}
+
+fn hedges(input: ParseStream<'_>) -> Result<Number> {
+    let hedges = value::number(input)?.nonzero("`max = 0` never hedges; leave `hedge` out")?;
+    match hedges.known() {
+        Some(known) if known > MOST_HEDGES => {
+            Err(Error::new(hedges.span(), "so many at once are an attack; at most 10 beside the first, and 1 or 2 are usual"))
+        }
+        _ => Ok(hedges),
+    }
 }
 
 /// `50ms`, or `p95`.

@@ -6,6 +6,7 @@
 //! | [`Throttle`] | an overloaded dependency from calls that it would refuse anyway | `Throttled` |
 //! | [`RateLimiter`] | a quota: so many per second | `RateLimited` |
 //! | [`Bulkhead`] | the program: so many at once | `BulkheadFull` |
+//! | [`AdaptiveLimit`] | a dependency from more calls at once than it can work on; finds out how many | `ConcurrencyLimited` |
 //! | your own [`Gate`] | whatever you need | `Custom` |
 //!
 //! Each works alone and in a [`Pipeline`](crate::Pipeline). Alone:
@@ -22,6 +23,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod adaptive;
 pub mod bulkhead;
 pub mod circuit_breaker;
 pub mod gate;
@@ -32,6 +34,7 @@ mod ring;
 pub mod throttle;
 mod wait_queue;
 
+pub use adaptive::{AdaptiveLimit, AdaptiveLimitConfig, AdaptivePermit, LimitChanges, LimitSnapshot};
 pub(crate) use bulkhead::BulkheadWaiter;
 pub use bulkhead::{Bulkhead, BulkheadConfig, BulkheadPermit, OwnedBulkheadPermit};
 pub use circuit_breaker::{

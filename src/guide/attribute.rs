@@ -75,6 +75,54 @@
 //! # #[cfg(not(feature = "macros"))] fn main() {}
 //! ```
 //!
+//! # By name, from a file
+//!
+//! Where a file has the settings ([configuration](super::configuration)), functions name their pipeline. The name is looked up in the
+//! `REGISTRY` that is in scope where the attribute stands, or in `registry = ..`; there is no registry of the whole program.
+//!
+//! ```
+//! # #[cfg(feature = "macros")] mod page {
+//! use std::sync::LazyLock;
+//! use steadfast::{PipelineConfig, Registry, RegistryConfig, Retry, resilient};
+//! use std::time::Duration;
+//!
+//! static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
+//!     let settings = PipelineConfig::new().retry(Retry::exponential(3, Duration::from_millis(100))); // or `toml::from_str(..)`
+//!     RegistryConfig::new().pipeline("payments", settings).build().expect("valid settings")
+//! });
+//!
+//! #[resilient(pipeline = "payments", key = tenant)]
+//! async fn charge(tenant: &str, cents: u64) -> anyhow::Result<u64> {
+//!     Ok(cents + tenant.len() as u64)
+//! }
+//!
+//! #[resilient(pipeline = "payment")]
+//! async fn refund() -> anyhow::Result<()> {
+//!     Ok(())
+//! }
+//!
+//! struct Ledger {
+//!     registry: Registry,
+//! }
+//!
+//! impl Ledger {
+//!     #[resilient(pipeline = "payments", registry = self.registry)]
+//!     async fn book(&self) -> anyhow::Result<()> {
+//!         Ok(())
+//!     }
+//! }
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)] pub async fn main() {
+//! #     assert_eq!(charge("acme", 3).await.unwrap(), 7);
+//! #     Ledger { registry: REGISTRY.clone() }.book().await.unwrap();
+//!
+//! let error = refund().await.unwrap_err().to_string();
+//! assert_eq!(error, "payment: not attempted: there is no pipeline of this name; the registry has `payments`");
+//! # }
+//! # }
+//! # #[cfg(feature = "macros")] use page::main;
+//! # #[cfg(not(feature = "macros"))] fn main() {}
+//! ```
+//!
 //! # What the body gets in each attempt
 //!
 //! | argument | in each attempt | so |

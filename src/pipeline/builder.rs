@@ -4,7 +4,8 @@ use super::policies::{PolicyOf, Slots};
 use super::typed::TypedBuilder;
 use super::{Core, Pipeline, PipelineConfig, explain};
 use crate::admission::{
-    Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerConfig, Gate, Listener, RateLimiter, RateLimiterConfig, Transition,
+    Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerConfig, Gate, Listener, RateLimiter, RateLimiterConfig, Throttle,
+    ThrottleConfig, Transition,
 };
 use crate::classify::Judges;
 use crate::execution::{Retry, RetryConfig};
@@ -81,6 +82,12 @@ impl PipelineBuilder {
     /// Stops calling a dependency that fails. **Default**: none.
     pub fn circuit_breaker(mut self, breaker: impl Into<PolicyOf<CircuitBreakerConfig, CircuitBreaker>>) -> Self {
         self.policies.circuit_breaker = Some(breaker.into());
+        self
+    }
+
+    /// Holds back a share of the calls while the dependency refuses its own. **Default**: none.
+    pub fn throttle(mut self, throttle: impl Into<PolicyOf<ThrottleConfig, Throttle>>) -> Self {
+        self.policies.throttle = Some(throttle.into());
         self
     }
 

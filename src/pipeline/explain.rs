@@ -16,8 +16,12 @@ pub(super) fn draw(core: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
     step("retry", core.policies.retry.is_some())?;
     // Where gates can refuse or queue, the breaker is asked twice: a look before them, the permit after.
-    let gates = core.policies.rate_limit.is_some() || core.policies.bulkhead.is_some() || !core.gates.is_empty();
+    let gates = core.policies.throttle.is_some()
+        || core.policies.rate_limit.is_some()
+        || core.policies.bulkhead.is_some()
+        || !core.gates.is_empty();
     step("circuit breaker (look)", core.policies.circuit_breaker.is_some() && gates)?;
+    step("throttle", core.policies.throttle.is_some())?;
     step("rate limit", core.policies.rate_limit.is_some())?;
     step("bulkhead", core.policies.bulkhead.is_some())?;
     core.gates.iter().try_for_each(|gate| step(&clean(gate.name()), true))?;

@@ -3,7 +3,7 @@
 use super::Options;
 use super::story::Story;
 use super::waiting::{Door, Entered, Waiting, own_gates};
-use crate::admission::{BulkheadPermit, CircuitPermit, Entry, Pass, Reservation};
+use crate::admission::{BulkheadPermit, CircuitPermit, Entry, Pass, Reservation, ThrottlePermit};
 use crate::call::{Attempt, Call};
 use crate::execution::Until;
 use crate::observation::Event;
@@ -27,8 +27,13 @@ pub(super) struct Leg<'c> {
 impl Leg<'_> {
     /// How every leg begins. Its beginning in time is with the other clock readings of the [`Story`]: a value that is constant as a whole is
     /// written in place.
-    pub(super) const FIRST: Self =
-        Self { held: Held { place: None, passes: None, permit: None }, number: 1, index: 0, passed: Gates::None, phase: Phase::Waiting };
+    pub(super) const FIRST: Self = Self {
+        held: Held { throttle: None, place: None, passes: None, permit: None },
+        number: 1,
+        index: 0,
+        passed: Gates::None,
+        phase: Phase::Waiting,
+    };
 }
 
 /// What goes on, for the books of a call that is dropped untold: user code that runs where nothing is awaited must have panicked.
@@ -47,6 +52,7 @@ pub(super) enum Phase {
 #[repr(C)]
 #[derive(Default)]
 pub(super) struct Held<'c> {
+    pub(super) throttle: Option<ThrottlePermit<'c>>,
     pub(super) place: Option<BulkheadPermit<'c>>,
     pub(super) passes: Option<Box<Passes<'c>>>,
     pub(super) permit: Option<CircuitPermit<'c>>,
@@ -92,15 +98,22 @@ impl<'c> Story<'c> {
 
     // -------------------------------------------------------------- before the operation
 
-    /// Look at the breaker > rate limit > bulkhead > your gates > the breaker's permit; from where the last wait ended, with what was
+    /// Look at the breaker > throttle > rate limit > bulkhead > your gates > the breaker's permit; from where the last wait ended, with what was
     /// reserved before it.
     pub(super) fn ask_gates(&mut self, mut reservation: Option<Reservation<'c>>) -> Admission<'c> {
         let core = self.core;
-        if self.leg.passed == Gates::None
-            && let Some(breaker) = &core.policies.circuit_breaker
-            && let Err(rejected) = breaker.refuse_at(self.began)
-        {
-            return Admission::Refused(rejected);
+        if self.leg.passed == Gates::None {
+            if let Some(breaker) = &core.policies.circuit_breaker
+                && let Err(rejected) = breaker.refuse_at(self.began)
+            {
+                return Admission::Refused(rejected);
+            }
+            if let Some(throttle) = &core.policies.throttle {
+                match throttle.try_acquire(self.options.priority, self.began) {
+                    Ok(permit) => self.leg.held.throttle = Some(permit),
+                    Err(rejected) => return Admission::Refused(rejected),
+                }
+            }
         }
         if let (Some(limiter), true) = (&core.policies.rate_limit, self.leg.passed < Gates::RateLimit) {
             // Two branches that each keep what they have: one value for both would be copied, which costs more than the check.
@@ -214,6 +227,9 @@ impl<'c> Story<'c> {
     /// Tells everyone who let the attempt through, and gives back what it held.
     pub(super) fn settle(&mut self, outcome: Outcome) {
         if let Some(permit) = self.leg.held.permit.take() {
+            permit.settle_at(outcome, self.now);
+        }
+        if let Some(permit) = self.leg.held.throttle.take() {
             permit.settle_at(outcome, self.now);
         }
         if let Some(passes) = self.leg.held.passes.take() {

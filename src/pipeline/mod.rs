@@ -44,7 +44,7 @@ pub use request::{Nested, Request};
 pub use stats::{Gauge, PipelineStats};
 pub use typed::{TypedBuilder, TypedPipeline};
 
-use crate::admission::{Bulkhead, CircuitBreaker, Gate, RateLimiter};
+use crate::admission::{Bulkhead, CircuitBreaker, Gate, RateLimiter, Throttle};
 use crate::call::Attempt;
 use crate::classify::{ByErrorType, ByResult, Judges};
 use crate::execution::Retry;
@@ -225,6 +225,12 @@ impl Pipeline {
         self.core().policies.circuit_breaker.as_ref()
     }
 
+    /// The live throttle, to read what it holds back.
+    #[must_use]
+    pub fn throttle(&self) -> Option<&Throttle> {
+        self.core().policies.throttle.as_ref()
+    }
+
     /// The live rate limiter, to read it or to change its rate.
     #[must_use]
     pub fn rate_limiter(&self) -> Option<&RateLimiter> {
@@ -268,7 +274,7 @@ impl Pipeline {
     }
 
     /// Who judges its errors.
-    #[cfg(any(feature = "reqwest", feature = "tower"))]
+    #[cfg(any(feature = "reqwest", feature = "tower", feature = "store"))]
     pub(crate) fn judges(&self) -> &Judges {
         &self.core().judges
     }

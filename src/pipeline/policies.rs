@@ -1,7 +1,9 @@
 //! The policies that a pipeline may have. A new one is a line in the list at the end and an `impl Policy`; everything that concerns
 //! all of them alike (building, configuration, reconfiguration) is made of these two.
 
-use crate::admission::{Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerConfig, RateLimiter, RateLimiterConfig};
+use crate::admission::{
+    Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerConfig, RateLimiter, RateLimiterConfig, Throttle, ThrottleConfig,
+};
 use crate::execution::{Retry, RetryConfig};
 use crate::fault::{ConfigError, Fault};
 
@@ -164,6 +166,7 @@ macro_rules! policies {
 policies! {
     retry: RetryConfig => Retry,
     circuit_breaker: CircuitBreakerConfig => CircuitBreaker,
+    throttle: ThrottleConfig => Throttle,
     rate_limit: RateLimiterConfig => RateLimiter,
     bulkhead: BulkheadConfig => Bulkhead,
 }
@@ -218,6 +221,21 @@ impl Policy for CircuitBreaker {
 
     fn tell(&self) {
         self.tell();
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.is_same(other)
+    }
+}
+
+impl Policy for Throttle {
+    as_its_own!(ThrottleConfig);
+
+    fn go_on(&self, config: &ThrottleConfig, restarted: &mut Vec<&'static str>) -> Option<Self> {
+        if !self.reconfigure_quietly(config) {
+            restarted.push("throttle.window");
+        }
+        Some(self.clone())
     }
 
     fn is_same(&self, other: &Self) -> bool {

@@ -1,7 +1,7 @@
 //! Everything a pipeline knows of itself, as one plain value.
 
 use super::Core;
-use crate::admission::CircuitSnapshot;
+use crate::admission::{CircuitSnapshot, ThrottleSnapshot};
 use crate::execution::{RetryStats, StopReason};
 use crate::observation::Snapshot;
 use std::fmt;
@@ -31,6 +31,8 @@ pub struct PipelineStats {
     pub retry: Option<RetryStats>,
     /// The circuit breaker's state and counters.
     pub circuit_breaker: Option<CircuitSnapshot>,
+    /// What the throttle has counted, and what it holds back.
+    pub throttle: Option<ThrottleSnapshot>,
     /// The bulkhead's places.
     pub bulkhead: Option<Gauge>,
     /// The rate limiter's units.
@@ -44,6 +46,7 @@ impl PipelineStats {
             calls: core.recorder.as_ref().map(|recorder| recorder.snapshot(Instant::now())),
             retry: core.policies.retry.as_ref().map(|retry| retry.stats()),
             circuit_breaker: core.policies.circuit_breaker.as_ref().map(|breaker| breaker.snapshot()),
+            throttle: core.policies.throttle.as_ref().map(|throttle| throttle.snapshot()),
             bulkhead: core.policies.bulkhead.as_ref().map(|bulkhead| Gauge {
                 limit: bulkhead.limit() as u64,
                 available: bulkhead.available() as u64,
@@ -85,6 +88,9 @@ impl fmt::Display for PipelineStats {
         if let Some(breaker) = &self.circuit_breaker {
             writeln!(f, "circuit breaker  {breaker}")?;
         }
+        if let Some(throttle) = &self.throttle {
+            writeln!(f, "throttle         {throttle}")?;
+        }
         for (name, gauge) in [("bulkhead", self.bulkhead), ("rate limit", self.rate_limit)] {
             if let Some(Gauge { limit, available, waiting }) = gauge {
                 writeln!(f, "{name:<16} {available} of {limit} free, {waiting} waiting")?;
@@ -114,6 +120,7 @@ mod tests {
             calls: None,
             retry: Some(retry),
             circuit_breaker: None,
+            throttle: None,
             bulkhead: Some(gauge),
             rate_limit: None,
         };

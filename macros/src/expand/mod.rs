@@ -268,8 +268,8 @@ impl<'a> Expansion<'a> {
         let registry = match &self.options.registry {
             Some(given) => borrowed(&given.value),
             None => {
-                let registry = Ident::new("REGISTRY", name.span());
-                quote_spanned!(name.span()=> &#registry)
+                let krate = &self.krate;
+                quote_spanned!(name.span()=> &#krate::a_pipeline_by_name_needs_a_static_REGISTRY_in_scope_or_registry_equals_EXPR!())
             }
         };
         let span = self.options.registry.as_ref().map_or_else(|| name.span(), |given| given.value.span());

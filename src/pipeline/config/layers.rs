@@ -10,6 +10,9 @@ use std::collections::HashMap;
 const SHORTHANDS: &[(&str, &str)] =
     &[("retry", "retries"), ("circuit_breaker", "failure_rate"), ("rate_limit", "rate"), ("bulkhead", "limit")];
 
+/// Sections that mean something without a setting in them: `throttle = true`.
+const ALL_DEFAULTS: &[&str] = &["throttle"];
+
 type Preset = fn(String) -> PipelineBuilder;
 const PRESETS: &[(&str, Preset)] = &[
     ("http", Pipeline::http),
@@ -29,6 +32,9 @@ pub(crate) fn normal(mut tree: Tree) -> Tree {
     };
     if let Tree::Table(entries) = &mut tree {
         for (name, value) in entries {
+            if ALL_DEFAULTS.contains(&name.as_str()) && *value == Tree::Bool(true) {
+                *value = Tree::table();
+            }
             if let Some((_, field)) = SHORTHANDS.iter().find(|(section, _)| section == name) {
                 expand(value, field);
             }

@@ -40,6 +40,14 @@
 //! half_open_for = "30s"
 //! abandoned_after = "10s"
 //!
+//! [throttle]                     # throttle = true is short for all defaults
+//! accept_multiplier = 2.0
+//! window = "30s"
+//! min_requests = 10
+//! max_rejection = "90%"
+//! fast_recovery = true
+//! probe_interval = "1s"
+//!
 //! [rate_limit]                   # rate_limit = "100/s" is short for the first line
 //! rate = "100/s"                 # "10/min", "1000/h", "5/30s"
 //! burst = 20                     # or sliding_window = true
@@ -70,6 +78,7 @@
 mod changes;
 #[cfg(feature = "serde")]
 pub(crate) mod layers;
+mod policies;
 #[cfg(feature = "serde")]
 pub(crate) mod read;
 mod reconfigure;
@@ -85,7 +94,7 @@ pub use changes::{Change, Changes};
 use super::builder::timeout_faults;
 use super::policies::Settings;
 use super::{Core, Pipeline, PipelineBuilder};
-use crate::admission::{BulkheadConfig, CircuitBreakerConfig, RateLimiterConfig};
+use crate::admission::{BulkheadConfig, CircuitBreakerConfig, RateLimiterConfig, ThrottleConfig};
 use crate::execution::RetryConfig;
 use crate::fault::{ConfigError, Fault};
 use crate::observation::Monitor;
@@ -147,6 +156,12 @@ impl PipelineConfig {
     /// Stops calling a dependency that fails. `None` takes it away. **Default**: none.
     pub fn circuit_breaker(mut self, breaker: impl Into<Option<CircuitBreakerConfig>>) -> Self {
         self.policies.circuit_breaker = breaker.into();
+        self
+    }
+
+    /// Holds back a share of the calls while the dependency refuses its own. `None` takes it away. **Default**: none.
+    pub fn throttle(mut self, throttle: impl Into<Option<ThrottleConfig>>) -> Self {
+        self.policies.throttle = throttle.into();
         self
     }
 

@@ -2,6 +2,7 @@
 
 use super::PipelineConfig;
 use super::layers::is_off;
+use super::policies::throttle;
 use super::text::{Rate, parse_duration, parse_share, quoted};
 use super::tree::{Tree, join};
 use super::words::{shown, suggest};
@@ -11,7 +12,8 @@ use crate::fault::Fault;
 use crate::outcome::RejectedKind;
 use std::time::Duration;
 
-const PIPELINE: &[&str] = &["preset", "total_timeout", "attempt_timeout", "retry", "circuit_breaker", "rate_limit", "bulkhead", "monitor"];
+const PIPELINE: &[&str] =
+    &["preset", "total_timeout", "attempt_timeout", "retry", "circuit_breaker", "throttle", "rate_limit", "bulkhead", "monitor"];
 const RETRY: &[&str] = &[
     "retries",
     "backoff",
@@ -78,7 +80,7 @@ const DEFAULT_DELAY: Duration = Duration::from_millis(100);
 const DEFAULT_FAILURE_RATE: f64 = 0.5;
 
 /// One table on its way to a configuration. Fields are taken out as they are read.
-struct Section<'f> {
+pub(super) struct Section<'f> {
     path: String,
     entries: Vec<(String, Tree)>,
     faults: &'f mut Vec<Fault>,
@@ -118,13 +120,13 @@ impl<'f> Section<'f> {
         Some(section)
     }
 
-    fn fault(&mut self, field: &str, problem: String) {
+    pub(super) fn fault(&mut self, field: &str, problem: String) {
         let path = join(&self.path, field);
         self.faults.push(Fault::new(path, problem));
     }
 
     /// What a policy found in settings that could be read.
-    fn judge(&mut self, found: Vec<Fault>) {
+    pub(super) fn judge(&mut self, found: Vec<Fault>) {
         let path = &self.path;
         self.faults.extend(found.into_iter().map(|fault| fault.under(path)));
     }
@@ -138,7 +140,7 @@ impl<'f> Section<'f> {
         }
     }
 
-    fn read<T>(&mut self, field: &str, read: impl FnOnce(&Tree) -> Result<T, String>) -> Option<T> {
+    pub(super) fn read<T>(&mut self, field: &str, read: impl FnOnce(&Tree) -> Result<T, String>) -> Option<T> {
         match self.said(field) {
             Said::Value(Tree::Bad(problem)) => {
                 self.fault(field, problem);
@@ -155,18 +157,18 @@ impl<'f> Section<'f> {
         }
     }
 
-    fn duration(&mut self, field: &str) -> Option<Duration> {
+    pub(super) fn duration(&mut self, field: &str) -> Option<Duration> {
         self.read(field, duration)
     }
 
-    fn share(&mut self, field: &str) -> Option<f64> {
+    pub(super) fn share(&mut self, field: &str) -> Option<f64> {
         self.read(field, |value| match value {
             Tree::Text(text) => parse_share(text).map_err(|error| error.to_string()),
             number => real(number).map_err(|()| format!("{} where a share is wanted; write \"50%\" or 0.5", kind(number))),
         })
     }
 
-    fn number(&mut self, field: &str) -> Option<f64> {
+    pub(super) fn number(&mut self, field: &str) -> Option<f64> {
         self.read(field, |value| {
             let text = if let Tree::Text(text) = value { text.trim().parse().ok() } else { None };
             text.or(real(value).ok()).ok_or_else(|| format!("{} where a number is wanted", kind(value)))
@@ -177,16 +179,20 @@ impl<'f> Section<'f> {
         self.read(field, |value| count(value, most))
     }
 
-    fn count_u32(&mut self, field: &str) -> Option<u32> {
+    pub(super) fn count_u32(&mut self, field: &str) -> Option<u32> {
         self.count(field, u32::MAX.into())
     }
 
-    fn count_usize(&mut self, field: &str) -> Option<usize> {
+    pub(super) fn count_u64(&mut self, field: &str) -> Option<u64> {
+        self.count(field, u64::MAX.into())
+    }
+
+    pub(super) fn count_usize(&mut self, field: &str) -> Option<usize> {
         self.count(field, usize::MAX as u128)
     }
 
     /// A yes or no. `false` is a value here, not a field switched off.
-    fn flag(&mut self, field: &str) -> Option<bool> {
+    pub(super) fn flag(&mut self, field: &str) -> Option<bool> {
         match self.said(field) {
             Said::Nothing => None,
             Said::Off => Some(false),
@@ -224,6 +230,7 @@ pub(crate) fn pipeline(path: &str, tree: Tree, partial: bool, faults: &mut Vec<F
     config.attempt_timeout = section.duration("attempt_timeout");
     config.policies.retry = section.section("retry", RETRY, |section| retry(section, partial));
     config.policies.circuit_breaker = section.section("circuit_breaker", CIRCUIT_BREAKER, |section| circuit_breaker(section, partial));
+    config.policies.throttle = section.section("throttle", throttle::FIELDS, |section| throttle::read(section, partial));
     config.policies.rate_limit = section.section("rate_limit", RATE_LIMIT, |section| rate_limit(section, partial));
     config.policies.bulkhead = section.section("bulkhead", BULKHEAD, |section| bulkhead(section, partial));
     config.monitor = section.flag("monitor").unwrap_or(false);
@@ -256,7 +263,7 @@ fn retry(section: &mut Section<'_>, partial: bool) -> Option<RetryConfig> {
     if let Some(jitter) = section.read("jitter", jitter) {
         config = config.jitter(jitter);
     }
-    if let Some(seed) = section.count("seed", u64::MAX.into()) {
+    if let Some(seed) = section.count_u64("seed") {
         config = config.seed(seed);
     }
     if section.flag("even_when_nested") == Some(true) {
@@ -323,7 +330,7 @@ fn circuit_breaker(section: &mut Section<'_>, partial: bool) -> Option<CircuitBr
         half_open_for: duration,
         abandoned_after: duration,
     }
-    if let Some(seed) = section.count("seed", u64::MAX.into()) {
+    if let Some(seed) = section.count_u64("seed") {
         config = config.seed(seed);
     }
     let (time, calls) = (section.duration("window"), section.count_u32("count_window"));

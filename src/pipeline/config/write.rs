@@ -1,6 +1,7 @@
 //! From a configuration to a [`Tree`]: every setting, also those that were not chosen.
 
 use super::PipelineConfig;
+use super::policies::throttle;
 use super::text::Rate;
 use super::tree::Tree;
 use crate::admission::{BulkheadConfig, CircuitBreakerConfig, CircuitWindow, RateLimiterConfig};
@@ -20,6 +21,7 @@ impl PipelineConfig {
         tree.put("monitor", self.monitor);
         tree.put_some("retry", self.policies.retry.as_ref().map(retry));
         tree.put_some("circuit_breaker", self.policies.circuit_breaker.as_ref().map(circuit_breaker));
+        tree.put_some("throttle", self.policies.throttle.as_ref().map(throttle::write));
         tree.put_some("rate_limit", self.policies.rate_limit.as_ref().map(rate_limit));
         tree.put_some("bulkhead", self.policies.bulkhead.as_ref().map(bulkhead));
         tree

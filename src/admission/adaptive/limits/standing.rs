@@ -1,0 +1,293 @@
+//! The default: no standing queue, and room for bursts.
+//!
+//! # Implementation details
+//!
+//! By Little's law so many places work: `busy = in flight × baseline / time of a call`; the rest of what is in flight stands in a queue.
+//! Under saturation the limit is `busy` and a third more. Three questions are left.
+//!
+//! *What is the baseline?* The mean time of calls that began *calm*, with no more than `busy` in flight: those met no queue. Their mean follows
+//! slowly, both up and down. Where nothing is ever calm there is a *trial*: for one window the limit goes down. If throughput goes down with
+//! it, nothing stood in a queue at the lower limit, and the time measured there is the baseline. If throughput stays, what was cut off was
+//! queue. Every large decrease is a trial, whatever its reason; so a limit that begins at twenty times the capacity finds down, and a
+//! server that has become slower for good is recognised by the first cut that costs throughput.
+//!
+//! *Is it a queue or a burst?* (Nichols and Jacobson, *Controlling Queue Delay*, ACM Queue 10 (2012): a good queue empties by itself.)
+//! Where the mean number in flight stays well below the limit and yet the limit was met, that was a burst: the limit grows, though calls
+//! took longer. Where the mean stays at the limit it is overload: the limit goes to `busy` and a third, at once.
+//!
+//! *How much is noise?* A limit that is near enough stays.
+//!
+//! Relatives: BBR (Cardwell and others, ACM Queue 14 (2016)) also divides throughput and propagation time and lowers its window to measure the latter;
+//! Envoy's adaptive concurrency filter lowers the limit now and then to measure its `minRTT`; failsafe-go caps the limit at a multiple of
+//! what is in flight.
+
+use super::super::sampling::Window;
+
+/// How much longer than the baseline calls may take under saturation: what stands in the queue keeps the servers busy between two calls.
+pub(in super::super) const TOLERANCE: f64 = 0.3;
+/// Mean in flight, as a share of the limit, from which on the limit is what holds the calls back.
+const SATURATED: f64 = 0.8;
+/// How many times the baseline a call may take while the limit grows for bursts.
+const BURST: f64 = 3.0;
+/// How many calls a mean remembers.
+const MEMORY: f64 = 400.0;
+/// Under lasting saturation the baseline is measured anew after so many windows.
+const EXPIRES: u32 = 50;
+/// A limit this near to the one wished for stays: the next window would say something else again.
+const NEAR: f64 = 0.05;
+/// A decrease to this share tells whether it cost throughput.
+const LARGE: f64 = 0.7;
+/// With less than this above the baseline nothing stood in a queue.
+const CLEAR: f64 = 1.1;
+
+/// A mean that forgets, and that follows at once what cannot be chance.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Mean {
+    value: f64,
+    /// How many calls it stands on; 0 for nothing known.
+    calls: f64,
+}
+
+impl Mean {
+    const fn of(value: f64, calls: f64) -> Self {
+        Self { value, calls }
+    }
+
+    const fn is_known(&self) -> bool {
+        self.calls > 0.0
+    }
+
+    fn add(&mut self, value: f64, calls: f64) {
+        if !self.is_known() || (value / self.value - 1.0).abs() > doubt(calls) {
+            *self = Self::of(value, calls);
+        } else {
+            self.value += (value - self.value) * calls / (calls + self.calls);
+            self.calls = (self.calls + calls).min(MEMORY);
+        }
+    }
+}
+
+/// By what share a mean of so many may be off and still be chance: three standard errors of exponentially distributed times.
+fn doubt(calls: f64) -> f64 {
+    3.0 / calls.max(1.0).sqrt()
+}
+
+/// What was before a large decrease.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Trial {
+    limit: f64,
+    throughput: f64,
+    /// It was made to measure the baseline, and not because of overload.
+    is_probe: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(in super::super) struct Standing {
+    pub(in super::super) tolerance: f64,
+    baseline: Mean,
+    /// Whether the baseline was measured where no queue stood.
+    is_sure: bool,
+    /// Windows since then.
+    age: u32,
+    /// Under saturation, in calls per nanosecond.
+    throughput: Mean,
+    trial: Option<Trial>,
+    /// Windows in a row under saturation and without a queue.
+    clear: u32,
+    calm_level: u32,
+}
+
+impl Standing {
+    pub(in super::super) const fn new(tolerance: f64) -> Self {
+        let unknown = Mean::of(0.0, 0.0);
+        Self { tolerance, baseline: unknown, is_sure: false, age: 0, throughput: unknown, trial: None, clear: 0, calm_level: 1 }
+    }
+
+    pub(super) const fn baseline(&self) -> f64 {
+        self.baseline.value
+    }
+
+    pub(super) const fn calm_level(&self) -> u32 {
+        self.calm_level
+    }
+
+    /// The limit for a dependency that works on so many calls at once: never so few that it waits for the next one.
+    fn limit_for(&self, busy: f64) -> f64 {
+        (busy * (1.0 + self.tolerance)).round().max((busy + 1.0).floor().min(2.0))
+    }
+
+    /// Windows of a trial decide much, and are given more calls.
+    pub(super) const fn patience(&self) -> u64 {
+        if matches!(self.trial, Some(Trial { is_probe: true, .. })) { 2 } else { 1 }
+    }
+
+    pub(super) fn next(&mut self, window: &Window, limit: f64) -> f64 {
+        if window.samples == 0 {
+            // Nothing was measured. Pushback alone is a reason to send less.
+            return if window.drops > 0 { limit * 0.7 } else { limit };
+        }
+        let now = Now::new(window, limit);
+        if !self.baseline.is_known() {
+            self.baseline = Mean::of(now.rtt, now.calls);
+        }
+        self.learn_from_calm(window);
+        self.age = self.age.saturating_add(1);
+        let judged = match self.trial {
+            // A small cut proves nothing yet.
+            Some(before) if !before.is_probe && limit > LARGE * before.limit => None,
+            Some(before) => {
+                self.trial = None;
+                if now.is_saturated && !now.is_dropping { self.judge(before, &now) } else { None }
+            }
+            None => None,
+        };
+        let next = judged.unwrap_or_else(|| if now.is_saturated { self.hold(&now) } else { self.burst(&now) });
+        if next > limit {
+            self.trial = None;
+        }
+        let calm = if self.is_sure { (now.throughput * self.baseline.value).min(now.in_flight) } else { now.in_flight.min(next) * 0.5 };
+        self.calm_level = (calm as u32).max(1);
+        next
+    }
+
+    fn learn_from_calm(&mut self, window: &Window) {
+        // The calm moments of a busy window are its beginning, and of the calls that began then only the long ones are left at its end.
+        if window.calm < 10 || window.calm * 5 < window.samples {
+            return;
+        }
+        let calls = window.calm as f64;
+        self.baseline.add(window.calm_rtt / calls, calls);
+        self.is_sure = true;
+        self.age = 0;
+    }
+
+    /// After a large decrease: did it cost throughput? Then nothing stood in a queue, and the time measured is the baseline.
+    fn judge(&mut self, before: Trial, now: &Now) -> Option<f64> {
+        let cost = now.throughput < before.throughput * 0.5 * (1.0 + now.limit / before.limit);
+        let ratio = now.rtt / self.baseline.value;
+        if !before.is_probe {
+            // A cut because of overload. Did calls not become quicker, and fewer?
+            if !cost {
+                return None;
+            }
+            self.baseline.add(now.rtt, now.calls);
+            self.age = 0;
+            return Some(before.limit);
+        }
+        if self.is_sure && (ratio - 1.0).abs() <= doubt(now.calls) {
+            self.baseline.add(now.rtt, now.calls);
+            self.age = 0;
+            return Some(before.limit);
+        }
+        if cost {
+            self.relearn(now);
+            // All that was cut off had been at work: there may be room for more.
+            let all = now.throughput < before.throughput * (now.limit / before.limit + 0.15);
+            return Some(if all && !self.throughput.is_known() { before.limit * 1.5 } else { before.limit });
+        }
+        if ratio < 1.0 {
+            self.baseline = Mean::of(now.rtt, now.calls);
+        }
+        Some(self.probe(now))
+    }
+
+    fn relearn(&mut self, now: &Now) {
+        self.baseline = Mean::of(now.rtt, now.calls);
+        self.is_sure = true;
+        self.age = 0;
+    }
+
+    /// Goes down for a window, to see what calls take without a queue.
+    fn probe(&mut self, now: &Now) -> f64 {
+        if now.limit < 1.5 {
+            self.relearn(now);
+            return now.limit;
+        }
+        self.trial = Some(Trial { limit: now.limit, throughput: now.throughput, is_probe: true });
+        (now.limit * 0.5).floor()
+    }
+
+    /// Not saturated. Where the limit was met all the same that was a burst, and there is room for the next one.
+    fn burst(&mut self, now: &Now) -> f64 {
+        self.clear = 0;
+        if now.is_dropping {
+            now.limit * 0.8
+        } else if now.peak >= now.limit && !now.is_failing && now.rtt < BURST * self.baseline.value {
+            now.limit * 1.25 + 1.0
+        } else {
+            now.limit
+        }
+    }
+
+    fn hold(&mut self, now: &Now) -> f64 {
+        let limit = now.limit;
+        if now.rtt < self.baseline.value * (1.0 - doubt(now.calls)).min(0.8) {
+            self.baseline = Mean::of(now.rtt, now.calls);
+            self.is_sure = false;
+        }
+        if !self.is_sure || self.age > EXPIRES {
+            return self.probe(now);
+        }
+        let ratio = now.rtt / self.baseline.value;
+        let may_grow = !now.is_dropping && !now.is_failing;
+        if !self.throughput.is_known() && ratio <= 1.05 + self.tolerance && may_grow {
+            // The beginning: capacity has not been met yet.
+            return limit * 2.0;
+        }
+        self.clear = if ratio < CLEAR { self.clear + 1 } else { 0 };
+        if ratio > CLEAR || now.throughput > self.throughput.value {
+            self.throughput.add(now.throughput, now.calls);
+        }
+        if self.clear >= 3 {
+            // There is more to be had than was known.
+            self.throughput.value *= 1.25;
+        }
+        let wish = self.limit_for(self.throughput.value * self.baseline.value);
+        if now.is_dropping {
+            self.cut(now, wish.min(limit * 0.8))
+        } else if ratio > 1.0 + self.tolerance && wish < limit * (1.0 - NEAR) {
+            self.cut(now, wish)
+        } else if may_grow && wish > limit * (1.0 + NEAR) {
+            wish
+        } else {
+            limit
+        }
+    }
+
+    fn cut(&mut self, now: &Now, wish: f64) -> f64 {
+        self.trial.get_or_insert(Trial { limit: now.limit, throughput: now.throughput, is_probe: false });
+        wish
+    }
+}
+
+/// A window, worked out.
+struct Now {
+    limit: f64,
+    calls: f64,
+    rtt: f64,
+    in_flight: f64,
+    peak: f64,
+    throughput: f64,
+    is_saturated: bool,
+    is_dropping: bool,
+    is_failing: bool,
+}
+
+impl Now {
+    fn new(window: &Window, limit: f64) -> Self {
+        let (rtt, in_flight) = (window.mean_rtt(), window.mean_in_flight());
+        let throughput = window.samples as f64 / window.elapsed.max(1.0);
+        let is_saturated = in_flight >= SATURATED * limit;
+        Self {
+            limit,
+            calls: window.samples as f64,
+            rtt: rtt.max(if is_saturated { in_flight.min(limit) / throughput } else { 0.0 }),
+            in_flight,
+            peak: f64::from(window.peak),
+            throughput,
+            is_saturated,
+            is_dropping: window.drop_share() > 0.05,
+            is_failing: window.is_failing(),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The places, and who may take one: what the wait queue of an adaptive limit hands out.
+
+use super::super::wait_queue::{Supply, Take};
+use crate::sync::Padded;
+use crate::sync::atomic::{AtomicIsize, Ordering};
+use tokio::time::Instant;
+
+/// The free places, twice, and one more while somebody stands in line: below zero after the limit shrank. One word, so that the
+/// common path is one read-modify-write to take and one to give back.
+#[derive(Debug)]
+pub(super) struct Places {
+    word: Padded<AtomicIsize>,
+}
+
+const CROWD: isize = 1;
+
+pub(super) enum Grab {
+    /// A place, and how many are free after it.
+    Got(isize),
+    /// There is no place.
+    Full,
+    /// Others stand in line: ask the queue.
+    Crowded,
+}
+
+impl Places {
+    pub(super) fn new(places: usize) -> Self {
+        Self { word: Padded(AtomicIsize::new(count(places) * 2)) }
+    }
+
+    /// Takes a place unless others stand in line for it.
+    #[inline]
+    pub(super) fn grab(&self) -> Grab {
+        let mut word = self.word.0.load(Ordering::Relaxed);
+        loop {
+            if word & CROWD != 0 {
+                return Grab::Crowded;
+            }
+            if word <= 0 {
+                return Grab::Full;
+            }
+            match self.word.0.compare_exchange_weak(word, word - 2, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Grab::Got((word >> 1) - 1),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Takes a place beyond the limit while fewer than `reserve` are taken there, whoever stands in line.
+    pub(super) fn overdraw(&self, reserve: usize) -> Option<isize> {
+        let lowest = -count(reserve);
+        let take = |word: isize| (word >> 1 > lowest).then_some(word - 2);
+        self.word.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).ok().map(|word| (word >> 1) - 1)
+    }
+
+    /// Adds places, or takes some away. True when somebody stands in line.
+    #[inline]
+    pub(super) fn add(&self, places: isize) -> bool {
+        self.word.0.fetch_add(places * 2, Ordering::AcqRel) & CROWD != 0
+    }
+
+    pub(super) fn free(&self) -> isize {
+        self.word.0.load(Ordering::Acquire) >> 1
+    }
+}
+
+/// A number of places as the word counts them: half of what it could hold is beyond any limit, and leaves room for the sums.
+pub(super) fn count(places: usize) -> isize {
+    isize::try_from(places).unwrap_or(isize::MAX).min(isize::MAX >> 3)
+}
+
+impl Supply for Places {
+    /// How many are free afterwards.
+    type Grant = isize;
+
+    const CRITICAL_FIRST: bool = true;
+
+    fn slots(&self) -> usize {
+        usize::try_from(self.free()).unwrap_or(0)
+    }
+
+    fn take(&self, _now: Instant, _cost: u32) -> Take<isize> {
+        let taken = self.word.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| (word >> 1 > 0).then_some(word - 2));
+        taken.map_or(Take::NotNow, |word| Take::Taken((word >> 1) - 1))
+    }
+
+    fn crowd(&self, standing: bool) {
+        if standing {
+            self.word.0.fetch_or(CROWD, Ordering::AcqRel);
+        } else {
+            self.word.0.fetch_and(!CROWD, Ordering::AcqRel);
+        }
+    }
+}

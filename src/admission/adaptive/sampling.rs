@@ -1,0 +1,146 @@
+//! What calls tell an adaptive limit, added up over one window.
+
+use crate::outcome::{Outcome, Verdict};
+use crate::sync::{Mutex, Padded, SHARDS, lock, shard};
+
+/// What the end of a call says about its dependency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sample {
+    /// An answer: its time counts.
+    Answer,
+    /// No answer in time: it would have taken longer than this, and it is a sign of overload.
+    Drop,
+    /// The server asked to be left alone: a sign of overload, and its time says nothing.
+    Pushback,
+    /// An error, however fast: its time says nothing about how long the work takes.
+    Failure,
+    /// Nothing: never sent, or given up by the caller.
+    Nothing,
+}
+
+impl From<Outcome> for Sample {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Judged(Verdict::Success) => Self::Answer,
+            Outcome::TimedOut => Self::Drop,
+            Outcome::Judged(Verdict::Transient { retry_after: Some(_) }) => Self::Pushback,
+            Outcome::Judged(Verdict::Transient { .. } | Verdict::Permanent) | Outcome::Panicked => Self::Failure,
+            Outcome::Judged(Verdict::Ignored) | Outcome::NotAttempted | Outcome::Abandoned => Self::Nothing,
+        }
+    }
+}
+
+/// The sums over the calls of one window. Times in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Window {
+    /// Answers and drops: those whose time counts.
+    pub(super) samples: u64,
+    pub(super) rtt: f64,
+    /// How many were in flight as each of them began, itself included.
+    pub(super) in_flight: u64,
+    /// The most of those.
+    pub(super) peak: u32,
+    /// The answers to calls that began with few others in flight, and their time.
+    pub(super) calm: u64,
+    pub(super) calm_rtt: f64,
+    /// Timeouts, and servers that asked to be left alone.
+    pub(super) drops: u64,
+    /// Errors.
+    pub(super) failures: u64,
+    /// How long it lasted.
+    pub(super) elapsed: f64,
+}
+
+impl Window {
+    pub(super) fn add(&mut self, sample: Sample, rtt: u64, in_flight: u32, calm_level: u32) {
+        match sample {
+            Sample::Answer | Sample::Drop => {
+                // A clock too coarse for the call says zero; whatever divides by the time must not.
+                let rtt = rtt.max(1) as f64;
+                self.samples += 1;
+                self.rtt += rtt;
+                self.in_flight += u64::from(in_flight);
+                self.peak = self.peak.max(in_flight);
+                if sample == Sample::Drop {
+                    self.drops += 1;
+                } else if in_flight <= calm_level {
+                    self.calm += 1;
+                    self.calm_rtt += rtt;
+                }
+            }
+            Sample::Pushback => self.drops += 1,
+            Sample::Failure => self.failures += 1,
+            Sample::Nothing => {}
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.samples += other.samples;
+        self.rtt += other.rtt;
+        self.in_flight += other.in_flight;
+        self.peak = self.peak.max(other.peak);
+        self.calm += other.calm;
+        self.calm_rtt += other.calm_rtt;
+        self.drops += other.drops;
+        self.failures += other.failures;
+    }
+
+    /// Everything that ended and said something.
+    pub(super) const fn told(&self) -> u64 {
+        self.samples + self.failures
+    }
+
+    /// The mean time of a call; at least 1 where there was one.
+    pub(super) fn mean_rtt(&self) -> f64 {
+        self.rtt / self.samples.max(1) as f64
+    }
+
+    pub(super) fn mean_in_flight(&self) -> f64 {
+        self.in_flight as f64 / self.samples.max(1) as f64
+    }
+
+    /// The share of calls that met overload.
+    pub(super) fn drop_share(&self) -> f64 {
+        self.drops as f64 / (self.told().max(self.drops).max(1)) as f64
+    }
+
+    /// Whether so many fail that the rest is no reason to send more.
+    pub(super) const fn is_failing(&self) -> bool {
+        self.failures * 4 > self.told()
+    }
+}
+
+/// The window under way, in one part for each thread, so that they seldom meet.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    shards: [Padded<Mutex<Part>>; SHARDS],
+}
+
+#[derive(Debug, Default)]
+struct Part {
+    /// Which limit it was counted under.
+    epoch: u32,
+    window: Window,
+}
+
+impl Tally {
+    /// Counts a call. One that began under another limit than the window's says nothing about this one.
+    #[inline]
+    pub(super) fn add(&self, epoch: u32, sample: Sample, rtt: u64, in_flight: u32, calm_level: u32) {
+        let mut part = lock(&self.shards[shard()].0);
+        if part.epoch == epoch {
+            part.window.add(sample, rtt, in_flight, calm_level);
+        }
+    }
+
+    pub(super) fn sum(&self) -> Window {
+        let mut sum = Window::default();
+        self.shards.iter().for_each(|part| sum.merge(&lock(&part.0).window));
+        sum
+    }
+
+    /// Begins a window under this epoch.
+    pub(super) fn restart(&self, epoch: u32) {
+        self.shards.iter().for_each(|part| *lock(&part.0) = Part { epoch, window: Window::default() });
+    }
+}

@@ -1,0 +1,3 @@
+//! The policies as files have them, one file each: how its section is read, and how it is written.
+
+pub(super) mod throttle;

@@ -1,0 +1,59 @@
+//! Stores: bytes under keys, for a time, in memory or where others see them and they survive. Feature `store`.
+//!
+//! A store is what is under a cache, and what several processes share. It knows nothing of types and policies; wrappers and pipelines go
+//! around it, each a store itself:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use steadfast::store::{Key, MemoryStore, SetOptions, Store};
+//! use steadfast::{CircuitBreaker, Pipeline, Retry};
+//!
+//! let careful = Pipeline::builder("sessions")
+//!     .retry(Retry::constant(2, Duration::from_millis(50)))
+//!     .circuit_breaker(CircuitBreaker::failure_rate(0.5))
+//!     .attempt_timeout(Duration::from_millis(200))
+//!     .build()?;
+//!
+//! let sessions = MemoryStore::new()      // or a file, SQLite, HTTP, your own
+//!     .guarded(careful)                  // retried, timed, given a rest when it is down
+//!     .observed(|event: &steadfast::store::StoreEvent| println!("{event}"))
+//!     .fail_soft()                       // down is the same as empty
+//!     .namespace("sessions");            // `clear` and patterns stay inside
+//!
+//! let key = Key::new("alice")?;
+//! sessions.set(&key, "token".into(), SetOptions::new().ttl(Duration::from_secs(60))).await?;
+//! assert!(sessions.get(&key).await?.is_some());
+//! # Ok(()) }
+//! ```
+//!
+//! | store | feature | seen by | survives |
+//! |---|---|---|---|
+//! | [`MemoryStore`] | `store` | this process | nothing |
+//!
+//! To write one of your own, implement the five methods of [`Store`], and run `steadfast::testing::conformance` on it: the same suite that
+//! the stores here pass. `examples/custom_store.rs` does both.
+
+mod any;
+mod codec;
+mod entry;
+mod error;
+mod glob;
+mod key;
+mod memory;
+mod stats;
+mod traits;
+mod wrap;
+
+pub use any::{AnyStore, DynStore, StoreFuture};
+#[cfg(feature = "json")]
+pub use codec::Json;
+pub use codec::{Codec, Raw};
+pub use entry::{Entry, Metadata, SetOptions, Timestamp, Ttl};
+pub use error::{StoreError, StoreErrorKind};
+pub use glob::Glob;
+pub use key::{Key, KeyPolicy};
+pub use memory::{MemoryStore, MemoryStoreBuilder};
+pub use stats::CacheStats;
+pub use traits::{Capabilities, Store};
+pub use wrap::{FailSoft, Guarded, Namespace, Observed, StoreEvent, StoreObserver, StoreOperation};
