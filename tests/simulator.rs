@@ -72,15 +72,15 @@ fn one_stream_of_chance_does_not_shift_another() {
 /// Queueing theory knows what ten servers at 80 % load do (Erlang's C formula): the model must do the same.
 #[test]
 fn the_dependency_is_an_m_m_c_queue() {
-    let scenario = Scenario::new("M/M/10", Load::poisson(80.0), Dependency::new(10, Latency::exponential(ms(100)))).lasting(secs(3_000));
+    let scenario = Scenario::new("M/M/10", Load::poisson(80.0), Dependency::new(10, Latency::exponential(ms(100)))).lasting(secs(1_500));
     let report = sim::run(&scenario, 1).expect("sound");
     let answered: f64 = report.buckets().iter().flat_map(|bucket| &bucket.latencies).map(|&micros| f64::from(micros) / 1e6).sum();
-    let mean = answered / report.sum(0..3_000, |bucket| bucket.good) as f64;
+    let mean = answered / report.sum(0..1_500, |bucket| bucket.good) as f64;
     // C(10, 8) = 0.409; wait = C / (100 - 80) = 20.5 ms; and half a millisecond until tokio's clock ticks.
     assert!((mean - 0.1209).abs() < 0.003, "{mean}");
-    let rate = report.sum(0..3_000, |bucket| bucket.offered) as f64 / 3_000.0;
-    assert!((rate - 80.0).abs() < 0.7, "{rate}");
-    assert_eq!(report.load(0..3_000), 1.0);
+    let rate = report.sum(0..1_500, |bucket| bucket.offered) as f64 / 1_500.0;
+    assert!((rate - 80.0).abs() < 0.9, "{rate}");
+    assert_eq!(report.load(0..1_500), 1.0);
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn abandoned_work_is_done_for_nobody_unless_it_is_dropped() {
 fn policies_are_seen_bucket_by_bucket() {
     let scenario = Scenario::new("seen", Load::poisson(100.0), Dependency::new(10, Latency::constant(ms(50))).outage(5..10))
         .through(|| {
-            let breaker = CircuitBreaker::failure_rate(0.5).open_for(secs(2));
+            let breaker = CircuitBreaker::failure_rate(0.5).window(secs(1)).open_for(secs(2));
             Pipeline::builder("service").circuit_breaker(breaker).bulkhead(Bulkhead::new(30)).retry(Retry::exponential(1, ms(10)))
         })
         .lasting(secs(20));
@@ -259,7 +259,6 @@ fn policies_are_seen_bucket_by_bucket() {
     assert!(states[..5].iter().all(|state| *state == "closed") && states.contains(&"open") && states[19] == "closed", "{states:?}");
     assert_eq!(report.buckets()[3].limit, Some(30.0));
     assert!(report.buckets()[6].budget < report.buckets()[3].budget);
-    println!("{}", report.to_csv());
     assert!(report.sum(7..8, |bucket| bucket.refused) > 80);
     assert!(report.to_csv().lines().nth(8).is_some_and(|line| line.contains(",open,30.0,0,,")));
 }
