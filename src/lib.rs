@@ -64,7 +64,7 @@
 //!
 //! ```text
 //! monitor > fallback > total timeout > retry >
-//!     circuit breaker (look) > throttle > rate limit > bulkhead > your gates > circuit breaker (permit) > attempt timeout > operation
+//!     circuit breaker (look) > throttle > rate limit > bulkhead > adaptive limit > your gates > circuit breaker (permit) > attempt timeout > operation
 //! ```
 //!
 //! # Map
@@ -122,6 +122,8 @@ pub mod guide;
 
 mod call;
 mod chance;
+#[cfg(feature = "chaos")]
+pub mod chaos;
 pub mod classify;
 pub mod fault;
 pub mod outcome;

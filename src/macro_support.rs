@@ -4,6 +4,7 @@
 //! argument, an error type, a key or a pipeline is not of the kind that is needed. Those messages sit on helper traits, each implemented
 //! for everything that will do, with `do_not_recommend`, or the compiler would speak of `Clone` and `From` without saying why.
 
+use crate::admission::AdaptiveLimitConfig;
 use crate::classify::Judge;
 use crate::outcome::{Error, Origin, Rejected, RejectedKind, Verdict};
 use crate::pipeline::{PipelineBuilder, Registry, Request};
@@ -49,6 +50,12 @@ impl Site {
             Rejected::new(RejectedKind::Custom("its pipeline cannot be built")).in_call(&origin, 0, Duration::ZERO, Some(error.to_string()))
         })
     }
+}
+
+/// The limit between these. Who names only the bounds has not chosen where to begin, so that gives way to them.
+pub fn between(config: AdaptiveLimitConfig, least: usize, most: usize) -> AdaptiveLimitConfig {
+    let initial = config.initial.min(most).max(least);
+    config.min(least).max(most).initial(initial)
 }
 
 /// A place where a pipeline lives.
@@ -343,6 +350,11 @@ pub const fn request(pipeline: &Pipeline) -> Request<'_> {
     pipeline.cost(1)
 }
 
+/// A call without options yet, whose attempts must not overlap.
+pub const fn request_in_turn(pipeline: &Pipeline) -> Request<'_> {
+    request(pipeline)
+}
+
 /// What `when = ..` says, as a verdict.
 pub fn when<E>(worth_a_retry: impl FnOnce(&E) -> bool, error: &E) -> Verdict {
     if worth_a_retry(error) { Verdict::transient() } else { Verdict::permanent() }
@@ -454,6 +466,7 @@ pub fn finish_or<T, E, A>(result: Result<T, Error<E>>, answer: Option<A>, map: i
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::AdaptiveLimit;
 
     #[test]
     fn keys_are_kept_whole_whatever_their_length() {
@@ -464,6 +477,14 @@ mod tests {
         let just = "x".repeat(Key::NEAR);
         assert_eq!(key(&just).as_str(), just);
         assert_eq!(key(&format_args!("{just}{}", "y")).as_str(), format!("{just}y"));
+    }
+
+    #[test]
+    fn an_adaptive_limit_begins_between_its_bounds() {
+        let start = |least, most| between(AdaptiveLimit::new(), least, most).initial;
+        assert_eq!([start(5, 200), start(50, 200), start(1, 9), start(9, 1)], [20, 50, 9, 9]);
+        assert!(between(AdaptiveLimit::aimd(), 50, 200).build().is_ok());
+        assert!(between(AdaptiveLimit::new(), 9, 1).build().is_err(), "for the bounds, not for the start");
     }
 
     #[test]

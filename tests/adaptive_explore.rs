@@ -21,14 +21,28 @@ fn explore() {
                     m.windows(10);
                     t10 += m.seconds() / seeds as f64;
                     let l = limit.limit();
-                    lo = lo.min(l); hi = hi.max(l);
-                    if (l as f64) < c as f64 || l as f64 > 1.6 * c as f64 { bad += 1; }
+                    lo = lo.min(l);
+                    hi = hi.max(l);
+                    if (l as f64) < c as f64 || l as f64 > 1.6 * c as f64 {
+                        bad += 1;
+                    }
                     last = m.trace.clone();
                     m.windows(if c >= 200 { 20 } else { 300 });
-                    for l in &m.trace[10..] { tlo = tlo.min(*l); thi = thi.max(*l); tsum += l; n += 1;
-                        if (*l as f64) < c as f64 || *l as f64 > 1.6 * c as f64 { outside += 1; } }
+                    for l in &m.trace[10..] {
+                        tlo = tlo.min(*l);
+                        thi = thi.max(*l);
+                        tsum += l;
+                        n += 1;
+                        if (*l as f64) < c as f64 || *l as f64 > 1.6 * c as f64 {
+                            outside += 1;
+                        }
+                    }
                 }
-                println!("c {c} {service:?} init {init}: after 10: {lo}..{hi} bad {bad}/{seeds} t {t10:.1}s; later {tlo}..{thi} mean {:.1} outside {:.3}", tsum as f64 / n as f64, outside as f64 / n as f64);
+                println!(
+                    "c {c} {service:?} init {init}: after 10: {lo}..{hi} bad {bad}/{seeds} t {t10:.1}s; later {tlo}..{thi} mean {:.1} outside {:.3}",
+                    tsum as f64 / n as f64,
+                    outside as f64 / n as f64
+                );
             }
         }
     }
@@ -53,7 +67,10 @@ fn explore_open() {
                     lat += b.mean_latency() / seeds as f64;
                     lims.push(limit.limit());
                 }
-                println!("c {c} {service:?} rho {rho}: first {good:.4} steady {:.3} of best latency {lat:.3} limits {lims:?}", steady * f64::max(rho, 1.0));
+                println!(
+                    "c {c} {service:?} rho {rho}: first {good:.4} steady {:.3} of best latency {lat:.3} limits {lims:?}",
+                    steady * f64::max(rho, 1.0)
+                );
             }
         }
     }
@@ -76,7 +93,16 @@ fn explore_storm() {
         m.world = world;
         let d = m.run(20.0);
         let e = m.run(60.0);
-        println!("{seed}: {:.4} {:.4} (limit {l0}) | {:.4} ({} timed out, {tr:?}) | {:.4} {:.4} limit {}", a.goodput(), b.goodput(), c.goodput(), c.timed_out, d.goodput(), e.goodput(), limit.limit());
+        println!(
+            "{seed}: {:.4} {:.4} (limit {l0}) | {:.4} ({} timed out, {tr:?}) | {:.4} {:.4} limit {}",
+            a.goodput(),
+            b.goodput(),
+            c.goodput(),
+            c.timed_out,
+            d.goodput(),
+            e.goodput(),
+            limit.limit()
+        );
     }
 }
 #[test]
@@ -86,14 +112,26 @@ fn explore_trace() {
     let rho = get("RHO", 0.0);
     for seed in get("SEED", 0.0) as u64..get("SEED", 0.0) as u64 + get("SEEDS", 1.0) as u64 {
         let limit = build(AdaptiveLimit::new().initial(get("INIT", 20.0) as usize).max(100_000));
-        let service = match get("SERVICE", 1.0) as u32 { 0 => Service::Constant(0.1), 1 => Service::Exponential(0.1), _ => Service::LogNormal(0.1, 1.0) };
+        let service = match get("SERVICE", 1.0) as u32 {
+            0 => Service::Constant(0.1),
+            1 => Service::Exponential(0.1),
+            _ => Service::LogNormal(0.1, 1.0),
+        };
         let load = if rho == 0.0 { Load::Saturated } else { Load::Poisson(rho * c as f64 / 0.1) };
         let mut m = Model::new(&limit, World { servers: c, service, load, timeout: get("TIMEOUT", f64::INFINITY), errors: 0.0 }, seed);
         for _ in 0..get("N", 60.0) as u64 {
             let before = limit.limit();
             let b = m.windows(1);
             let s = limit.snapshot();
-            println!("@{:.1} {before} -> {} base {:.3} rtt {:.3} good {:.3} {}", m.seconds(), s.limit, s.baseline.unwrap_or_default().as_secs_f64(), s.latency.unwrap_or_default().as_secs_f64(), b.goodput(), b.good);
+            println!(
+                "@{:.1} {before} -> {} base {:.3} rtt {:.3} good {:.3} {}",
+                m.seconds(),
+                s.limit,
+                s.baseline.unwrap_or_default().as_secs_f64(),
+                s.latency.unwrap_or_default().as_secs_f64(),
+                b.goodput(),
+                b.good
+            );
         }
     }
 }

@@ -5,7 +5,8 @@
 
 use std::time::{Duration, Instant};
 use steadfast::{
-    Backoff, Budget, Bulkhead, CircuitBreaker, ConfigError, Jitter, Pipeline, PipelineConfig, RateLimiter, RejectedKind, Retry, Throttle,
+    AdaptiveLimit, Backoff, Budget, Bulkhead, CircuitBreaker, ConfigError, Jitter, Pipeline, PipelineConfig, RateLimiter, RejectedKind,
+    Retry, Throttle,
 };
 
 const fn ms(millis: u64) -> Duration {
@@ -56,6 +57,21 @@ const EVERYTHING: &str = r#"
     probe_interval = "2s"
     seed = 7
 
+    [adaptive_limit]
+    algorithm = "gradient2"
+    initial = 30
+    min = 3
+    max = 300
+    window = "200ms"
+    min_samples = 5
+    reserve = "10%"
+    queue = 50
+    max_wait = "500ms"
+    ageing = "3s"
+    tolerance = 0.4
+    smoothing = 0.3
+    queue_size = 5
+
     [rate_limit]
     rate = "5/30s"
     burst = 3
@@ -104,6 +120,21 @@ fn everything() -> PipelineConfig {
                 .probe_lease(ms(4_000))
                 .half_open_for(ms(20_000))
                 .abandoned_after(ms(5_000)),
+        )
+        .adaptive_limit(
+            AdaptiveLimit::gradient2()
+                .initial(30)
+                .min(3)
+                .max(300)
+                .window(ms(200))
+                .min_samples(5)
+                .reserve(0.1)
+                .queue(50)
+                .max_wait(ms(500))
+                .ageing(ms(3_000))
+                .tolerance(0.4)
+                .smoothing(0.3)
+                .queue_size(5.0),
         )
         .throttle(
             Throttle::new()
@@ -165,6 +196,8 @@ fn every_preset_and_every_kind_of_each_policy_comes_back() -> Result<(), Box<dyn
     }
     all.extend(retries.into_iter().map(|retry| PipelineConfig::new().retry(retry)));
     all.extend(breakers.into_iter().map(|breaker| PipelineConfig::new().circuit_breaker(breaker)));
+    let adaptive = [AdaptiveLimit::new(), AdaptiveLimit::aimd().backoff_ratio(0.8), AdaptiveLimit::vegas().alpha(1.0).beta(9.0)];
+    all.extend(adaptive.into_iter().map(|limit| PipelineConfig::new().adaptive_limit(limit)));
     all.extend(limiters.into_iter().map(|limiter| PipelineConfig::new().rate_limit(limiter)));
     for config in all {
         assert_eq!(toml::from_str::<PipelineConfig>(&toml::to_string(&config)?)?, config);
@@ -314,6 +347,9 @@ fn h43_h44_h45_every_class_of_bad_number_is_a_fault_at_its_place() {
         ("retry = { retries = 1, budget = { min_per_second = -1 } }", "retry.budget.min_per_second"),
         ("retry = [3]", "retry"),
         ("throttle = { accept_multiplier = 1 }", "throttle.accept_multiplier"),
+        ("adaptive_limit = { min = 0 }", "adaptive_limit.min"),
+        ("adaptive_limit = { algorithm = 'vegas', tolerance = 1 }", "adaptive_limit.tolerance"),
+        ("adaptive_limit = { algorithm = 'magic' }", "adaptive_limit.algorithm"),
         ("throttle = { max_rejection = '150%' }", "throttle.max_rejection"),
         ("rate_limit = '0/s'", "rate_limit.rate"),
         ("rate_limit = '1/999999h'", "rate_limit.rate"),
@@ -432,6 +468,7 @@ mod arbitrary {
             "circuit_breaker",
             "rate_limit",
             "throttle",
+            "adaptive_limit",
             "bulkhead",
             "monitor",
             "retries",

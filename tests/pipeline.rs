@@ -1,12 +1,13 @@
 //! The pipeline as a caller meets it: shapes of code that must work, order, explanations, configuration errors.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use futures_util::FutureExt;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use steadfast::{Bulkhead, CircuitBreaker, Error, Pipeline, Priority, RateLimiter, Rejected, RejectedKind, Retry, Verdict};
+use steadfast::{AdaptiveLimit, Bulkhead, CircuitBreaker, Error, Pipeline, Priority, RateLimiter, Rejected, RejectedKind, Retry, Verdict};
 use tokio::task::yield_now;
 
 const MS: Duration = Duration::from_millis(1);
@@ -313,6 +314,60 @@ async fn h28_duration_max_everywhere_means_never() {
         tokio::time::advance(Duration::from_secs(60 * 60 * 24 * 365)).await;
         let _ = pipeline.within(Duration::from_secs(1)).call(|| async { Err::<(), _>("down".to_owned()) }).await;
     }
+}
+
+// ------------------------------------------------------------------ the adaptive limit
+
+#[tokio::test(start_paused = true)]
+async fn an_adaptive_limit_refuses_queues_and_bounds_the_bulkhead() {
+    let limit = || AdaptiveLimit::new().initial(2).min(1).max(10).reserve(0.0);
+    let pipeline = Pipeline::builder("p").adaptive_limit(limit()).bulkhead(Bulkhead::new(5)).build().unwrap();
+    assert_eq!(pipeline.to_string(), "p: bulkhead > adaptive limit > operation");
+    let hang = || pipeline.call(|| std::future::pending::<Result<(), String>>());
+    let mut running = [Box::pin(hang()), Box::pin(hang())];
+    assert!(running.iter_mut().all(|call| call.as_mut().now_or_never().is_none()));
+    let error = hang().await.unwrap_err();
+    assert_eq!(error.kind(), Some(RejectedKind::ConcurrencyLimited));
+    assert_eq!(pipeline.bulkhead().unwrap().in_use(), 2, "the refused call gave its place back");
+    let stats = pipeline.stats();
+    assert_eq!(stats.adaptive_limit.map(|limit| (limit.limit, limit.in_use)), Some((2, 2)));
+    drop(running);
+    assert_eq!(pipeline.adaptive_limit().unwrap().in_use(), 0);
+
+    let queued = Pipeline::builder("p").adaptive_limit(limit().queue(1).max_wait(50 * MS)).build().unwrap();
+    let slow = || queued.call(|| async { Ok::<_, String>(tokio::time::sleep(30 * MS).await) });
+    let began = tokio::time::Instant::now();
+    let (a, b, c, d) = tokio::join!(slow(), slow(), slow(), slow());
+    assert!(a.is_ok() && b.is_ok() && c.is_ok());
+    assert_eq!(d.unwrap_err().kind(), Some(RejectedKind::ConcurrencyLimited), "one may wait, not two");
+    assert_eq!(began.elapsed(), 60 * MS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_adaptive_limit_learns_from_the_attempts_of_its_pipeline() {
+    // The dependency works on five at once; whatever is beyond stands in its queue.
+    let servers = Arc::new(tokio::sync::Semaphore::new(5));
+    let pipeline =
+        Pipeline::builder("p").adaptive_limit(AdaptiveLimit::new().initial(60).queue(1_000)).attempt_timeout(5_000 * MS).build().unwrap();
+    let callers: Vec<_> = (0..100)
+        .map(|_| {
+            let (pipeline, servers) = (pipeline.clone(), Arc::clone(&servers));
+            tokio::spawn(async move {
+                for _ in 0..60 {
+                    let work = || async {
+                        let _server = servers.acquire().await.map_err(|error| error.to_string())?;
+                        Ok::<_, String>(tokio::time::sleep(20 * MS).await)
+                    };
+                    let _ = pipeline.call(work).await;
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    let limit = pipeline.adaptive_limit().unwrap().snapshot();
+    assert!((5..=15).contains(&limit.limit), "{limit:?}");
 }
 
 // ------------------------------------------------------------------ sharing

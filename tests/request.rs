@@ -14,7 +14,10 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Writes down what it hears of each attempt, and lets all of them through.
 #[derive(Clone, Default)]
-struct Hears(Arc<Mutex<Vec<(Option<String>, Priority, u32, Option<Duration>)>>>);
+struct Hears(Arc<Mutex<Vec<Heard>>>);
+
+/// Key, priority, cost, time left.
+type Heard = (Option<String>, Priority, u32, Option<Duration>);
 
 struct Free;
 
@@ -31,7 +34,7 @@ impl Gate for Hears {
 }
 
 impl Hears {
-    fn all(&self) -> Vec<(Option<String>, Priority, u32, Option<Duration>)> {
+    fn all(&self) -> Vec<Heard> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 }
@@ -62,8 +65,8 @@ async fn h128_a_typed_pipeline_takes_every_option_of_a_call() {
     };
     assert_eq!((typed.idempotent(true).call(fails).await, attempts.take()), (Ok(7), 3));
     assert_eq!((typed.once().call(fails).await, attempts.take()), (Ok(7), 1));
-    let permanent = |result: &Result<u32, String>| if result.is_err() { Verdict::Permanent } else { Verdict::Success };
-    assert_eq!((typed.classify(permanent).call(fails).await, attempts.take()), (Ok(7), 1));
+    let request = typed.classify(|result| if result.is_err() { Verdict::Permanent } else { Verdict::Success });
+    assert_eq!((request.call(fails).await, attempts.take()), (Ok(7), 1));
     let third = typed.cost(1).call_with(|attempt| async move { if attempt.number() < 3 { Err("again".into()) } else { Ok(3) } }).await;
     assert_eq!(third, Ok(3));
 }

@@ -2,8 +2,9 @@
 #![cfg(feature = "macros")]
 
 use allocation_counter::measure;
+use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
-use steadfast::{Rejected, RejectedKind, resilient};
+use steadfast::{PipelineConfig, Registry, RegistryConfig, Rejected, RejectedKind, resilient};
 
 #[resilient(
     retry(3), circuit_breaker(50%, min_calls = 1_000_000), rate_limit(1_000_000/s), bulkhead(1), attempt_timeout = 2s, total_timeout = 10s,
@@ -25,6 +26,14 @@ async fn held<F: Future<Output = ()>>(inside: F) -> Result<(), Rejected> {
     Ok(())
 }
 
+static REGISTRY: LazyLock<Registry> =
+    LazyLock::new(|| RegistryConfig::new().pipeline("free", PipelineConfig::new()).build().expect("valid settings"));
+
+#[resilient(pipeline = "free", key = tenant)]
+async fn by_name(tenant: &str) -> Result<usize, Rejected> {
+    Ok(tenant.len())
+}
+
 fn poll<F: Future>(future: F) -> Poll<F::Output> {
     std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }
@@ -35,6 +44,7 @@ fn h92_no_allocation_on_success() {
     let mut call = || {
         assert_eq!(poll(full("acme", 3, &mut log)), Poll::Ready(Ok(7)));
         assert_eq!(poll(once([5; 4])), Poll::Ready(Ok(5)));
+        assert_eq!(poll(by_name("acme")), Poll::Ready(Ok(4)));
     };
     call(); // makes the pipelines
     let counted = measure(|| (0..1_000).for_each(|_| call()));
@@ -56,8 +66,9 @@ async fn h92_no_allocation_on_rejection() {
 #[test]
 fn the_future_is_small() {
     let mut log = [0];
-    let (full, once) = (size_of_val(&full("acme", 3, &mut log)), size_of_val(&once([5; 4])));
-    println!("full {full} bytes, once {once} bytes");
+    let (full, once, by_name) = (size_of_val(&full("acme", 3, &mut log)), size_of_val(&once([5; 4])), size_of_val(&by_name("acme")));
+    println!("full {full} bytes, once {once} bytes, by name {by_name} bytes");
+    assert!(by_name <= 1_024, "{by_name}");
     assert!(full <= 1_024, "{full}");
     assert!(once <= 704, "{once}");
 }

@@ -32,7 +32,7 @@
 //! ```
 
 use super::gate::Entry;
-use super::wait_queue::{self, Door, Refusal, Request, Supply, Take, WaitQueue, Waiting};
+use super::wait_queue::{self, CoDel, Door, Refusal, Request, Supply, Take, WaitQueue, Waiting};
 use crate::call::Call;
 use crate::fault::{ConfigError, Fault, check};
 use crate::outcome::{Rejected, RejectedKind};
@@ -54,6 +54,7 @@ pub struct BulkheadConfig {
     pub(crate) queue: usize,
     pub(crate) max_wait: Duration,
     pub(crate) ageing: Duration,
+    pub(crate) shed: Option<CoDel>,
 }
 
 impl BulkheadConfig {
@@ -79,6 +80,13 @@ impl BulkheadConfig {
         self
     }
 
+    /// Under lasting overload, refuses who has waited too long, `BulkheadFull`, so that those who get through have not waited in vain.
+    /// **Default**: nobody is shed; everybody waits for as long as [`max_wait`](Self::max_wait) and its deadline allow.
+    pub const fn shed(mut self, when: CoDel) -> Self {
+        self.shed = Some(when);
+        self
+    }
+
     /// Whether a call without a deadline may wait in the queue for ever.
     pub(crate) fn waits_for_ever(&self) -> bool {
         self.longest_wait() == Duration::MAX
@@ -97,17 +105,19 @@ impl BulkheadConfig {
         }
         let most = u64::try_from(MOST_WAITERS).unwrap_or(u64::MAX);
         check::at_most(&mut faults, "queue", u64::try_from(self.queue).unwrap_or(u64::MAX), most);
+        faults.extend(self.shed.iter().flat_map(CoDel::faults));
         faults
     }
 
     /// Makes the bulkhead.
     ///
     /// # Errors
-    /// A limit of 0, or a queue of more than 1,000,000 calls.
+    /// A limit of 0, a queue of more than 1,000,000 calls, or terms to shed that cannot work.
     pub fn build(self) -> Result<Bulkhead, ConfigError> {
         ConfigError::check("bulkhead", self.faults())?;
         let places = Places { word: Padded(AtomicIsize::new(places(self.limit) << 1)) };
         let queue = WaitQueue::new(places, self.queue, self.ageing);
+        queue.set_shedding(self.shed);
         let max_wait = AtomicU64::new(time::nanos(self.max_wait));
         Ok(Bulkhead { shared: Arc::new(Shared { queue, limit: AtomicUsize::new(self.limit), max_wait }) })
     }
@@ -139,7 +149,7 @@ impl Bulkhead {
     /// At most `limit` calls at once, at least 1. Any limit up to `usize::MAX` costs the same.
     #[expect(clippy::new_ret_no_self, reason = "the configuration comes first: every policy begins like this")]
     pub const fn new(limit: usize) -> BulkheadConfig {
-        BulkheadConfig { limit, queue: 0, max_wait: Duration::MAX, ageing: wait_queue::AGEING }
+        BulkheadConfig { limit, queue: 0, max_wait: Duration::MAX, ageing: wait_queue::AGEING, shed: None }
     }
 
     /// Takes a place if there is one and nobody stands in line for it.
@@ -159,7 +169,7 @@ impl Bulkhead {
     /// Takes a place, waiting in the queue if need be.
     ///
     /// # Errors
-    /// `BulkheadFull` when the queue is full, `max_wait` is over or a more important call takes the place in the queue;
+    /// `BulkheadFull` when the queue is full, `max_wait` is over, the queue sheds or a more important call takes the place in the queue;
     /// `DeadlineExceeded` when the call's deadline comes first; `NoRuntime` when a wait with an end is polled outside a tokio runtime.
     ///
     /// # Cancel safety
@@ -232,6 +242,7 @@ impl Bulkhead {
     pub(crate) fn reconfigure_quietly(&self, config: &BulkheadConfig) {
         let Shared { queue, limit, max_wait } = &*self.shared;
         queue.set_terms(config.queue, config.ageing);
+        queue.set_shedding(config.shed);
         max_wait.store(time::nanos(config.max_wait), Ordering::Relaxed);
         let before = limit.swap(config.limit, Ordering::AcqRel);
         queue.supply().add(places(config.limit) - places(before));
@@ -277,7 +288,8 @@ impl Bulkhead {
     /// What it runs with now.
     pub fn config(&self) -> BulkheadConfig {
         let queue = &self.shared.queue;
-        BulkheadConfig { limit: self.limit(), queue: queue.room(), max_wait: self.shared.max_wait(), ageing: queue.ageing() }
+        let (max_wait, ageing, shed) = (self.shared.max_wait(), queue.ageing(), queue.shedding());
+        BulkheadConfig { limit: self.limit(), queue: queue.room(), max_wait, ageing, shed }
     }
 }
 
@@ -341,8 +353,13 @@ impl Drop for OwnedBulkheadPermit {
 }
 
 impl Bulkhead {
+    /// So many of its places are taken already, by who gives them [back](Self::give_back) without a permit.
+    pub(super) fn take_unasked(&self, calls: usize) {
+        self.shared.queue.supply().add(-places(calls));
+    }
+
     #[inline]
-    fn give_back(&self) {
+    pub(super) fn give_back(&self) {
         if self.shared.queue.supply().add(1) {
             self.shared.queue.stir();
         }

@@ -26,8 +26,11 @@
 //! then on, so that it is overtaken once at most; where waiters are polled on many threads everybody is given 1 ms. So in a healthy program the order is strict and a release costs two polls, and a parked waiter delays nobody. Where
 //! watchmen are parked too, each further event (an arrival, a release, a departure) wakes one waiter more.
 //!
+//! Where a queue is told to [shed](CoDel), a waiter that has waited too long is sent away when its turn comes, and the next is called up.
+//!
 //! What is waited for is a [`Supply`]: free permits, or a moment in time.
 
+mod codel;
 mod line;
 #[cfg(test)]
 mod tests;
@@ -36,6 +39,7 @@ use crate::call::Priority;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, lock};
 use crate::time;
+pub use codel::CoDel;
 use line::{Here, Index, Line, Step, Wakes};
 use std::fmt;
 use std::pin::Pin;
@@ -87,7 +91,7 @@ pub(crate) enum Take<G> {
 pub(crate) enum Refusal {
     /// The queue was full at the door, or somebody more important needed the place.
     Full,
-    /// The longest wait is over, or would not be enough.
+    /// The longest wait is over, or would not be enough; or the queue sheds.
     TooLong,
     /// The call's deadline has come, or would before its turn.
     Deadline,
@@ -137,6 +141,15 @@ impl<S: Supply> WaitQueue<S> {
     pub(crate) fn set_terms(&self, room: usize, ageing: Duration) {
         self.room.store(room, Ordering::Relaxed);
         self.ageing.store(time::nanos(ageing), Ordering::Relaxed);
+    }
+
+    /// From now on sends away who has waited too long under lasting overload, or nobody any more.
+    pub(crate) fn set_shedding(&self, codel: Option<CoDel>) {
+        lock(&self.line).set_shedding(codel);
+    }
+
+    pub(crate) fn shedding(&self) -> Option<CoDel> {
+        lock(&self.line).shedding()
     }
 
     pub(crate) fn room(&self) -> usize {
@@ -263,7 +276,7 @@ impl<S: Supply> WaitQueue<S> {
         let mut line = lock(&self.line);
         let step = line.poll(index, here, &mut waker, &self.supply, &mut wakes);
         let more = match step {
-            Step::Taken(_) | Step::Evicted if self.count(&line) == 0 => {
+            Step::Taken(_) | Step::Evicted | Step::Shed if self.count(&line) == 0 => {
                 self.supply.crowd(false);
                 false
             }
@@ -335,6 +348,10 @@ impl<S: Supply> Future for Waiting<'_, S> {
                 Step::Evicted => {
                     this.place.index = None;
                     return Poll::Ready(Err(Refusal::Full));
+                }
+                Step::Shed => {
+                    this.place.index = None;
+                    return Poll::Ready(Err(Refusal::TooLong));
                 }
                 Step::Pending(due) => (due, due),
                 Step::Watch(due) => (None, Some(due)),

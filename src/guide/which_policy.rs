@@ -24,7 +24,7 @@
 //!
 //! ```text
 //! monitor > fallback > total timeout > retry >
-//!     circuit breaker (look) > throttle > rate limit > bulkhead > your gates > circuit breaker (permit) > attempt timeout > operation
+//!     circuit breaker (look) > throttle > rate limit > bulkhead > adaptive limit > your gates > circuit breaker (permit) > attempt timeout > operation
 //! ```
 //!
 //! * **Retry outside the breaker**: the breaker sees every attempt, and an open circuit ends the retries.

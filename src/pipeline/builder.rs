@@ -4,8 +4,8 @@ use super::policies::{PolicyOf, Slots};
 use super::typed::TypedBuilder;
 use super::{Core, Pipeline, PipelineConfig, explain};
 use crate::admission::{
-    Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerConfig, Gate, Listener, RateLimiter, RateLimiterConfig, Throttle,
-    ThrottleConfig, Transition,
+    AdaptiveLimit, AdaptiveLimitConfig, Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerConfig, Gate, Listener, RateLimiter,
+    RateLimiterConfig, Throttle, ThrottleConfig, Transition,
 };
 use crate::classify::Judges;
 use crate::execution::{Retry, RetryConfig};
@@ -100,6 +100,13 @@ impl PipelineBuilder {
     /// Keeps attempts under a number at once. **Default**: no limit.
     pub fn bulkhead(mut self, bulkhead: impl Into<PolicyOf<BulkheadConfig, Bulkhead>>) -> Self {
         self.policies.bulkhead = Some(bulkhead.into());
+        self
+    }
+
+    /// Keeps attempts under the number at once that the dependency can work on, as it turns out. Beside a bulkhead, the lower of the two
+    /// counts. **Default**: no limit.
+    pub fn adaptive_limit(mut self, limit: impl Into<PolicyOf<AdaptiveLimitConfig, AdaptiveLimit>>) -> Self {
+        self.policies.adaptive_limit = Some(limit.into());
         self
     }
 

@@ -19,11 +19,13 @@ pub(super) fn draw(core: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let gates = core.policies.throttle.is_some()
         || core.policies.rate_limit.is_some()
         || core.policies.bulkhead.is_some()
+        || core.policies.adaptive_limit.is_some()
         || !core.gates.is_empty();
     step("circuit breaker (look)", core.policies.circuit_breaker.is_some() && gates)?;
     step("throttle", core.policies.throttle.is_some())?;
     step("rate limit", core.policies.rate_limit.is_some())?;
     step("bulkhead", core.policies.bulkhead.is_some())?;
+    step("adaptive limit", core.policies.adaptive_limit.is_some())?;
     core.gates.iter().try_for_each(|gate| step(&clean(gate.name()), true))?;
     step(if gates { "circuit breaker (permit)" } else { "circuit breaker" }, core.policies.circuit_breaker.is_some())?;
     if let Some(limit) = core.attempt_timeout {
@@ -106,6 +108,7 @@ fn worst_case(core: &Core, retries: u32) -> Option<Duration> {
         let queues = [
             core.policies.rate_limit.as_ref().map(|limiter| limiter.config().longest_wait()),
             core.policies.bulkhead.as_ref().map(|bulkhead| bulkhead.config().longest_wait()),
+            core.policies.adaptive_limit.as_ref().map(|limit| limit.config().longest_wait()),
         ];
         for wait in queues.into_iter().flatten() {
             limit = limit.checked_add(wait)?;
@@ -202,6 +205,14 @@ pub(super) fn warnings(core: &Core) -> Vec<Warning> {
         && bulkhead.config().waits_for_ever()
     {
         warn("bulkhead.queue", "a call may wait in the queue for ever; set bulkhead.max_wait or total_timeout".into());
+    }
+    if let (Some(limit), None) = (&core.policies.adaptive_limit, core.total_timeout)
+        && limit.config().waits_for_ever()
+    {
+        warn("adaptive_limit.queue", "a call may wait in the queue for ever; set adaptive_limit.max_wait or total_timeout".into());
+    }
+    if core.policies.adaptive_limit.is_some() && timeless {
+        warn("adaptive_limit", "calls that hang keep their places, and the limit never learns of them; set attempt_timeout".into());
     }
     if core.log_keys && !core.spans {
         warn("log_keys", "keys are logged on spans, and there are none; add spans()".into());

@@ -3,7 +3,7 @@
 use super::Options;
 use super::story::Story;
 use super::waiting::{Door, Entered, Waiting, own_gates};
-use crate::admission::{BulkheadPermit, CircuitPermit, Entry, Pass, Reservation, ThrottlePermit};
+use crate::admission::{AdaptivePermit, BulkheadPermit, CircuitPermit, Entry, Pass, Reservation, ThrottlePermit};
 use crate::call::{Attempt, Call};
 use crate::execution::Until;
 use crate::observation::Event;
@@ -28,7 +28,7 @@ impl Leg<'_> {
     /// How every leg begins. Its beginning in time is with the other clock readings of the [`Story`]: a value that is constant as a whole is
     /// written in place.
     pub(super) const FIRST: Self = Self {
-        held: Held { throttle: None, place: None, passes: None, permit: None },
+        held: Held { throttle: None, place: None, slot: None, passes: None, permit: None },
         number: 1,
         index: 0,
         passed: Gates::None,
@@ -54,6 +54,7 @@ pub(super) enum Phase {
 pub(super) struct Held<'c> {
     pub(super) throttle: Option<ThrottlePermit<'c>>,
     pub(super) place: Option<BulkheadPermit<'c>>,
+    pub(super) slot: Option<AdaptivePermit<'c>>,
     pub(super) passes: Option<Box<Passes<'c>>>,
     pub(super) permit: Option<CircuitPermit<'c>>,
 }
@@ -66,6 +67,7 @@ pub(super) enum Gates {
     None,
     RateLimit,
     Bulkhead,
+    AdaptiveLimit,
     Own,
 }
 
@@ -75,6 +77,7 @@ impl Gates {
             Self::None => "none",
             Self::RateLimit => "rate_limit",
             Self::Bulkhead => "bulkhead",
+            Self::AdaptiveLimit => "adaptive_limit",
             Self::Own => "gate",
         }
     }
@@ -98,7 +101,7 @@ impl<'c> Story<'c> {
 
     // -------------------------------------------------------------- before the operation
 
-    /// Look at the breaker > throttle > rate limit > bulkhead > your gates > the breaker's permit; from where the last wait ended, with what was
+    /// Look at the breaker > throttle > rate limit > bulkhead > adaptive limit > your gates > the breaker's permit; from where the last wait ended, with what was
     /// reserved before it.
     pub(super) fn ask_gates(&mut self, mut reservation: Option<Reservation<'c>>) -> Admission<'c> {
         let core = self.core;
@@ -133,6 +136,13 @@ impl<'c> Story<'c> {
                 Entry::Granted(place) => self.leg.held.place = Some(place),
                 Entry::Refused(rejected) => return self.refused(rejected),
                 Entry::Wait(waiter) => return Admission::Wait(Waiting { door: Door::Bulkhead(Box::pin(waiter)), reservation }),
+            }
+        }
+        if let (Some(limit), true) = (&core.policies.adaptive_limit, self.leg.passed < Gates::AdaptiveLimit) {
+            match limit.enter(self.began, || self.call()) {
+                Entry::Granted(slot) => self.leg.held.slot = Some(slot),
+                Entry::Refused(rejected) => return self.refused(rejected),
+                Entry::Wait(waiter) => return Admission::Wait(Waiting { door: Door::AdaptiveLimit(Box::pin(waiter)), reservation }),
             }
         }
         if !core.gates.is_empty() && self.leg.passed < Gates::Own {
@@ -174,6 +184,7 @@ impl<'c> Story<'c> {
         match entered {
             Ok(Entered::Units(units)) => reservation = Some(units),
             Ok(Entered::Place(place)) => self.leg.held.place = Some(place),
+            Ok(Entered::Slot(slot)) => self.leg.held.slot = Some(slot),
             Ok(Entered::Passes(passes)) => self.leg.held.passes = Some(Box::new(passes)),
             Err(rejected) => return self.refused(rejected),
         }
@@ -234,6 +245,9 @@ impl<'c> Story<'c> {
         }
         if let Some(passes) = self.leg.held.passes.take() {
             passes.into_iter().for_each(|pass| pass.settle(outcome));
+        }
+        if let Some(slot) = self.leg.held.slot.take() {
+            slot.settle_at(outcome, self.now);
         }
         self.leg.held.place = None;
         if !outcome.is_success() {

@@ -44,7 +44,7 @@ pub use request::{Nested, Request};
 pub use stats::{Gauge, PipelineStats};
 pub use typed::{TypedBuilder, TypedPipeline};
 
-use crate::admission::{Bulkhead, CircuitBreaker, Gate, RateLimiter, Throttle};
+use crate::admission::{AdaptiveLimit, Bulkhead, CircuitBreaker, Gate, RateLimiter, Throttle};
 use crate::call::Attempt;
 use crate::classify::{ByErrorType, ByResult, Judges};
 use crate::execution::Retry;
@@ -160,7 +160,7 @@ impl Pipeline {
         request::or(core, move || run(core, &Options::NONE, ByErrorType, Error::Inner, move |_| operation()), value)
     }
 
-    begins_requests!(['a] self: [&'a self] &'a Self);
+    begins_requests!(['a] self: [&'a self] &'a Self, of [T, E] Result<T, E>);
 
     /// This pipeline around another, for an order of policies other than the built-in one: the inner pipeline's call is the outer
     /// one's operation. What the inner one rejects is judged as a rejection, and the error does not nest. The operation's own errors
@@ -241,6 +241,12 @@ impl Pipeline {
     #[must_use]
     pub fn bulkhead(&self) -> Option<&Bulkhead> {
         self.core().policies.bulkhead.as_ref()
+    }
+
+    /// The live adaptive limit, to read it.
+    #[must_use]
+    pub fn adaptive_limit(&self) -> Option<&AdaptiveLimit> {
+        self.core().policies.adaptive_limit.as_ref()
     }
 
     /// The live retry policy, with its statistics.

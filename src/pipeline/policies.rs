@@ -2,7 +2,8 @@
 //! all of them alike (building, configuration, reconfiguration) is made of these two.
 
 use crate::admission::{
-    Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerConfig, RateLimiter, RateLimiterConfig, Throttle, ThrottleConfig,
+    AdaptiveLimit, AdaptiveLimitConfig, Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerConfig, RateLimiter, RateLimiterConfig,
+    Throttle, ThrottleConfig,
 };
 use crate::execution::{Retry, RetryConfig};
 use crate::fault::{ConfigError, Fault};
@@ -169,12 +170,13 @@ policies! {
     throttle: ThrottleConfig => Throttle,
     rate_limit: RateLimiterConfig => RateLimiter,
     bulkhead: BulkheadConfig => Bulkhead,
+    adaptive_limit: AdaptiveLimitConfig => AdaptiveLimit,
 }
 
 impl Policies {
     /// Whether one of them measures how long attempts take.
     pub(crate) fn need_end_time(&self) -> bool {
-        self.circuit_breaker.as_ref().is_some_and(CircuitBreaker::needs_end_time)
+        self.adaptive_limit.is_some() || self.circuit_breaker.as_ref().is_some_and(CircuitBreaker::needs_end_time)
     }
 }
 
@@ -252,6 +254,23 @@ impl Policy for RateLimiter {
         }
         restarted.push("rate_limit");
         config.clone().build().ok()
+    }
+
+    fn tell(&self) {
+        self.tell();
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.is_same(other)
+    }
+}
+
+impl Policy for AdaptiveLimit {
+    as_its_own!(AdaptiveLimitConfig);
+
+    fn go_on(&self, config: &AdaptiveLimitConfig, _: &mut Vec<&'static str>) -> Option<Self> {
+        self.reconfigure_quietly(config);
+        Some(self.clone())
     }
 
     fn tell(&self) {

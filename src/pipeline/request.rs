@@ -95,7 +95,7 @@ pub struct Request<'a, J = ByErrorType, P = &'a Pipeline> {
 
 /// The methods that begin a request: each option, as the first thing that is said of the call.
 macro_rules! begins_requests {
-    ([$($life:lifetime)?] $this:ident: [$($receiver:tt)+] $target:ty) => {
+    ([$($life:lifetime)?] $this:ident: [$($receiver:tt)+] $target:ty, of [$($free:ident),*] $result:ty) => {
         /// Says on whose behalf the next call is made. See [`Request`] for all options of one call.
         pub const fn key$(<$life>)?($($receiver)+, key: &'a str) -> Request<'a, ByErrorType, $target> {
             Request::new($this).key(key)
@@ -132,9 +132,9 @@ macro_rules! begins_requests {
         }
 
         /// Judges the next call by its whole result. See [`Request`].
-        pub fn classify<$($life,)? V, X, C>($($receiver)+, judge: C) -> Request<'a, ByResult<C>, $target>
+        pub fn classify<$($life,)? $($free,)* C>($($receiver)+, judge: C) -> Request<'a, ByResult<C>, $target>
         where
-            C: Fn(&Result<V, X>) -> Verdict,
+            C: Fn(&$result) -> Verdict,
         {
             Request::new($this).classify(judge)
         }
@@ -272,7 +272,7 @@ pub struct Nested<'a> {
 }
 
 impl<'a> Nested<'a> {
-    begins_requests!([] self: [self] Self);
+    begins_requests!([] self: [self] Self, of [T, E] Result<T, E>);
 
     /// Runs `operation` under the inner pipeline, and that under the outer one.
     ///

@@ -1,7 +1,7 @@
 //! Everything a pipeline knows of itself, as one plain value.
 
 use super::Core;
-use crate::admission::{CircuitSnapshot, ThrottleSnapshot};
+use crate::admission::{CircuitSnapshot, LimitSnapshot, ThrottleSnapshot};
 use crate::execution::{RetryStats, StopReason};
 use crate::observation::Snapshot;
 use std::fmt;
@@ -35,6 +35,8 @@ pub struct PipelineStats {
     pub throttle: Option<ThrottleSnapshot>,
     /// The bulkhead's places.
     pub bulkhead: Option<Gauge>,
+    /// The adaptive limit, and what it goes by.
+    pub adaptive_limit: Option<LimitSnapshot>,
     /// The rate limiter's units.
     pub rate_limit: Option<Gauge>,
 }
@@ -52,6 +54,7 @@ impl PipelineStats {
                 available: bulkhead.available() as u64,
                 waiting: bulkhead.waiting() as u64,
             }),
+            adaptive_limit: core.policies.adaptive_limit.as_ref().map(|limit| limit.snapshot()),
             rate_limit: core.policies.rate_limit.as_ref().map(|limiter| Gauge {
                 limit: u64::from(limiter.config().capacity()),
                 available: u64::from(limiter.available()),
@@ -91,6 +94,9 @@ impl fmt::Display for PipelineStats {
         if let Some(throttle) = &self.throttle {
             writeln!(f, "throttle         {throttle}")?;
         }
+        if let Some(limit) = &self.adaptive_limit {
+            writeln!(f, "adaptive limit   {} of {} in use, {} waiting", limit.in_use, limit.limit, limit.waiting)?;
+        }
         for (name, gauge) in [("bulkhead", self.bulkhead), ("rate limit", self.rate_limit)] {
             if let Some(Gauge { limit, available, waiting }) = gauge {
                 writeln!(f, "{name:<16} {available} of {limit} free, {waiting} waiting")?;
@@ -122,6 +128,7 @@ mod tests {
             circuit_breaker: None,
             throttle: None,
             bulkhead: Some(gauge),
+            adaptive_limit: None,
             rate_limit: None,
         };
         let expected = "api\n\

@@ -83,7 +83,7 @@ impl<T: 'static, E: 'static> TypedPipeline<T, E> {
         answered(run::run(self.pipeline.core(), &Options::NONE, ByErrorType, Error::Inner, operation), &self.fallback)
     }
 
-    begins_requests!(['a] self: [&'a self] &'a Self);
+    begins_requests!(['a] self: [&'a self] &'a Self, of [] Result<T, E>);
 
     /// The untyped pipeline inside: its state, its statistics, and calls of other types without the fallback.
     #[must_use]

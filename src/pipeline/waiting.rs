@@ -3,7 +3,7 @@
 use super::Core;
 use super::leg::{Admission, Gates, Passes};
 use super::story::Story;
-use crate::admission::{BulkheadPermit, BulkheadWaiter, RateLimiterWaiter, Reservation};
+use crate::admission::{AdaptivePermit, AdaptiveWaiter, BulkheadPermit, BulkheadWaiter, RateLimiterWaiter, Reservation};
 use crate::call::Call;
 use crate::execution::{Ended, Until};
 use crate::outcome::{Rejected, RejectedKind};
@@ -20,6 +20,7 @@ pub(super) struct Waiting<'c> {
 pub(super) enum Door<'c> {
     RateLimit(Pin<Box<RateLimiterWaiter<'c>>>),
     Bulkhead(Pin<Box<BulkheadWaiter<'c>>>),
+    AdaptiveLimit(Pin<Box<AdaptiveWaiter<'c>>>),
     Own(Pin<Box<Until<OwnGates<'c>>>>),
 }
 
@@ -29,6 +30,7 @@ pub(super) type OwnGates<'c> = Pin<Box<dyn Future<Output = Result<Passes<'c>, Re
 pub(super) enum Entered<'c> {
     Units(Reservation<'c>),
     Place(BulkheadPermit<'c>),
+    Slot(AdaptivePermit<'c>),
     Passes(Passes<'c>),
 }
 
@@ -38,6 +40,7 @@ impl<'c> Waiting<'c> {
         let (gate, entered) = match &mut self.door {
             Door::RateLimit(waiter) => (Gates::RateLimit, ready!(waiter.as_mut().poll(cx)).map(Entered::Units)),
             Door::Bulkhead(waiter) => (Gates::Bulkhead, ready!(waiter.as_mut().poll(cx)).map(Entered::Place)),
+            Door::AdaptiveLimit(waiter) => (Gates::AdaptiveLimit, ready!(waiter.as_mut().poll(cx)).map(Entered::Slot)),
             Door::Own(asked) => {
                 let deadline = story.surroundings.deadline();
                 let entered = match ready!(asked.as_mut().poll(cx, &mut story.surroundings, || deadline)) {

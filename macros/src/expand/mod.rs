@@ -197,8 +197,14 @@ impl<'a> Expansion<'a> {
         let attempt = self.operation();
         let judge = self.judge();
         let fallback = self.options.fallback.as_ref().map(|given| self.fallback(&given.value));
-        let plain = setters.is_empty() && judge.is_none();
-        let start = if plain { quote!(#pipeline) } else { quote!(#private::request(#pipeline) #setters) };
+        // A pipeline that lives elsewhere may hedge, and what is lent is there for one attempt at a time.
+        let in_turn = self.lends() && (self.options.pipeline.is_some() || self.options.by_name.is_some());
+        let plain = setters.is_empty() && judge.is_none() && !in_turn;
+        let start = match (plain, in_turn) {
+            (true, _) => quote!(#pipeline),
+            (false, true) => quote!(#private::request_in_turn(#pipeline) #setters),
+            (false, false) => quote!(#private::request(#pipeline) #setters),
+        };
         let call = match (judge, fallback) {
             (None, None) if plain => quote!(#private::Pipeline::call(#request, #operation)),
             (None, None) => quote!(#private::call(#request, #operation)),
@@ -255,12 +261,16 @@ impl<'a> Expansion<'a> {
         let mut there = own_place.clone();
         there.set_span(there.span().located_at(span));
         let found = quote_spanned!(Span::call_site().located_at(span)=> #private::pipeline(#there));
-        let lends = self.receiver == Some(Travel::Lend) || self.arguments.iter().any(|argument| argument.travel == Travel::Lend);
-        let found = if lends { quote!(&#private::Pipeline::clone(#found)) } else { found };
+        let found = if self.lends() { quote!(&#private::Pipeline::clone(#found)) } else { found };
         quote! {
             let #own_place = #borrowed;
             let #pipeline = #found;
         }
+    }
+
+    /// Whether attempts borrow an argument mutably.
+    fn lends(&self) -> bool {
+        self.receiver == Some(Travel::Lend) || self.arguments.iter().any(|argument| argument.travel == Travel::Lend)
     }
 
     /// The pipeline of this name, of the registry in scope: a handle, looked up anew in each call, so it follows a reload.

@@ -266,7 +266,8 @@ impl AdaptiveLimitConfig {
         for (field, value, owners, least, most, range) in checks {
             let Some(value) = value else { continue };
             if !owners.contains(&self.algorithm) {
-                let problem = format!("means nothing to the {} algorithm, only to {}; leave it out", self.algorithm.name(), owners[0].name());
+                let problem =
+                    format!("means nothing to the {} algorithm, only to {}; leave it out", self.algorithm.name(), owners[0].name());
                 faults.push(Fault::new(field, problem));
             } else if !(least..=most).contains(&value) {
                 faults.push(Fault::new(field, format!("{value} is not {range}")));

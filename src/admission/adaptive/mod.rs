@@ -98,7 +98,8 @@ impl AdaptiveLimit {
         };
         let queue = WaitQueue::new(Places::new(limit), config.queue, config.ageing);
         let max_wait = AtomicU64::new(time::nanos(config.max_wait));
-        let shared = Shared { queue, face, tally: Tally::default(), control: Mutex::new(control), changes: watch::sender(limit), max_wait, epoch };
+        let shared =
+            Shared { queue, face, tally: Tally::default(), control: Mutex::new(control), changes: watch::sender(limit), max_wait, epoch };
         Self { shared: Arc::new(shared) }
     }
 

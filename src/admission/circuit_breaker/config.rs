@@ -324,7 +324,7 @@ impl CircuitBreakerConfig {
     }
 
     /// `min_calls`, chosen or derived.
-    pub(super) fn enough_calls(&self) -> u64 {
+    pub(in crate::admission) fn enough_calls(&self) -> u64 {
         let default = match self.window {
             Window::Time(_) => 20,
             Window::Count(calls) => calls.min(20),
@@ -333,7 +333,7 @@ impl CircuitBreakerConfig {
     }
 
     /// `close_after`, chosen or derived.
-    pub(super) fn enough_successes(&self) -> u32 {
+    pub(in crate::admission) fn enough_successes(&self) -> u32 {
         if let Some(chosen) = self.close_after {
             return chosen;
         }
@@ -341,17 +341,17 @@ impl CircuitBreakerConfig {
         (1..=self.probes).find(|s| f64::from(self.probes - s) / f64::from(self.probes) < threshold).unwrap_or(self.probes)
     }
 
-    pub(super) fn longest_open(&self) -> Duration {
+    pub(in crate::admission) fn longest_open(&self) -> Duration {
         self.max_open.unwrap_or(Duration::from_secs(60)).max(self.open_for)
     }
 
-    pub(super) fn lease(&self) -> Duration {
+    pub(in crate::admission) fn lease(&self) -> Duration {
         let default = if self.open_for == Duration::MAX { Duration::from_secs(60) } else { self.open_for };
         self.probe_lease.unwrap_or(default)
     }
 
     /// The open time after `failed_rounds` rounds of probes failed, before jitter.
-    pub(super) fn open_time(&self, failed_rounds: u32) -> Duration {
+    pub(in crate::admission) fn open_time(&self, failed_rounds: u32) -> Duration {
         let longest = self.longest_open();
         if failed_rounds == 0 || self.open_for == Duration::MAX {
             return self.open_for;

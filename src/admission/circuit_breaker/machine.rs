@@ -466,7 +466,7 @@ impl Machine {
 }
 
 /// Rounded once, so a share that equals the threshold as written (7 of 100 and 0.07) is the same number as the threshold.
-fn share(part: u64, whole: u64) -> f64 {
+pub(in crate::admission) fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
@@ -484,7 +484,7 @@ fn nanos_or_never(time: Duration) -> u64 {
 }
 
 /// A number in [0, 1) of a well-stirred seed (splitmix64).
-fn unit(seed: u64) -> f64 {
+pub(in crate::admission) fn unit(seed: u64) -> f64 {
     let mut x = seed;
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

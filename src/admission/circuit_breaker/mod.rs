@@ -53,6 +53,7 @@ pub use events::{CircuitSnapshot, CircuitState, OpenFacts, Transition, Transitio
 use crate::fault::ConfigError;
 use crate::outcome::{Outcome, Rejected};
 use machine::{Machine, Ticket};
+pub(in crate::admission) use machine::{share, unit};
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! What a limiter is to be: rate, algorithm, queue.
 
-use super::super::wait_queue;
+use super::super::steering::Steering;
+use super::super::wait_queue::{self, CoDel};
 use super::{RateLimiter, gcra, window};
 use crate::fault::{ConfigError, Fault, check};
 use crate::outcome::Seconds;
@@ -24,11 +25,13 @@ pub struct RateLimiterConfig {
     pub(crate) max_wait: Duration,
     pub(crate) queue: usize,
     pub(crate) ageing: Duration,
+    pub(crate) shed: Option<CoDel>,
 }
 
 impl RateLimiterConfig {
     pub(super) const fn new(units: u32, period: Duration) -> Self {
-        Self { units, period, burst: None, sliding: false, max_wait: Duration::ZERO, queue: QUEUE, ageing: wait_queue::AGEING }
+        let (max_wait, ageing) = (Duration::ZERO, wait_queue::AGEING);
+        Self { units, period, burst: None, sliding: false, max_wait, queue: QUEUE, ageing, shed: None }
     }
 
     /// How many units may go at once after a quiet time; also the largest cost of one call.
@@ -80,6 +83,13 @@ impl RateLimiterConfig {
         self
     }
 
+    /// When waiting is on: under lasting overload, refuses who has waited too long, so that those who get through have not waited in vain.
+    /// **Default**: nobody is shed.
+    pub const fn shed(mut self, when: CoDel) -> Self {
+        self.shed = Some(when);
+        self
+    }
+
     /// Makes the limiter, its bucket full.
     ///
     /// # Errors
@@ -87,6 +97,19 @@ impl RateLimiterConfig {
     pub fn build(self) -> Result<RateLimiter, ConfigError> {
         ConfigError::check("rate limiter", self.faults())?;
         Ok(RateLimiter::from_config(self))
+    }
+
+    /// Makes the limiter, its bucket full and its rate [steered](crate::steering) from the configured one on.
+    ///
+    /// It is a live limiter, not a configuration, because signals are not plain values; a pipeline takes it all the same:
+    /// `.rate_limit(limiter)`.
+    ///
+    /// # Errors
+    /// Every setting that cannot work, all at once.
+    pub fn steered(self, steering: Steering) -> Result<RateLimiter, ConfigError> {
+        let limiter = self.build()?;
+        limiter.steer(steering)?;
+        Ok(limiter)
     }
 
     /// The longest that a caller may wait in the queue.
@@ -134,6 +157,7 @@ impl RateLimiterConfig {
         if !self.max_wait.is_zero() {
             check::at_least(&mut faults, "queue", queue, 1);
         }
+        faults.extend(self.shed.iter().flat_map(CoDel::faults));
         faults
     }
 }

@@ -30,7 +30,7 @@ const DISORDER: u64 = 1_000_000_000;
 
 /// The numbers of one setting of the limiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Pace {
+pub(in crate::admission) struct Pace {
     /// Ticks in one interval.
     interval: u64,
     /// Units in a full bucket.
@@ -46,7 +46,7 @@ struct Pace {
 }
 
 impl Pace {
-    fn new(units: u32, period: Duration, burst: u32) -> Self {
+    pub(in crate::admission) fn new(units: u32, period: Duration, burst: u32) -> Self {
         let units = u64::from(units.max(1));
         let period = time::nanos(period).max(1);
         let interval = period.div_ceil(units);
@@ -56,7 +56,7 @@ impl Pace {
 
     /// The tick in which a nanosecond begins.
     #[inline]
-    fn tick(&self, nanos: u64) -> u64 {
+    pub(in crate::admission) fn tick(&self, nanos: u64) -> u64 {
         let nanos = nanos.min(END_OF_TIME);
         if self.excess == 0 {
             return nanos;
@@ -71,7 +71,7 @@ impl Pace {
     }
 
     /// The first nanosecond that is in this tick or later.
-    fn nanos(&self, tick: u64) -> u64 {
+    pub(in crate::admission) fn nanos(&self, tick: u64) -> u64 {
         if self.excess == 0 {
             return tick;
         }
@@ -80,7 +80,7 @@ impl Pace {
     }
 
     #[inline]
-    fn full(&self) -> u64 {
+    pub(in crate::admission) fn full(&self) -> u64 {
         self.interval.saturating_mul(u64::from(self.burst))
     }
 
@@ -92,6 +92,51 @@ impl Pace {
 
     fn debt(&self, tat: u64, now: u64) -> u64 {
         self.sane(tat, now).saturating_sub(now)
+    }
+
+    /// The check itself, for who keeps the TAT under a lock of its own: the TAT after a grant of `cost` units, or the tick in which it
+    /// would be granted; `None` when never.
+    #[inline]
+    pub(in crate::admission) fn take(&self, tat: u64, now: u64, cost: u32) -> Result<u64, Option<u64>> {
+        let full = self.full();
+        let next = self.sane(tat, now).max(now).saturating_add(self.interval.saturating_mul(u64::from(cost)));
+        match next.saturating_sub(full) {
+            earliest if earliest <= now => Ok(next),
+            earliest => Err((cost <= self.burst).then_some(earliest)),
+        }
+    }
+
+    /// The TAT without a grant of `cost` units after which it was `then`, as far as time has not made that good; see [`Gcra::give_back`].
+    pub(in crate::admission) fn returned(&self, tat: u64, then: u64, others: u64, cost: u32, now: u64) -> (u64, u64) {
+        let still_owed = then.saturating_sub(others).saturating_sub(now);
+        let back = still_owed.min(self.interval.saturating_mul(u64::from(cost)));
+        (tat.saturating_sub(back), back)
+    }
+
+    /// The units that are there.
+    pub(in crate::admission) fn units(&self, tat: u64, now: u64) -> u32 {
+        u32::try_from(self.full().saturating_sub(self.debt(tat, now)) / self.interval).unwrap_or(u32::MAX)
+    }
+
+    /// What is owed of a bucket of this pace, in ticks of another. Debts round up, what is free rounds down.
+    pub(in crate::admission) fn carried(&self, new: &Self, tat: u64, nanos: u64) -> u64 {
+        let debt = self.debt(tat, self.tick(nanos));
+        let free = self.full().saturating_sub(debt);
+        let scaled = |ticks: u64| u128::from(ticks) * u128::from(new.interval);
+        let owed = scaled(debt).div_ceil(u128::from(self.interval));
+        let used = u128::from(new.full()).saturating_sub(scaled(free) / u128::from(self.interval));
+        u64::try_from(owed.max(used)).unwrap_or(u64::MAX).min(LONGEST_FILL)
+    }
+
+    /// Ticks of one unit.
+    pub(in crate::admission) const fn interval(&self) -> u64 {
+        self.interval
+    }
+
+    /// The same, for buckets that were filled at another pace and may still owe so much.
+    pub(in crate::admission) fn after(self, old: &Self) -> Self {
+        let most_debt = self.interval.saturating_mul(u64::from(old.burst.max(self.burst))).min(LONGEST_FILL);
+        Self { most_debt: most_debt.max(self.most_debt), ..self }
     }
 }
 
@@ -203,7 +248,18 @@ impl Gcra {
     pub(super) fn available(&self, now: Instant) -> u32 {
         let (pace, tat) = self.look();
         let now = pace.tick(time::nanos_since(self.epoch, now));
-        u32::try_from(pace.full().saturating_sub(pace.debt(tat, now)) / pace.interval).unwrap_or(u32::MAX)
+        pace.units(tat, now)
+    }
+
+    /// When it will be full again, in ticks of its pace since its epoch.
+    pub(super) fn tat(&self) -> u64 {
+        self.look().1
+    }
+
+    /// The same bucket in debt until then.
+    pub(super) fn owing(self, tat: u64) -> Self {
+        self.debt.0.tat.store(tat, Ordering::Release);
+        self
     }
 
     pub(super) fn capacity(&self) -> u32 {
@@ -216,15 +272,7 @@ impl Gcra {
         let _changing = lock(&self.change);
         let old = self.pace();
         let new = Pace::new(units, period, burst);
-        let convert = |tat: u64| {
-            let debt = old.debt(tat, old.tick(nanos));
-            let free = old.full().saturating_sub(debt);
-            // In ticks of the new interval; debts round up, what is free rounds down.
-            let scaled = |ticks: u64| u128::from(ticks) * u128::from(new.interval);
-            let owed = scaled(debt).div_ceil(u128::from(old.interval));
-            let used = u128::from(new.full()).saturating_sub(scaled(free) / u128::from(old.interval));
-            u64::try_from(owed.max(used)).unwrap_or(u64::MAX).min(LONGEST_FILL)
-        };
+        let convert = |tat: u64| old.carried(&new, tat, nanos);
         let version = &self.setting.0.version;
         version.store(old.version | 1, Ordering::Relaxed);
         fence(Ordering::Release);

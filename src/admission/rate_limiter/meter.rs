@@ -48,6 +48,19 @@ impl Meter {
         Self { algorithm, crowded: AtomicBool::new(false) }
     }
 
+    /// A token bucket that is in debt until a TAT, in ticks of its pace since `epoch`.
+    pub(super) fn owing(config: &RateLimiterConfig, epoch: Instant, tat: u64) -> Self {
+        let bucket = Gcra::new(config.units, config.period, config.capacity(), epoch).owing(tat);
+        Self { algorithm: Algorithm::Bucket(bucket), crowded: AtomicBool::new(false) }
+    }
+
+    pub(super) fn tat(&self) -> u64 {
+        match &self.algorithm {
+            Algorithm::Bucket(bucket) => bucket.tat(),
+            Algorithm::Window(_) => 0,
+        }
+    }
+
     /// Takes `cost` units, or tells how long until they will be there; `Duration::MAX` when never.
     #[inline(always)] // a receipt that is passed through memory costs more than the check
     pub(super) fn take(&self, cost: NonZeroU32, now: Instant) -> Result<Receipt, Duration> {

@@ -61,12 +61,14 @@ mod waiter;
 mod window;
 
 pub use config::RateLimiterConfig;
+pub(in crate::admission) use gcra::Pace;
 pub(crate) use waiter::RateLimiterWaiter;
 
 use super::gate::Entry;
+use super::steering::{Pilot, Steering, SteeringState};
 use super::wait_queue::{Door, Refusal, Request, Take, WaitQueue};
 use crate::call::{Call, Priority};
-use crate::fault::ConfigError;
+use crate::fault::{ConfigError, Fault};
 use crate::outcome::{Rejected, RejectedKind};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, lock};
@@ -74,7 +76,7 @@ use crate::time;
 use meter::{Meter, Receipt};
 use std::fmt;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -104,12 +106,31 @@ struct Shared {
     /// In nanoseconds; the maximum is for ever.
     max_wait: AtomicU64,
     config: Mutex<RateLimiterConfig>,
+    steering: OnceLock<Box<Pilot>>,
 }
 
 impl RateLimiter {
     fn from_config(config: RateLimiterConfig) -> Self {
-        let queue = WaitQueue::new(Meter::new(&config, Instant::now()), config.queue, config.ageing);
-        let shared = Shared { queue, max_wait: AtomicU64::new(time::nanos(config.max_wait)), config: Mutex::new(config) };
+        let meter = Meter::new(&config, Instant::now());
+        Self::with(config, meter)
+    }
+
+    /// A token bucket that goes on from what another one counted: its TAT, in ticks since `epoch`.
+    pub(in crate::admission) fn owing(config: RateLimiterConfig, epoch: Instant, tat: u64) -> Self {
+        let meter = Meter::owing(&config, epoch, tat);
+        Self::with(config, meter)
+    }
+
+    /// What [`owing`](Self::owing) goes on from.
+    pub(in crate::admission) fn tat(&self) -> u64 {
+        self.shared.queue.supply().tat()
+    }
+
+    fn with(config: RateLimiterConfig, meter: Meter) -> Self {
+        let queue = WaitQueue::new(meter, config.queue, config.ageing);
+        queue.set_shedding(config.shed);
+        let shared =
+            Shared { queue, max_wait: AtomicU64::new(time::nanos(config.max_wait)), config: Mutex::new(config), steering: OnceLock::new() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -185,6 +206,9 @@ impl RateLimiter {
     pub(crate) fn pass(&self, cost: u32, priority: Priority, now: Instant) -> Option<Reservation<'_>> {
         let shared = &*self.shared;
         let Some(cost) = NonZeroU32::new(cost) else { return Some(Reservation { shared, receipt: None }) };
+        if shared.steering.get().is_some() {
+            return None; // `enter` is asked next, and steers
+        }
         let receipt = shared.take(cost, priority, now).ok()?;
         Some(Reservation { shared, receipt: Some(receipt) })
     }
@@ -200,6 +224,7 @@ impl RateLimiter {
     ) -> Entry<Reservation<'a>, RateLimiterWaiter<'a>> {
         let shared = &*self.shared;
         let Some(cost) = NonZeroU32::new(cost) else { return Entry::Granted(Reservation { shared, receipt: None }) };
+        shared.steer(cost, now);
         match shared.take(cost, priority, now) {
             Ok(receipt) => Entry::Granted(Reservation { shared, receipt: Some(receipt) }),
             Err(wait) => shared.stand_in_line(&call(), wait, now),
@@ -224,12 +249,54 @@ impl RateLimiter {
         self.shared.queue.waiting()
     }
 
-    /// What it runs with now.
+    /// What it runs with now. A steered one goes back to this rate, and runs at [`rate`](Self::rate).
     pub fn config(&self) -> RateLimiterConfig {
         lock(&self.shared.config).clone()
     }
 
-    /// Goes on at another rate. A burst that was not set follows the units.
+    /// The units of a period now: as configured, unless it is steered.
+    #[must_use]
+    pub fn rate(&self) -> u32 {
+        self.shared.steering.get().map_or_else(|| lock(&self.shared.config).units, |pilot| pilot.rate())
+    }
+
+    /// Has its rate steered from now on, beginning at the one it runs with. What is owed stays owed whenever the rate moves, as
+    /// [`set_rate`](Self::set_rate) says; so does a burst that was set, and one that was not follows the rate: set one where a call may
+    /// cost more than the floor.
+    ///
+    /// # Errors
+    /// Every setting that cannot work, all at once; and when it is steered already.
+    pub fn steer(&self, steering: Steering) -> Result<(), ConfigError> {
+        let config = self.config();
+        let mut faults = steering.faults(config.units);
+        if faults.is_empty() {
+            for (field, units) in [("floor", steering.floor), ("ceiling", steering.ceiling)] {
+                faults.extend(RateLimiterConfig { units, ..config.clone() }.faults().into_iter().map(|fault| fault.under(field)));
+            }
+        }
+        ConfigError::check("steering", faults)?;
+        let pilot = Pilot::new(steering, config.units, config.period, Instant::now());
+        if self.shared.steering.set(Box::new(pilot)).is_err() {
+            let fault = Fault::new("steering", "this limiter is steered already, and stays so; make another limiter");
+            return ConfigError::check("steering", vec![fault]);
+        }
+        // It may have been given another rate meanwhile.
+        let now = lock(&self.shared.config);
+        if let Some(pilot) = self.shared.steering.get()
+            && (now.units, now.period) != (config.units, config.period)
+        {
+            pilot.restart(now.units, now.period);
+        }
+        Ok(())
+    }
+
+    /// How it is steered; `None` when it is not.
+    #[must_use]
+    pub fn steering(&self) -> Option<SteeringState> {
+        self.shared.steering.get().map(|pilot| pilot.state())
+    }
+
+    /// Goes on at another rate. A burst that was not set follows the units. A steered limiter begins anew there.
     ///
     /// Nothing owed is forgotten and nothing comes free by the change: of the units that were there, at most as many are there
     /// afterwards, and a debt is paid off at the new rate. Callers that wait keep their places. A sliding window keeps its log, which
@@ -289,9 +356,18 @@ impl RateLimiter {
         ConfigError::check("rate limiter", changed.faults())?;
         // A rate that is set anew, even the same, rounds what is free down.
         if (changed.units, changed.period, changed.capacity()) != (config.units, config.period, config.capacity()) {
-            self.shared.queue.supply().set(&changed, Instant::now());
+            let mut meter = changed.clone();
+            if let Some(pilot) = self.shared.steering.get() {
+                if (changed.units, changed.period) == (config.units, config.period) {
+                    meter.units = pilot.rate();
+                } else {
+                    pilot.restart(changed.units, changed.period);
+                }
+            }
+            self.shared.queue.supply().set(&meter, Instant::now());
         }
         self.shared.queue.set_terms(changed.queue, changed.ageing);
+        self.shared.queue.set_shedding(changed.shed);
         self.shared.max_wait.store(time::nanos(changed.max_wait), Ordering::Relaxed);
         *config = changed;
         Ok(())
@@ -305,6 +381,28 @@ impl fmt::Debug for RateLimiter {
 }
 
 impl Shared {
+    /// Lets the rate follow the signals, where it is steered and an interval is over.
+    #[inline]
+    fn steer(&self, cost: NonZeroU32, now: Instant) {
+        if let Some(pilot) = self.steering.get()
+            && pilot.asked(cost.get(), now).is_some()
+        {
+            self.follow(pilot, now);
+        }
+    }
+
+    #[cold]
+    fn follow(&self, pilot: &Pilot, now: Instant) {
+        let config = lock(&self.config);
+        // Read under the lock: it may have been given another rate by hand meanwhile.
+        let steered = RateLimiterConfig { units: pilot.rate(), ..config.clone() };
+        if steered.faults().is_empty() {
+            self.queue.supply().set(&steered, now);
+        }
+        drop(config);
+        self.queue.retime();
+    }
+
     /// Takes, if that overtakes nobody; or tells how long until it could. `Critical` goes before every waiter that is not.
     #[inline(always)] // as in `Meter::take`
     fn take(&self, cost: NonZeroU32, priority: Priority, now: Instant) -> Result<Receipt, Duration> {
@@ -328,6 +426,7 @@ impl Shared {
     #[inline]
     fn try_take(&self, cost: u32, priority: Priority, now: Instant) -> Result<Option<Receipt>, Rejected> {
         let Some(cost) = NonZeroU32::new(cost) else { return Ok(None) };
+        self.steer(cost, now);
         // Who will not stand in line goes behind all who do, whatever their priority: they may have aged.
         let place = if priority == Priority::Critical { priority } else { Priority::Background };
         match self.take(cost, place, now) {

@@ -1,5 +1,6 @@
 //! The line of people waiting, as a plain machine: no lock, no timer, no future. Time and supply come in as arguments.
 
+use super::codel::{CoDel, Shedder};
 use super::{GLANCE, PATIENCE, Supply, Take};
 use crate::call::Priority;
 use crate::time;
@@ -36,6 +37,8 @@ enum Role {
 #[derive(Debug)]
 struct Waiter {
     rank: Rank,
+    /// When it came, in nanoseconds from the first arrival.
+    since: u64,
     level: u8,
     cost: u32,
     role: Role,
@@ -60,6 +63,8 @@ pub(super) struct Here {
 pub(super) enum Step<G> {
     Taken(G),
     Evicted,
+    /// It was its turn, and it has waited too long.
+    Shed,
     /// Not yet, but at that moment, if the supply could tell.
     Pending(Option<Instant>),
     /// Not yet; to look then whether the one in front has come.
@@ -120,6 +125,7 @@ pub(super) struct Line {
     lookout: Option<Index>,
     /// Up to which stamp, and since when, somebody at the door has known that calls went unanswered.
     doubt: Option<(u64, Instant)>,
+    shedder: Option<Shedder>,
 }
 
 impl Line {
@@ -137,11 +143,37 @@ impl Line {
         self.asleep.is_empty() && self.watching.is_empty() && self.called.len() < slots
     }
 
+    pub(super) fn shedding(&self) -> Option<CoDel> {
+        self.shedder.as_ref().map(|shedder| shedder.codel)
+    }
+
+    /// Sheds on these terms from now on.
+    pub(super) fn set_shedding(&mut self, codel: Option<CoDel>) {
+        if self.shedding() != codel {
+            let now = self.epoch.map_or(0, |epoch| time::nanos_since(epoch, Instant::now()));
+            self.shedder = codel.map(|codel| Shedder::new(codel, now));
+        }
+    }
+
+    /// Nobody stands in line, those passed over excepted.
+    fn is_empty(&self) -> bool {
+        self.asleep.is_empty() && self.watching.is_empty() && self.called.is_empty()
+    }
+
     /// Places a newcomer at the end of its priority, asleep.
     pub(super) fn join(&mut self, now: Instant, priority: Priority, cost: u32, ageing: Duration, critical_first: bool) -> Index {
         let epoch = *self.epoch.get_or_insert(now);
         self.latest = self.latest.max(time::nanos_since(epoch, now));
         self.arrivals += 1;
+        let is_first = self.is_empty();
+        let since = self.shedder.as_mut().map_or(self.latest, |shedder| {
+            // Not `now`, which may be the beginning of a call that has stood in another line since.
+            let since = time::nanos_since(epoch, Instant::now());
+            if is_first {
+                shedder.first_joins(since);
+            }
+            since
+        });
         let level = priority as u8;
         let index = self.vacant.pop().unwrap_or_else(|| {
             self.waiters.push(None);
@@ -152,7 +184,7 @@ impl Line {
             _ => u128::from(self.latest).saturating_add(ageing.as_nanos().saturating_mul(u128::from(level))),
         };
         let rank = Rank { moment, number: self.arrivals, index };
-        self.waiters[index] = Some(Waiter { rank, level, cost, role: Role::Asleep, slow: false, waker: None });
+        self.waiters[index] = Some(Waiter { rank, since, level, cost, role: Role::Asleep, slow: false, waker: None });
         self.asleep.insert(rank);
         self.displaceable.insert((level, rank.number, index));
         self.costs[usize::from(level)] += u64::from(cost);
@@ -325,11 +357,19 @@ impl Line {
             match waiter.role {
                 Role::Called { stamp, .. } => {
                     self.called.remove(&stamp);
-                    match supply.take(now, waiter.cost) {
+                    let (cost, since, measured) = (waiter.cost, waiter.since, !waiter.slow);
+                    if measured && self.sheds(since, now) {
+                        self.set_role(index, Role::Asleep);
+                        self.leave(index);
+                        return Step::Shed;
+                    }
+                    let Some(waiter) = &mut self.waiters[index] else { return Step::Evicted };
+                    match supply.take(now, cost) {
                         Take::Taken(grant) => {
                             // Out of `called` already: only the slot and the books remain.
                             waiter.role = Role::Asleep;
                             self.leave(index);
+                            self.taken(since, now, measured);
                             return Step::Taken(grant);
                         }
                         Take::At(due) => {
@@ -391,6 +431,20 @@ impl Line {
                 }
                 Role::Asleep | Role::Passed | Role::Evicted => return Step::Pending(None),
             }
+        }
+    }
+
+    /// Whether one whose turn it is has waited too long. Somebody has to be behind it, to take the turn in its stead.
+    fn sheds(&mut self, since: u64, now: Instant) -> bool {
+        let behind = self.first().is_some();
+        let (Some(shedder), Some(epoch), true) = (&mut self.shedder, self.epoch, behind) else { return false };
+        shedder.sheds(since, time::nanos_since(epoch, now))
+    }
+
+    fn taken(&mut self, since: u64, now: Instant, measured: bool) {
+        let is_empty = self.is_empty();
+        if let (Some(shedder), Some(epoch), true) = (&mut self.shedder, self.epoch, measured) {
+            shedder.taken(since, time::nanos_since(epoch, now), is_empty);
         }
     }
 

@@ -11,7 +11,7 @@ const SHORTHANDS: &[(&str, &str)] =
     &[("retry", "retries"), ("circuit_breaker", "failure_rate"), ("rate_limit", "rate"), ("bulkhead", "limit")];
 
 /// Sections that mean something without a setting in them: `throttle = true`.
-const ALL_DEFAULTS: &[&str] = &["throttle"];
+const ALL_DEFAULTS: &[&str] = &["throttle", "adaptive_limit"];
 
 type Preset = fn(String) -> PipelineBuilder;
 const PRESETS: &[(&str, Preset)] = &[
@@ -77,6 +77,7 @@ fn yield_to(below: &mut Vec<(String, Tree)>, above: &[(String, Tree)]) {
         ("count_window", &["window"]),
         ("sliding_window", &["burst"]),
         ("backoff", &["delay", "factor", "max_delay", "jitter"]),
+        ("algorithm", &["max", "min_samples", "tolerance", "backoff_ratio", "alpha", "beta", "smoothing", "queue_size"]),
     ];
     for (field, others) in EXCLUDED {
         if above.iter().any(|(name, value)| name == field && !is_off(value) && *value != Tree::Nothing) {

@@ -60,6 +60,19 @@
 //! queue = 100
 //! max_wait = "1s"
 //! ageing = "2s"
+//!
+//! [adaptive_limit]               # adaptive_limit = true is short for all defaults
+//! algorithm = "default"          # aimd, vegas, gradient2; who names one may set its parameters
+//! initial = 20
+//! min = 1
+//! max = 1000
+//! window = "250ms"
+//! min_samples = 20
+//! reserve = "10%"
+//! queue = 100
+//! max_wait = "500ms"
+//! ageing = "2s"
+//! tolerance = 0.3
 //! ```
 //!
 //! Whatever is left out has the default of the setter of the same name. `false` in place of any setting takes back what a preset, or
@@ -94,7 +107,7 @@ pub use changes::{Change, Changes};
 use super::builder::timeout_faults;
 use super::policies::Settings;
 use super::{Core, Pipeline, PipelineBuilder};
-use crate::admission::{BulkheadConfig, CircuitBreakerConfig, RateLimiterConfig, ThrottleConfig};
+use crate::admission::{AdaptiveLimitConfig, BulkheadConfig, CircuitBreakerConfig, RateLimiterConfig, ThrottleConfig};
 use crate::execution::RetryConfig;
 use crate::fault::{ConfigError, Fault};
 use crate::observation::Monitor;
@@ -174,6 +187,12 @@ impl PipelineConfig {
     /// Keeps attempts under a number at once. `None` takes it away. **Default**: no limit.
     pub fn bulkhead(mut self, bulkhead: impl Into<Option<BulkheadConfig>>) -> Self {
         self.policies.bulkhead = bulkhead.into();
+        self
+    }
+
+    /// Keeps attempts under the number at once that the dependency can work on. `None` takes it away. **Default**: no limit.
+    pub fn adaptive_limit(mut self, limit: impl Into<Option<AdaptiveLimitConfig>>) -> Self {
+        self.policies.adaptive_limit = limit.into();
         self
     }
 

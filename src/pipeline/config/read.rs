@@ -2,7 +2,7 @@
 
 use super::PipelineConfig;
 use super::layers::is_off;
-use super::policies::throttle;
+use super::policies::{adaptive_limit, throttle};
 use super::text::{Rate, parse_duration, parse_share, quoted};
 use super::tree::{Tree, join};
 use super::words::{shown, suggest};
@@ -12,8 +12,18 @@ use crate::fault::Fault;
 use crate::outcome::RejectedKind;
 use std::time::Duration;
 
-const PIPELINE: &[&str] =
-    &["preset", "total_timeout", "attempt_timeout", "retry", "circuit_breaker", "throttle", "rate_limit", "bulkhead", "monitor"];
+const PIPELINE: &[&str] = &[
+    "preset",
+    "total_timeout",
+    "attempt_timeout",
+    "retry",
+    "circuit_breaker",
+    "throttle",
+    "rate_limit",
+    "bulkhead",
+    "adaptive_limit",
+    "monitor",
+];
 const RETRY: &[&str] = &[
     "retries",
     "backoff",
@@ -233,6 +243,8 @@ pub(crate) fn pipeline(path: &str, tree: Tree, partial: bool, faults: &mut Vec<F
     config.policies.throttle = section.section("throttle", throttle::FIELDS, |section| throttle::read(section, partial));
     config.policies.rate_limit = section.section("rate_limit", RATE_LIMIT, |section| rate_limit(section, partial));
     config.policies.bulkhead = section.section("bulkhead", BULKHEAD, |section| bulkhead(section, partial));
+    config.policies.adaptive_limit =
+        section.section("adaptive_limit", adaptive_limit::FIELDS, |section| adaptive_limit::read(section, partial));
     config.monitor = section.flag("monitor").unwrap_or(false);
     if !partial {
         let found = config.time_faults();

@@ -1,7 +1,7 @@
 //! From a configuration to a [`Tree`]: every setting, also those that were not chosen.
 
 use super::PipelineConfig;
-use super::policies::throttle;
+use super::policies::{adaptive_limit, throttle};
 use super::text::Rate;
 use super::tree::Tree;
 use crate::admission::{BulkheadConfig, CircuitBreakerConfig, CircuitWindow, RateLimiterConfig};
@@ -24,6 +24,7 @@ impl PipelineConfig {
         tree.put_some("throttle", self.policies.throttle.as_ref().map(throttle::write));
         tree.put_some("rate_limit", self.policies.rate_limit.as_ref().map(rate_limit));
         tree.put_some("bulkhead", self.policies.bulkhead.as_ref().map(bulkhead));
+        tree.put_some("adaptive_limit", self.policies.adaptive_limit.as_ref().map(adaptive_limit::write));
         tree
     }
 }

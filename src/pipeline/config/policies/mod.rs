@@ -1,3 +1,4 @@
 //! The policies as files have them, one file each: how its section is read, and how it is written.
 
+pub(super) mod adaptive_limit;
 pub(super) mod throttle;
