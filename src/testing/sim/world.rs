@@ -258,11 +258,14 @@ impl World {
 /// The state of the policies.
 fn see(pipeline: &Pipeline, bucket: &mut Bucket) {
     bucket.circuit = pipeline.circuit_breaker().map(|breaker| breaker.state());
-    if let Some(bulkhead) = pipeline.bulkhead() {
-        #[expect(clippy::cast_precision_loss, reason = "a number of calls")]
-        let limit = bulkhead.limit() as f64;
-        (bucket.limit, bucket.queued) = (Some(limit), Some(bulkhead.waiting() as u64));
+    #[expect(clippy::cast_precision_loss, reason = "numbers of calls")]
+    let places = |limit: usize, waiting: usize| (Some(limit as f64), Some(waiting as u64));
+    match (pipeline.adaptive_limit(), pipeline.bulkhead()) {
+        (Some(adaptive), _) => (bucket.limit, bucket.queued) = places(adaptive.limit(), adaptive.waiting()),
+        (None, Some(bulkhead)) => (bucket.limit, bucket.queued) = places(bulkhead.limit(), bulkhead.waiting()),
+        (None, None) => {}
     }
+    bucket.throttled = pipeline.throttle().map(|throttle| throttle.snapshot().probability);
     bucket.budget = pipeline.retry().map(|retry| retry.budget().available()).filter(|tokens| *tokens != u32::MAX);
 }
 
