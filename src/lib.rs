@@ -64,7 +64,7 @@
 //!
 //! ```text
 //! monitor > fallback > total timeout > retry >
-//!     circuit breaker (look) > throttle > rate limit > bulkhead > adaptive limit > your gates > circuit breaker (permit) > attempt timeout > operation
+//!     circuit breaker (look) > throttle > per key > rate limit > bulkhead > adaptive limit > your gates > circuit breaker (permit) > attempt timeout > operation
 //! ```
 //!
 //! # Map
@@ -73,6 +73,7 @@
 //! |---|---|
 //! | [`pipeline`] | [`Pipeline`], its builder and presets, options of one call, [`TypedPipeline`] |
 //! | [`admission`] | may this attempt go now? [`CircuitBreaker`], [`RateLimiter`], [`Bulkhead`], your own [`Gate`] |
+//! | [`steering`] | a rate that follows signals and forecasts |
 //! | [`execution`] | how often, how long? [`Retry`], [`Backoff`], [`Budget`] |
 //! | [`substitution`] | what to answer instead? [`Fallback`] |
 //! | [`observation`] | what happened? [`Monitor`], [`Event`], [`Observer`] |
@@ -94,6 +95,7 @@
 //! | `reqwest` | off | `client.get(url).send_through(&pipeline)` (module `client::reqwest`) |
 //! | `tower` | off | `PipelineLayer` around tower services (module `client::tower`) |
 //! | `batch` | off | callers gathered into batches, lists in chunks, many futures under one deadline (module `batch`) |
+//! | `chaos` | off | latency, faults and hangs on purpose, at a rate, seeded, switched while calls run (module `chaos`) |
 //! | `testing` | off | scripts, recordings and policies in a chosen state, for tests of *your* code (module `testing`) |
 //!
 //! All else is always there. Time is `tokio::time`, so a paused clock (`start_paused = true`) moves every policy in a test.

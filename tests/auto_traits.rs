@@ -16,7 +16,7 @@ macro_rules! plain {
 plain!(
     Attempt, Call<'static>, Priority, Verdict, Outcome, RejectedKind, Rejected, Error<String>, ConfigError, Fault,
     CircuitBreaker, CircuitBreakerConfig, CircuitState, CircuitSnapshot, OpenFacts, Transition, TransitionCause,
-    Throttle, ThrottleConfig, ThrottleSnapshot,
+    Throttle, ThrottleConfig, ThrottleSnapshot, CoDel,
     Bulkhead, BulkheadConfig, RateLimiter, RateLimiterConfig,
     Retry, RetryConfig, RetryState, RetryStats, StopReason, Backoff, Jitter, Budget, BudgetConfig, BudgetSource,
     Monitor, Report, Snapshot, Stats, Latency, Window, CallEnd, Event, Severity, PercentileError,

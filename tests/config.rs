@@ -5,8 +5,8 @@
 
 use std::time::{Duration, Instant};
 use steadfast::{
-    AdaptiveLimit, Backoff, Budget, Bulkhead, CircuitBreaker, ConfigError, Jitter, Pipeline, PipelineConfig, RateLimiter, RejectedKind,
-    Retry, Throttle,
+    AdaptiveLimit, Backoff, Budget, Bulkhead, CircuitBreaker, CoDel, ConfigError, Jitter, PerKey, Pipeline, PipelineConfig, RateLimiter,
+    RejectedKind, Retry, Throttle,
 };
 
 const fn ms(millis: u64) -> Duration {
@@ -48,6 +48,7 @@ const EVERYTHING: &str = r#"
     probe_lease = "4s"
     half_open_for = "20s"
     abandoned_after = "5s"
+    ramp = "30s"
     [throttle]
     accept_multiplier = 1.5
     window = "60s"
@@ -72,17 +73,27 @@ const EVERYTHING: &str = r#"
     smoothing = 0.3
     queue_size = 5
 
+    [per_key]
+    max_keys = 500
+    idle = "30s"
+    statistics = true
+    rate_limit = "5/s"
+    circuit_breaker = { consecutive_failures = 3, seed = 2 }
+    bulkhead = 2
+
     [rate_limit]
     rate = "5/30s"
     burst = 3
     max_wait = "250ms"
     queue = 10
     ageing = "1s"
+    shed = { target = "20ms" }
     [bulkhead]
     limit = 50
     queue = 100
     max_wait = "forever"
     ageing = "1s"
+    shed = { target = "10ms", interval = "1s" }
 "#;
 
 fn everything() -> PipelineConfig {
@@ -119,8 +130,11 @@ fn everything() -> PipelineConfig {
                 .close_after(3)
                 .probe_lease(ms(4_000))
                 .half_open_for(ms(20_000))
-                .abandoned_after(ms(5_000)),
+                .abandoned_after(ms(5_000))
+                .ramp(ms(30_000)),
         )
+        .rate_limit(RateLimiter::per(5, ms(30_000)).burst(3).max_wait(ms(250)).queue(10).ageing(ms(1_000)).shed(CoDel::target(ms(20))))
+        .bulkhead(Bulkhead::new(50).queue(100).ageing(ms(1_000)).shed(CoDel::target(ms(10)).interval(ms(1_000))))
         .adaptive_limit(
             AdaptiveLimit::gradient2()
                 .initial(30)
@@ -136,6 +150,14 @@ fn everything() -> PipelineConfig {
                 .smoothing(0.3)
                 .queue_size(5.0),
         )
+        .per_key(
+            PerKey::new(500)
+                .idle(ms(30_000))
+                .statistics(true)
+                .rate_limit(RateLimiter::per_second(5))
+                .circuit_breaker(CircuitBreaker::consecutive_failures(3).seed(2))
+                .bulkhead(Bulkhead::new(2)),
+        )
         .throttle(
             Throttle::new()
                 .accept_multiplier(1.5)
@@ -146,8 +168,6 @@ fn everything() -> PipelineConfig {
                 .probe_interval(ms(2_000))
                 .seed(7),
         )
-        .rate_limit(RateLimiter::per(5, ms(30_000)).burst(3).max_wait(ms(250)).queue(10).ageing(ms(1_000)))
-        .bulkhead(Bulkhead::new(50).queue(100).ageing(ms(1_000)))
 }
 
 fn toml(text: &str) -> Result<PipelineConfig, ConfigError> {
@@ -205,6 +225,20 @@ fn every_preset_and_every_kind_of_each_policy_comes_back() -> Result<(), Box<dyn
         assert_eq!(yaml_serde::from_str::<PipelineConfig>(&yaml_serde::to_string(&config)?)?, config);
     }
     Ok(())
+}
+
+#[test]
+fn a_queue_sheds_as_usual_with_true_and_not_with_false() {
+    for (text, shed) in [("true", true), ("false", false), ("{}", true), ("\"true\"", true)] {
+        let config = toml(&format!("bulkhead = {{ limit = 5, queue = 9, shed = {text} }}")).expect(text);
+        let bulkhead = Bulkhead::new(5).queue(9);
+        assert_eq!(config, PipelineConfig::new().bulkhead(if shed { bulkhead.shed(CoDel::default()) } else { bulkhead }), "{text}");
+    }
+    let told = faults(
+        "bulkhead = { limit = 5, shed = { target = \"0s\", interval = 3, often = true } }\nrate_limit = { rate = \"1/s\", shed = 7 }",
+    );
+    assert_eq!(told.len(), 4, "{told:#?}");
+    assert!(told.iter().any(|fault| fault.starts_with("bulkhead.shed.target: ")), "{told:#?}");
 }
 
 #[test]
@@ -350,6 +384,10 @@ fn h43_h44_h45_every_class_of_bad_number_is_a_fault_at_its_place() {
         ("adaptive_limit = { min = 0 }", "adaptive_limit.min"),
         ("adaptive_limit = { algorithm = 'vegas', tolerance = 1 }", "adaptive_limit.tolerance"),
         ("adaptive_limit = { algorithm = 'magic' }", "adaptive_limit.algorithm"),
+        ("per_key = { idle = '1m' }", "per_key.max_keys"),
+        ("per_key = { max_keys = 0, statistics = true }", "per_key.max_keys"),
+        ("per_key = { max_keys = 5, bulkhead = 5, rate_limit = '0/s' }", "per_key.rate_limit.rate"),
+        ("per_key = { max_keys = 5, bulkhead = 'many' }", "per_key.bulkhead.limit"),
         ("throttle = { max_rejection = '150%' }", "throttle.max_rejection"),
         ("rate_limit = '0/s'", "rate_limit.rate"),
         ("rate_limit = '1/999999h'", "rate_limit.rate"),
@@ -468,6 +506,7 @@ mod arbitrary {
             "circuit_breaker",
             "rate_limit",
             "throttle",
+            "per_key",
             "adaptive_limit",
             "bulkhead",
             "monitor",

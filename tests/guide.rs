@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 use steadfast::{
-    Backoff, Budget, Bulkhead, Call, CallEnd, CircuitBreaker, CircuitState, Event, Jitter, Monitor, Outcome, Pipeline, RateLimiter,
+    Backoff, Budget, Bulkhead, Call, CallEnd, CircuitBreaker, CircuitState, CoDel, Event, Jitter, Monitor, Outcome, Pipeline, RateLimiter,
     RejectedKind, Retry, Verdict,
 };
 use tokio::time::advance;
@@ -121,6 +121,7 @@ async fn defaults_of_the_circuit_breaker() {
             "open_jitter" => breaker() == breaker().open_jitter(share(default)?),
             "probes" => breaker() == breaker().probes(number(default)?),
             "abandoned_after" => default == "none" && breaker() != breaker().abandoned_after(Duration::MAX),
+            "ramp" => default == "none" && breaker() != breaker().ramp(Duration::MAX),
             "half_open_for" => default == "no limit" && breaker() != breaker().half_open_for(Duration::MAX),
             // Derived from other settings, and seen only at work: below.
             "max_open" => default == "60 s",
@@ -171,6 +172,7 @@ async fn defaults_of_the_rate_limiter() {
             "sliding_window" => default == "false" && limiter() != limiter().sliding_window(),
             "max_wait" => limiter() == limiter().max_wait(duration(default)?),
             "queue" => limiter() == limiter().queue(number(default)? as usize),
+            "shed" => default == "none" && limiter() != limiter().shed(CoDel::default()),
             "ageing" => limiter() == limiter().ageing(duration(default)?),
             "cost of a call" => Call::now().cost_units() == number(default)?,
             _ => return None,
@@ -185,6 +187,7 @@ fn defaults_of_the_bulkhead() {
         Some(match setting {
             "queue" => bulkhead() == bulkhead().queue(number(default)? as usize),
             "max_wait" => default == "as long as the deadline allows" && bulkhead() == bulkhead().max_wait(Duration::MAX),
+            "shed" => default == "none" && bulkhead() != bulkhead().shed(CoDel::default()),
             "ageing" => bulkhead() == bulkhead().ageing(duration(default)?),
             _ => return None,
         })
@@ -202,6 +205,36 @@ fn defaults_of_the_throttle() {
             "max_rejection" => throttle() == throttle().max_rejection(number(default)?.into()),
             "fast_recovery" => default == "true" && throttle() == throttle().fast_recovery(true),
             "probe_interval" => throttle() == throttle().probe_interval(duration(default)?),
+            _ => return None,
+        })
+    });
+}
+
+#[test]
+fn defaults_of_a_dynamic_rate() {
+    let settings = format!("{:?}", steadfast::steering::Steering::between(10, 200));
+    let has = |setting: &str, value: &str| settings.contains(&format!("{setting}: {value}"));
+    holds("policies/dynamic_rate", |setting, default| {
+        Some(match setting {
+            "every" => has("every", &format!("{:?}", duration(default)?)),
+            "smoothing" | "grow_below" | "most_cut" | "headroom" | "lead" => has(setting, default),
+            "step" => default == "a twentieth of the ceiling" && has("step", "None"),
+            "forecast_every" => default == "as every" && has("forecast_every", "None"),
+            _ => return None,
+        })
+    });
+}
+
+#[cfg(feature = "chaos")]
+#[test]
+fn defaults_of_chaos() {
+    use steadfast::chaos::Chaos;
+    let one = Chaos::random().hang(0.0);
+    holds("policies/chaos", |setting, default| {
+        Some(match setting {
+            "switch" => default == "on" && one.clone().build().unwrap().is_enabled(),
+            "injections" => default == "none" && Chaos::random().build().is_err(),
+            "only" => default == "all calls" && format!("{one:?}").contains("only: 0"),
             _ => return None,
         })
     });

@@ -7,7 +7,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use steadfast::{AdaptiveLimit, Bulkhead, CircuitBreaker, Error, Pipeline, Priority, RateLimiter, Rejected, RejectedKind, Retry, Verdict};
+use steadfast::{
+    AdaptiveLimit, Bulkhead, CircuitBreaker, Error, PerKey, Pipeline, Priority, RateLimiter, Rejected, RejectedKind, Retry, Verdict,
+};
 use tokio::task::yield_now;
 
 const MS: Duration = Duration::from_millis(1);
@@ -368,6 +370,58 @@ async fn an_adaptive_limit_learns_from_the_attempts_of_its_pipeline() {
     }
     let limit = pipeline.adaptive_limit().unwrap().snapshot();
     assert!((5..=15).contains(&limit.limit), "{limit:?}");
+}
+
+// ------------------------------------------------------------------ policies for each key
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_refused_by_its_own_policies_and_takes_nothing_from_the_others() {
+    let pipeline = Pipeline::builder("p")
+        .per_key(PerKey::new(10).rate_limit(RateLimiter::per_hour(2).burst(2)).bulkhead(Bulkhead::new(1)))
+        .rate_limit(RateLimiter::per_hour(100).burst(100))
+        .build()
+        .unwrap();
+    assert_eq!(pipeline.to_string(), "p: per key > rate limit > operation");
+    let ok = || async { Ok::<_, String>(()) };
+    let one = pipeline.key("one");
+    let mut hanging = Box::pin(one.call(|| std::future::pending::<Result<(), String>>()));
+    assert!(hanging.as_mut().now_or_never().is_none());
+    assert!(one.call(ok).await.unwrap_err().is_bulkhead_full());
+    drop(hanging);
+    assert!(one.call(ok).await.is_ok());
+    assert!(one.call(ok).await.unwrap_err().is_rate_limited());
+    assert!(pipeline.key("two").call(ok).await.is_ok());
+    for _ in 0..10 {
+        assert!(pipeline.call(ok).await.is_ok(), "without a key there is nothing to refuse");
+    }
+    assert_eq!(pipeline.rate_limiter().unwrap().available(), 100 - 13);
+    let stats = pipeline.stats();
+    assert_eq!(stats.per_key.map(|keys| (keys.keys, keys.rejected)), Some((2, 2)), "{stats}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_circuit_is_open_is_not_waited_for_and_another_gates_refusal_hands_its_units_back() {
+    let pipeline = Pipeline::builder("p")
+        .per_key(PerKey::new(10).circuit_breaker(CircuitBreaker::consecutive_failures(1)).rate_limit(RateLimiter::per_hour(9).burst(9)))
+        .bulkhead(Bulkhead::new(1))
+        .retry(Retry::constant(3, 10 * MS))
+        .build()
+        .unwrap();
+    let began = tokio::time::Instant::now();
+    let error = pipeline.key("bad").call(|| async { Err::<(), _>("down") }).await.unwrap_err();
+    assert_eq!((error.into_inner(), began.elapsed()), (Some("down"), Duration::ZERO), "the retry sees that the circuit of the key is open");
+    assert!(pipeline.key("bad").call(|| async { Ok::<_, String>(()) }).await.unwrap_err().is_circuit_open());
+    assert!(pipeline.key("good").call(|| async { Ok::<_, String>(()) }).await.is_ok());
+
+    let _held = pipeline.bulkhead().unwrap().try_acquire().unwrap();
+    for _ in 0..20 {
+        assert!(pipeline.key("good").call(|| async { Ok::<_, String>(()) }).await.unwrap_err().is_bulkhead_full());
+    }
+    drop(_held);
+    for _ in 0..8 {
+        assert!(pipeline.key("good").call(|| async { Ok::<_, String>(()) }).await.is_ok());
+    }
+    assert!(pipeline.key("good").call(|| async { Ok::<_, String>(()) }).await.unwrap_err().is_rate_limited());
 }
 
 // ------------------------------------------------------------------ sharing

@@ -50,6 +50,6 @@ pub use gate::{Gate, GateFuture, Pass};
 pub(crate) use keyed::KeyWaiter;
 pub use keyed::{KeyCounts, KeyPermit, KeySnapshot, PerKey, PerKeyConfig, PerKeyStats, RejectedKey};
 pub(crate) use rate_limiter::RateLimiterWaiter;
-pub use rate_limiter::{RateLimiter, RateLimiterConfig, Reservation};
+pub use rate_limiter::{Cost, RateLimiter, RateLimiterConfig, Reservation};
 pub use throttle::{Throttle, ThrottleConfig, ThrottlePermit, ThrottleSnapshot};
 pub use wait_queue::CoDel;

@@ -51,10 +51,9 @@ pub use disturbed::Disturbed;
 use crate::call::{Attempt, Call};
 use crate::fault::{ConfigError, Fault};
 use crate::outcome::{Error, Rejected};
+use crate::random::Random;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use config::{Doing, What, not_a_rate};
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use std::any::TypeId;
 use std::fmt;
 use std::sync::Arc;
@@ -283,11 +282,13 @@ impl Chaos {
         }
         let number = shared.calls.fetch_add(1, Ordering::Relaxed);
         // A generator for each call: no lock, and nothing that one call draws moves what another one does.
-        let mut random = StdRng::seed_from_u64(shared.seed.wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+        // Its seed is drawn as well: seeds a constant apart would give sequences that overlap.
+        let own = Random::new(Some(shared.seed ^ number.wrapping_mul(0xd1b5_4a32_d192_ed03))).bits();
+        let random = Random::new(Some(own));
         let mut decision = None;
         for (index, (rule, rate)) in shared.config.rules.iter().zip(&shared.rates).enumerate() {
             // Two for each rule, needed or not: so the draws of one do not depend on another.
-            let (drawn, part) = (random.random::<f64>(), random.random::<f64>());
+            let (drawn, part) = (random.unit(), random.unit());
             let rate = f64::from_bits(rate.load(Ordering::Relaxed));
             let rate = if rate.is_nan() { rule.chance.rate(call) } else { rate };
             if hits(drawn, rate) {

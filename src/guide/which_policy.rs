@@ -9,6 +9,7 @@
 //! | one dependency is down, and everybody waits for it in vain | [circuit breaker](super::policies::circuit_breaker) | retry |
 //! | it is not down but slow, and all tasks, sockets or memory hang on it | [attempt timeout](super::policies::timeouts), then [bulkhead](super::policies::bulkhead) | a breaker alone: calls that hang never fail |
 //! | callers wait longer than they would for a "no" | [total timeout](super::policies::timeouts) | an attempt timeout: retries multiply it |
+//! | nobody knows the right rate, or it changes | [dynamic rate](super::policies::dynamic_rate) | a rate for the worst day |
 //! | 429, or a bill by the call | [rate limiter](super::policies::rate_limiter) | a bulkhead: fast calls pass it by the thousand |
 //! | the database has 20 connections, and we are 500 tasks | [bulkhead](super::policies::bulkhead) with a queue | a rate limit: a slow query holds its connection all the same |
 //! | an old, or an empty, answer is better than none | [fallback](super::policies::fallback) | |
@@ -24,7 +25,7 @@
 //!
 //! ```text
 //! monitor > fallback > total timeout > retry >
-//!     circuit breaker (look) > throttle > rate limit > bulkhead > adaptive limit > your gates > circuit breaker (permit) > attempt timeout > operation
+//!     circuit breaker (look) > throttle > per key > rate limit > bulkhead > adaptive limit > your gates > circuit breaker (permit) > attempt timeout > operation
 //! ```
 //!
 //! * **Retry outside the breaker**: the breaker sees every attempt, and an open circuit ends the retries.

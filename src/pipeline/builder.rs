@@ -4,8 +4,8 @@ use super::policies::{PolicyOf, Slots};
 use super::typed::TypedBuilder;
 use super::{Core, Pipeline, PipelineConfig, explain};
 use crate::admission::{
-    AdaptiveLimit, AdaptiveLimitConfig, Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerConfig, Gate, Listener, RateLimiter,
-    RateLimiterConfig, Throttle, ThrottleConfig, Transition,
+    AdaptiveLimit, AdaptiveLimitConfig, Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerConfig, Gate, Listener, PerKey,
+    PerKeyConfig, RateLimiter, RateLimiterConfig, Throttle, ThrottleConfig, Transition,
 };
 use crate::classify::Judges;
 use crate::execution::{Retry, RetryConfig};
@@ -88,6 +88,13 @@ impl PipelineBuilder {
     /// Holds back a share of the calls while the dependency refuses its own. **Default**: none.
     pub fn throttle(mut self, throttle: impl Into<PolicyOf<ThrottleConfig, Throttle>>) -> Self {
         self.policies.throttle = Some(throttle.into());
+        self
+    }
+
+    /// Policies for each [key](Pipeline::key), beside those for all calls together, and asked before them. A call without a key passes.
+    /// **Default**: none.
+    pub fn per_key(mut self, per_key: impl Into<PolicyOf<PerKeyConfig, PerKey>>) -> Self {
+        self.policies.per_key = Some(per_key.into());
         self
     }
 

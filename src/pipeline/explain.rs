@@ -17,12 +17,14 @@ pub(super) fn draw(core: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     step("retry", core.policies.retry.is_some())?;
     // Where gates can refuse or queue, the breaker is asked twice: a look before them, the permit after.
     let gates = core.policies.throttle.is_some()
+        || core.policies.per_key.is_some()
         || core.policies.rate_limit.is_some()
         || core.policies.bulkhead.is_some()
         || core.policies.adaptive_limit.is_some()
         || !core.gates.is_empty();
     step("circuit breaker (look)", core.policies.circuit_breaker.is_some() && gates)?;
     step("throttle", core.policies.throttle.is_some())?;
+    step("per key", core.policies.per_key.is_some())?;
     step("rate limit", core.policies.rate_limit.is_some())?;
     step("bulkhead", core.policies.bulkhead.is_some())?;
     step("adaptive limit", core.policies.adaptive_limit.is_some())?;
@@ -106,6 +108,7 @@ fn worst_case(core: &Core, retries: u32) -> Option<Duration> {
             return None; // gates of one's own may keep an attempt waiting for as long as the deadline lets them
         }
         let queues = [
+            core.policies.per_key.as_ref().map(|per_key| per_key.config().longest_wait()),
             core.policies.rate_limit.as_ref().map(|limiter| limiter.config().longest_wait()),
             core.policies.bulkhead.as_ref().map(|bulkhead| bulkhead.config().longest_wait()),
             core.policies.adaptive_limit.as_ref().map(|limit| limit.config().longest_wait()),

@@ -3,7 +3,7 @@
 use super::Options;
 use super::story::Story;
 use super::waiting::{Door, Entered, Waiting, own_gates};
-use crate::admission::{AdaptivePermit, BulkheadPermit, CircuitPermit, Entry, Pass, Reservation, ThrottlePermit};
+use crate::admission::{AdaptivePermit, BulkheadPermit, CircuitPermit, Entry, KeyPermit, Pass, Reservation, ThrottlePermit};
 use crate::call::{Attempt, Call};
 use crate::execution::Until;
 use crate::observation::Event;
@@ -28,7 +28,7 @@ impl Leg<'_> {
     /// How every leg begins. Its beginning in time is with the other clock readings of the [`Story`]: a value that is constant as a whole is
     /// written in place.
     pub(super) const FIRST: Self = Self {
-        held: Held { throttle: None, place: None, slot: None, passes: None, permit: None },
+        held: Held { throttle: None, key: None, place: None, slot: None, passes: None, permit: None },
         number: 1,
         index: 0,
         passed: Gates::None,
@@ -53,6 +53,8 @@ pub(super) enum Phase {
 #[derive(Default)]
 pub(super) struct Held<'c> {
     pub(super) throttle: Option<ThrottlePermit<'c>>,
+    /// Boxed, for it is large and most pipelines have none.
+    pub(super) key: Option<Box<KeyPermit<'c>>>,
     pub(super) place: Option<BulkheadPermit<'c>>,
     pub(super) slot: Option<AdaptivePermit<'c>>,
     pub(super) passes: Option<Box<Passes<'c>>>,
@@ -65,6 +67,7 @@ pub(super) type Passes<'c> = Vec<Box<dyn Pass + 'c>>;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Gates {
     None,
+    PerKey,
     RateLimit,
     Bulkhead,
     AdaptiveLimit,
@@ -75,6 +78,7 @@ impl Gates {
     const fn name(self) -> &'static str {
         match self {
             Self::None => "none",
+            Self::PerKey => "per_key",
             Self::RateLimit => "rate_limit",
             Self::Bulkhead => "bulkhead",
             Self::AdaptiveLimit => "adaptive_limit",
@@ -101,7 +105,7 @@ impl<'c> Story<'c> {
 
     // -------------------------------------------------------------- before the operation
 
-    /// Look at the breaker > throttle > rate limit > bulkhead > adaptive limit > your gates > the breaker's permit; from where the last wait ended, with what was
+    /// Look at the breaker > throttle > per key > rate limit > bulkhead > adaptive limit > your gates > the breaker's permit; from where the last wait ended, with what was
     /// reserved before it.
     pub(super) fn ask_gates(&mut self, mut reservation: Option<Reservation<'c>>) -> Admission<'c> {
         let core = self.core;
@@ -116,6 +120,13 @@ impl<'c> Story<'c> {
                     Ok(permit) => self.leg.held.throttle = Some(permit),
                     Err(rejected) => return Admission::Refused(rejected),
                 }
+            }
+        }
+        if let (Some(per_key), true, Some(_)) = (&core.policies.per_key, self.leg.passed < Gates::PerKey, self.options.key) {
+            match per_key.enter(self.options.key, self.options.cost, self.began, || self.call()) {
+                Entry::Granted(permit) => self.leg.held.key = Some(Box::new(permit)),
+                Entry::Refused(rejected) => return self.refused(rejected),
+                Entry::Wait(waiter) => return Admission::Wait(Waiting { door: Door::PerKey(Box::pin(waiter)), reservation: None }),
             }
         }
         if let (Some(limiter), true) = (&core.policies.rate_limit, self.leg.passed < Gates::RateLimit) {
@@ -164,6 +175,9 @@ impl<'c> Story<'c> {
         if let Some(reservation) = reservation {
             reservation.keep();
         }
+        if let Some(permit) = &mut self.leg.held.key {
+            permit.used();
+        }
         Admission::Granted
     }
 
@@ -182,6 +196,7 @@ impl<'c> Story<'c> {
             self.emit(|| Event::Waited { policy: gate.name(), waited });
         }
         match entered {
+            Ok(Entered::Key(permit)) => self.leg.held.key = Some(Box::new(permit)),
             Ok(Entered::Units(units)) => reservation = Some(units),
             Ok(Entered::Place(place)) => self.leg.held.place = Some(place),
             Ok(Entered::Slot(slot)) => self.leg.held.slot = Some(slot),
@@ -248,6 +263,9 @@ impl<'c> Story<'c> {
         }
         if let Some(slot) = self.leg.held.slot.take() {
             slot.settle_at(outcome, self.now);
+        }
+        if let Some(permit) = self.leg.held.key.take() {
+            permit.settle_at(outcome, self.now);
         }
         self.leg.held.place = None;
         if !outcome.is_success() {

@@ -44,7 +44,7 @@ pub use request::{Nested, Request};
 pub use stats::{Gauge, PipelineStats};
 pub use typed::{TypedBuilder, TypedPipeline};
 
-use crate::admission::{AdaptiveLimit, Bulkhead, CircuitBreaker, Gate, RateLimiter, Throttle};
+use crate::admission::{AdaptiveLimit, Bulkhead, CircuitBreaker, Gate, PerKey, RateLimiter, Throttle};
 use crate::call::Attempt;
 use crate::classify::{ByErrorType, ByResult, Judges};
 use crate::execution::Retry;
@@ -229,6 +229,12 @@ impl Pipeline {
     #[must_use]
     pub fn throttle(&self) -> Option<&Throttle> {
         self.core().policies.throttle.as_ref()
+    }
+
+    /// The live policies per key, to read how a key is doing.
+    #[must_use]
+    pub fn per_key(&self) -> Option<&PerKey> {
+        self.core().policies.per_key.as_ref()
     }
 
     /// The live rate limiter, to read it or to change its rate.

@@ -2,8 +2,8 @@
 //! all of them alike (building, configuration, reconfiguration) is made of these two.
 
 use crate::admission::{
-    AdaptiveLimit, AdaptiveLimitConfig, Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerConfig, RateLimiter, RateLimiterConfig,
-    Throttle, ThrottleConfig,
+    AdaptiveLimit, AdaptiveLimitConfig, Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerConfig, PerKey, PerKeyConfig, RateLimiter,
+    RateLimiterConfig, Throttle, ThrottleConfig,
 };
 use crate::execution::{Retry, RetryConfig};
 use crate::fault::{ConfigError, Fault};
@@ -168,6 +168,7 @@ policies! {
     retry: RetryConfig => Retry,
     circuit_breaker: CircuitBreakerConfig => CircuitBreaker,
     throttle: ThrottleConfig => Throttle,
+    per_key: PerKeyConfig => PerKey,
     rate_limit: RateLimiterConfig => RateLimiter,
     bulkhead: BulkheadConfig => Bulkhead,
     adaptive_limit: AdaptiveLimitConfig => AdaptiveLimit,
@@ -176,7 +177,9 @@ policies! {
 impl Policies {
     /// Whether one of them measures how long attempts take.
     pub(crate) fn need_end_time(&self) -> bool {
-        self.adaptive_limit.is_some() || self.circuit_breaker.as_ref().is_some_and(CircuitBreaker::needs_end_time)
+        self.adaptive_limit.is_some()
+            || self.per_key.as_ref().is_some_and(PerKey::needs_end_time)
+            || self.circuit_breaker.as_ref().is_some_and(CircuitBreaker::needs_end_time)
     }
 }
 
@@ -238,6 +241,25 @@ impl Policy for Throttle {
             restarted.push("throttle.window");
         }
         Some(self.clone())
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.is_same(other)
+    }
+}
+
+impl Policy for PerKey {
+    as_its_own!(PerKeyConfig);
+
+    fn go_on(&self, config: &PerKeyConfig, restarted: &mut Vec<&'static str>) -> Option<Self> {
+        if !self.reconfigure_quietly(config) {
+            restarted.push("per_key");
+        }
+        Some(self.clone())
+    }
+
+    fn tell(&self) {
+        self.tell();
     }
 
     fn is_same(&self, other: &Self) -> bool {

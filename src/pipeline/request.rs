@@ -1,6 +1,7 @@
 //! The options of one call, said before the call: key, priority, cost, deadline, judge.
 
 use super::{Core, Pipeline, answered, run};
+use crate::admission::Cost;
 use crate::call::{Attempt, Priority};
 use crate::classify::{ByErrorType, ByResult, Judge};
 use crate::observation::CallEnd;
@@ -111,6 +112,11 @@ macro_rules! begins_requests {
             Request::new($this).cost(cost)
         }
 
+        /// Has the request of the next call say how many units each attempt takes: see [`Cost`](crate::Cost) and [`Request`].
+        pub fn cost_of$(<$life>)?($($receiver)+, request: &(impl $crate::Cost + ?Sized)) -> Request<'a, ByErrorType, $target> {
+            Request::new($this).cost(request.units())
+        }
+
         /// Says when the next call must have ended. See [`Request`].
         pub const fn deadline$(<$life>)?($($receiver)+, deadline: tokio::time::Instant) -> Request<'a, ByErrorType, $target> {
             Request::new($this).deadline(deadline)
@@ -165,6 +171,11 @@ impl<'a, J, P> Request<'a, J, P> {
     pub const fn cost(mut self, cost: u32) -> Self {
         self.options.cost = cost;
         self
+    }
+
+    /// As many units as the request itself says: see [`Cost`].
+    pub fn cost_of(self, request: &(impl Cost + ?Sized)) -> Self {
+        self.cost(request.units())
     }
 
     /// When the call must have ended, if that is before its total timeout.

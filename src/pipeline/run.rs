@@ -1,7 +1,7 @@
 //! The story of one call, in the one order there is:
 //!
 //! ```text
-//! monitor > fallback > total timeout > retry > breaker (look) > throttle > rate limit > bulkhead > adaptive limit > your gates > breaker (take permit)
+//! monitor > fallback > total timeout > retry > breaker (look) > throttle > per key > rate limit > bulkhead > adaptive limit > your gates > breaker (take permit)
 //!         > attempt timeout > operation
 //! ```
 //!

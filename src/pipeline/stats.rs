@@ -1,7 +1,7 @@
 //! Everything a pipeline knows of itself, as one plain value.
 
 use super::Core;
-use crate::admission::{CircuitSnapshot, LimitSnapshot, ThrottleSnapshot};
+use crate::admission::{CircuitSnapshot, LimitSnapshot, PerKeyStats, ThrottleSnapshot};
 use crate::execution::{RetryStats, StopReason};
 use crate::observation::Snapshot;
 use std::fmt;
@@ -33,6 +33,8 @@ pub struct PipelineStats {
     pub circuit_breaker: Option<CircuitSnapshot>,
     /// What the throttle has counted, and what it holds back.
     pub throttle: Option<ThrottleSnapshot>,
+    /// The keys, all together.
+    pub per_key: Option<PerKeyStats>,
     /// The bulkhead's places.
     pub bulkhead: Option<Gauge>,
     /// The adaptive limit, and what it goes by.
@@ -49,6 +51,7 @@ impl PipelineStats {
             retry: core.policies.retry.as_ref().map(|retry| retry.stats()),
             circuit_breaker: core.policies.circuit_breaker.as_ref().map(|breaker| breaker.snapshot()),
             throttle: core.policies.throttle.as_ref().map(|throttle| throttle.snapshot()),
+            per_key: core.policies.per_key.as_ref().map(|per_key| per_key.stats()),
             bulkhead: core.policies.bulkhead.as_ref().map(|bulkhead| Gauge {
                 limit: bulkhead.limit() as u64,
                 available: bulkhead.available() as u64,
@@ -97,6 +100,10 @@ impl fmt::Display for PipelineStats {
         if let Some(limit) = &self.adaptive_limit {
             writeln!(f, "adaptive limit   {} of {} in use, {} waiting", limit.in_use, limit.limit, limit.waiting)?;
         }
+        if let Some(keys) = &self.per_key {
+            let PerKeyStats { keys, max_keys, rejected, .. } = keys;
+            writeln!(f, "per key          {keys} of {max_keys} keys known, {rejected} attempts refused")?;
+        }
         for (name, gauge) in [("bulkhead", self.bulkhead), ("rate limit", self.rate_limit)] {
             if let Some(Gauge { limit, available, waiting }) = gauge {
                 writeln!(f, "{name:<16} {available} of {limit} free, {waiting} waiting")?;
@@ -127,6 +134,7 @@ mod tests {
             retry: Some(retry),
             circuit_breaker: None,
             throttle: None,
+            per_key: None,
             bulkhead: Some(gauge),
             adaptive_limit: None,
             rate_limit: None,

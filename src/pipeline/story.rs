@@ -2,7 +2,7 @@
 //! and asks the gates, is in [`leg`](super::leg).
 
 use super::leg::{Gates, Leg, Phase};
-use super::{Core, Options};
+use super::{Core, Options, Policies};
 use crate::classify::Judge;
 use crate::execution::{Ended, Nesting, Retry, RetryState, StopReason, Surroundings};
 use crate::observation::{CallEnd, Event, call_span};
@@ -92,7 +92,11 @@ impl<'c> Story<'c> {
         let Some(retry) = &self.core.policies.retry else { return Again::No };
         let (attempt, now) = (self.leg.number, self.now);
         // Sleeping towards a breaker that will still be open is a wait for nothing.
-        let open = |wake| self.core.policies.circuit_breaker.as_ref().is_some_and(|breaker| breaker.check_at(wake).is_err());
+        let Policies { circuit_breaker, per_key, .. } = &self.core.policies;
+        let open = |wake| {
+            circuit_breaker.as_ref().is_some_and(|breaker| breaker.check_at(wake).is_err())
+                || per_key.as_ref().is_some_and(|per_key| per_key.is_open_at(self.options.key, wake))
+        };
         let seen = self.options.for_retry(outcome);
         match retry.next_delay_unless(&open, &mut self.retry, seen, rejected, now, self.surroundings.deadline()) {
             Ok(delay) => {

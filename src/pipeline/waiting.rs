@@ -3,7 +3,9 @@
 use super::Core;
 use super::leg::{Admission, Gates, Passes};
 use super::story::Story;
-use crate::admission::{AdaptivePermit, AdaptiveWaiter, BulkheadPermit, BulkheadWaiter, RateLimiterWaiter, Reservation};
+use crate::admission::{
+    AdaptivePermit, AdaptiveWaiter, BulkheadPermit, BulkheadWaiter, KeyPermit, KeyWaiter, RateLimiterWaiter, Reservation,
+};
 use crate::call::Call;
 use crate::execution::{Ended, Until};
 use crate::outcome::{Rejected, RejectedKind};
@@ -18,6 +20,7 @@ pub(super) struct Waiting<'c> {
 
 /// Where.
 pub(super) enum Door<'c> {
+    PerKey(Pin<Box<KeyWaiter<'c>>>),
     RateLimit(Pin<Box<RateLimiterWaiter<'c>>>),
     Bulkhead(Pin<Box<BulkheadWaiter<'c>>>),
     AdaptiveLimit(Pin<Box<AdaptiveWaiter<'c>>>),
@@ -28,6 +31,7 @@ pub(super) type OwnGates<'c> = Pin<Box<dyn Future<Output = Result<Passes<'c>, Re
 
 /// What was waited for.
 pub(super) enum Entered<'c> {
+    Key(KeyPermit<'c>),
     Units(Reservation<'c>),
     Place(BulkheadPermit<'c>),
     Slot(AdaptivePermit<'c>),
@@ -38,6 +42,7 @@ impl<'c> Waiting<'c> {
     /// Waits, and then has the story ask the gates after this one.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, story: &mut Story<'c>) -> Poll<Admission<'c>> {
         let (gate, entered) = match &mut self.door {
+            Door::PerKey(waiter) => (Gates::PerKey, ready!(waiter.as_mut().poll(cx)).map(Entered::Key)),
             Door::RateLimit(waiter) => (Gates::RateLimit, ready!(waiter.as_mut().poll(cx)).map(Entered::Units)),
             Door::Bulkhead(waiter) => (Gates::Bulkhead, ready!(waiter.as_mut().poll(cx)).map(Entered::Place)),
             Door::AdaptiveLimit(waiter) => (Gates::AdaptiveLimit, ready!(waiter.as_mut().poll(cx)).map(Entered::Slot)),

@@ -22,6 +22,8 @@ pub(super) enum Step {
     Wait,
     /// Over: begin to count anew, under this limit. Another one than before begins a new epoch.
     Restart(usize),
+    /// The limit has settled: what was counted so far does not.
+    Settled,
 }
 
 /// Decides, given what was counted. No clock, no lock, no atomics.
@@ -93,7 +95,7 @@ impl Control {
                 }
                 self.phase = Phase::Measuring;
                 self.began = now;
-                Step::Restart(self.limit())
+                Step::Settled
             }
             Phase::Measuring => self.measure(now, elapsed, window, in_use),
         }

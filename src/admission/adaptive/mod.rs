@@ -190,18 +190,18 @@ impl AdaptiveLimit {
         let face = &self.shared.face;
         let limit = face.limit.load(Ordering::Relaxed);
         let in_flight = u32::try_from(count(limit).saturating_sub(free).max(1)).unwrap_or(u32::MAX);
-        AdaptivePermit { limit: self, began: now, in_flight, generation: face.generation.load(Ordering::Relaxed) }
+        let is_calm = in_flight <= face.calm_level.load(Ordering::Relaxed);
+        AdaptivePermit { limit: self, began: now, in_flight, generation: face.generation.load(Ordering::Relaxed), is_calm }
     }
 
     /// Gives a place back, and tells what came of the call.
     #[inline]
-    fn settle(&self, permit: (Instant, u32, u32), outcome: Outcome, now: Instant) {
+    fn settle(&self, (began, in_flight, generation, is_calm): (Instant, u32, u32, bool), outcome: Outcome, now: Instant) {
         let Shared { queue, face, tally, epoch, .. } = &*self.shared;
-        let (began, in_flight, generation) = permit;
         let sample = Sample::from(outcome);
         if sample != Sample::Nothing {
             let rtt = time::nanos(now.saturating_duration_since(began));
-            tally.add(generation, sample, rtt, in_flight, face.calm_level.load(Ordering::Relaxed));
+            tally.add(generation, sample, rtt, in_flight, is_calm);
         }
         if queue.supply().add(1) {
             queue.stir();
@@ -222,7 +222,11 @@ impl AdaptiveLimit {
         let step = control.look(now, &tally.sum(), self.in_use());
         let look_at = control.next_look(now).map_or(u64::MAX, |at| time::nanos_since(*epoch, at));
         face.look_at.store(look_at, Ordering::Relaxed);
-        let Step::Restart(limit) = step else { return };
+        let limit = match step {
+            Step::Wait => return,
+            Step::Settled => return tally.restart(face.generation.load(Ordering::Relaxed), true),
+            Step::Restart(limit) => limit,
+        };
         let more = self.apply(&control, limit);
         drop(control);
         if more != 0 {
@@ -246,7 +250,7 @@ impl AdaptiveLimit {
             face.generation.store(generation, Ordering::Relaxed);
         }
         face.calm_level.store(control.calm_level(), Ordering::Relaxed);
-        tally.restart(generation);
+        tally.restart(generation, false);
         more
     }
 
@@ -393,6 +397,7 @@ pub struct AdaptivePermit<'a> {
     began: Instant,
     in_flight: u32,
     generation: u32,
+    is_calm: bool,
 }
 
 impl AdaptivePermit<'_> {
@@ -405,9 +410,9 @@ impl AdaptivePermit<'_> {
     /// The same, for a caller that has read the clock already.
     #[inline]
     pub fn settle_at(self, outcome: Outcome, now: Instant) {
-        let (limit, began, in_flight, generation) = (self.limit, self.began, self.in_flight, self.generation);
+        let (limit, told) = (self.limit, (self.began, self.in_flight, self.generation, self.is_calm));
         std::mem::forget(self); // dropping is for those who do not settle
-        limit.settle((began, in_flight, generation), outcome, now);
+        limit.settle(told, outcome, now);
     }
 }
 

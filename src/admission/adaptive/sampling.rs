@@ -52,7 +52,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn add(&mut self, sample: Sample, rtt: u64, in_flight: u32, calm_level: u32) {
+    pub(super) fn add(&mut self, sample: Sample, rtt: u64, in_flight: u32, calm: bool) {
         match sample {
             Sample::Answer | Sample::Drop => {
                 // A clock too coarse for the call says zero; whatever divides by the time must not.
@@ -63,7 +63,7 @@ impl Window {
                 self.peak = self.peak.max(in_flight);
                 if sample == Sample::Drop {
                     self.drops += 1;
-                } else if in_flight <= calm_level {
+                } else if calm {
                     self.calm += 1;
                     self.calm_rtt += rtt;
                 }
@@ -126,10 +126,10 @@ struct Part {
 impl Tally {
     /// Counts a call. One that began under another limit than the window's says nothing about this one.
     #[inline]
-    pub(super) fn add(&self, epoch: u32, sample: Sample, rtt: u64, in_flight: u32, calm_level: u32) {
+    pub(super) fn add(&self, epoch: u32, sample: Sample, rtt: u64, in_flight: u32, calm: bool) {
         let mut part = lock(&self.shards[shard()].0);
         if part.epoch == epoch {
-            part.window.add(sample, rtt, in_flight, calm_level);
+            part.window.add(sample, rtt, in_flight, calm);
         }
     }
 
@@ -139,8 +139,14 @@ impl Tally {
         sum
     }
 
-    /// Begins a window under this epoch.
-    pub(super) fn restart(&self, epoch: u32) {
-        self.shards.iter().for_each(|part| *lock(&part.0) = Part { epoch, window: Window::default() });
+    /// Begins a window under this epoch. `keep_calm`: calm calls count from the beginning of the epoch, or only the long ones of those that began
+    /// then would be left.
+    pub(super) fn restart(&self, epoch: u32, keep_calm: bool) {
+        for part in &self.shards {
+            let mut part = lock(&part.0);
+            let Window { calm, calm_rtt, .. } = part.window;
+            let kept = if keep_calm && part.epoch == epoch { Window { calm, calm_rtt, ..Window::default() } } else { Window::default() };
+            *part = Part { epoch, window: kept };
+        }
     }
 }

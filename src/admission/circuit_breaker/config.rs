@@ -67,6 +67,7 @@ pub struct CircuitBreakerConfig {
     pub(crate) probe_lease: Option<Duration>,
     pub(crate) half_open_for: Option<Duration>,
     pub(crate) abandoned_after: Option<Duration>,
+    pub(crate) ramp: Option<Duration>,
 }
 
 impl CircuitBreakerConfig {
@@ -93,6 +94,7 @@ impl CircuitBreakerConfig {
             probe_lease: None,
             half_open_for: None,
             abandoned_after: None,
+            ramp: None,
         }
     }
 
@@ -235,6 +237,19 @@ impl CircuitBreakerConfig {
         self
     }
 
+    /// Warms up: for so long after probes closed the circuit, only a growing share of calls goes through, from a tenth to all of them. The rest
+    /// is refused like by an open circuit, with a `retry_after` somewhere in the time that is left.
+    ///
+    /// For what comes back cold (empty caches, few instances) to many waiting callers. The circuit is closed meanwhile: its rules count and
+    /// may open it again. Whoever [closes it by hand](CircuitBreaker::force_close) closes it for all. It is by count, not by chance: of any
+    /// ten calls at the beginning one goes.
+    /// **Default**: none, all calls go at once: most dependencies are as good as ever when they are back, and for nine of ten calls the
+    /// warm-up is more outage.
+    pub const fn ramp(mut self, time: Duration) -> Self {
+        self.ramp = Some(time);
+        self
+    }
+
     /// Makes the live breaker.
     ///
     /// # Errors
@@ -320,6 +335,9 @@ impl CircuitBreakerConfig {
         }
         if let Some(time) = self.half_open_for {
             check::nonzero(faults, "half_open_for", time, "no probe could ever count; leave it out for no limit");
+        }
+        if let Some(time) = self.ramp {
+            check::nonzero(faults, "ramp", time, "leave it out, and all calls go at once");
         }
     }
 

@@ -160,6 +160,9 @@ pub struct CircuitSnapshot {
     pub probes_in_flight: u32,
     /// When the next probe may go: `None` where calls go through anyway, or where only a hand can close the circuit.
     pub next_probe_in: Option<Duration>,
+    /// For how long the circuit still warms up, so that only a share of calls goes through; `None` where it does not (see
+    /// [`ramp`](super::CircuitBreakerConfig::ramp)).
+    pub ramp_left: Option<Duration>,
     /// Outcomes that came too late to count, ever: of calls that an earlier state let through, or of probes past their lease.
     pub stale: u64,
     /// Panics of listeners and of `open_for_fn` that were caught, ever.
@@ -171,7 +174,11 @@ impl fmt::Display for CircuitSnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, {} of {} failed, {} refused", self.state, self.failures, self.calls, self.not_permitted)?;
         match self.next_probe_in {
-            Some(wait) => write!(f, ", next probe in {}", Seconds(wait)),
+            Some(wait) => write!(f, ", next probe in {}", Seconds(wait))?,
+            None => {}
+        }
+        match self.ramp_left {
+            Some(left) => write!(f, ", warming up for {}", Seconds(left)),
             None => Ok(()),
         }
     }

@@ -10,10 +10,13 @@
 //! of the earliest lease (0 while a place is free). It lets refusals go without the lock. Whoever finds it passed takes the lock and
 //! looks again, so the one who makes the circuit half-open also takes the first probe, and 10,000 at that instant get `probes`.
 //!
+//! `RAMPING` is a closed circuit that does not let everybody in yet: see `ramp.rs`.
+//!
 //! What the lock protects (`Core`) is touched when something rare happens: a decision, a probe, a count window, a manual command.
 //! No user code runs under it: transitions go to the outbox, and open times of the user's choice are asked for beforehand.
 
 mod control;
+mod ramp;
 mod round;
 mod rules;
 
@@ -25,6 +28,7 @@ use crate::sync::atomic::{AtomicU64, Ordering, fence};
 use crate::sync::{Mutex, Padded, lock};
 use crate::time;
 use crate::versions::Versions;
+use ramp::{Ramp, as_closed};
 use round::Round;
 use rules::Rules;
 use std::sync::Arc;
@@ -39,6 +43,8 @@ const HALF_OPEN: u64 = 2;
 const ISOLATED: u64 = 3;
 const DISABLED: u64 = 4;
 const METRICS_ONLY: u64 = 5;
+/// Closed, and warming up: told as closed.
+const RAMPING: u64 = 6;
 /// Later than any clock.
 const NEVER: u64 = u64::MAX;
 /// So far the clock may go back before the breaker was made and still be told apart.
@@ -117,6 +123,7 @@ pub(super) struct Machine {
     rules: Versions<Rules>,
     streak: Padded<Streak>,
     core: Mutex<Core>,
+    ramp: Padded<Ramp>,
     pub(super) outbox: Outbox,
     stale: Padded<AtomicU64>,
     epoch: Instant,
@@ -143,6 +150,7 @@ impl Machine {
             rules: Versions::new(Rules::new(config, Arc::new(window))),
             streak: Padded::default(),
             core: Mutex::new(core),
+            ramp: Padded::default(),
             outbox: Outbox::default(),
             stale: Padded::default(),
             epoch: now.checked_sub(before).unwrap_or(now),
@@ -184,8 +192,10 @@ impl Machine {
     #[inline]
     pub(super) fn enter(&self, now: Instant) -> Result<Ticket, Refusal> {
         let nanos = self.nanos(now);
+        let word = self.face.word.load(Ordering::Acquire);
         let entered = match self.look(nanos) {
             Err(refusal) => Err(refusal),
+            Ok(()) if word & KIND_MASK == RAMPING => self.climb(word, nanos),
             Ok(()) => self.enter_locked(now, nanos),
         };
         if entered.is_err() {
@@ -236,7 +246,7 @@ impl Machine {
         let rules = self.rules();
         if outcome.is_success() && rules.simple && ticket.probe == 0 && ticket.word & KIND_MASK == CLOSED {
             // The common case, apart from the rest so that it stays small.
-            if self.face.word.load(Ordering::Acquire) != ticket.word {
+            if self.face.word.load(Ordering::Acquire) != ticket.word && !self.is_current(ticket.word) {
                 return self.count_stale();
             }
             let generation = generation_of(ticket.word);
@@ -263,7 +273,7 @@ impl Machine {
         }
         let now = now();
         let Some(weight) = self.weigh(outcome, started, now) else { return };
-        if self.face.word.load(Ordering::Acquire) != ticket.word {
+        if !self.is_current(ticket.word) {
             self.count_stale();
         } else if ticket.word & KIND_MASK != DISABLED {
             self.record(ticket.word, weight, now, may_call_user);
@@ -326,7 +336,7 @@ impl Machine {
     /// Counts one outcome in a count window; `None` where it came too late.
     fn count(&self, rules: &Rules, word: u64, failure: bool, slow: bool) -> Option<(Counts, u32)> {
         let mut core = lock(&self.core);
-        if self.face.word.load(Ordering::Relaxed) != word {
+        if !self.is_current(word) {
             drop(core);
             self.count_stale();
             return None;
@@ -364,7 +374,7 @@ impl Machine {
     fn trip(&self, word: u64, cause: TransitionCause, counts: Counts, now: Instant, may_call_user: bool) {
         let chosen = self.choose_open_time(counts, 0, may_call_user);
         let mut core = lock(&self.core);
-        if self.face.word.load(Ordering::Relaxed) == word {
+        if self.is_current(word) {
             self.change(&mut core, OPEN, cause, counts, now, chosen);
         } // else another failure was first
     }
@@ -406,8 +416,9 @@ impl Machine {
     fn change(&self, core: &mut Core, kind: u64, cause: TransitionCause, counts: Counts, now: Instant, chosen: Option<Duration>) {
         let old = self.face.word.load(Ordering::Relaxed);
         let generation = generation_of(old).wrapping_add(1);
-        let word = generation << KIND_BITS | kind;
         let nanos = self.nanos(now);
+        let face = if cause == TransitionCause::ProbesSucceeded { self.kind_after_probes(nanos) } else { kind };
+        let word = generation << KIND_BITS | face;
         let mut open_for = None;
         self.rules().window.forget_refused();
         core.round.out.clear();
@@ -443,7 +454,7 @@ impl Machine {
             _ => {}
         }
         self.face.word.store(word, Ordering::Release);
-        if old & KIND_MASK != kind {
+        if as_closed(old) & KIND_MASK != kind {
             self.tell(old, word, cause, counts, now, open_for);
         }
     }

@@ -20,6 +20,7 @@
 //! * Each permit carries the generation that gave it. An outcome that comes after the state changed counts as stale and decides nothing.
 //! * What policies refused, what a judge ignores and what its caller dropped say nothing about the dependency, and give a probe's
 //!   place back. A probe that hangs loses its place when its lease ends. So half-open never wedges.
+//! * What comes back cold can be given a [ramp](CircuitBreakerConfig::ramp): a growing share of calls instead of all at once.
 //! * The open time doubles from 5 s to 60 s while probes fail, and is a little random, so that a fleet does not come back at once.
 //!
 //! ```
@@ -135,7 +136,7 @@ impl CircuitBreaker {
     ///
     /// # Errors
     /// [`CircuitOpen`](crate::RejectedKind::CircuitOpen) while open, isolated, or half-open with all probes out; `retry_after` is the
-    /// time to the next probe, where one will come.
+    /// time to the next probe, where one will come. Also for some calls while it [warms up](CircuitBreakerConfig::ramp).
     #[inline]
     pub fn try_acquire(&self) -> Result<CircuitPermit<'_>, Rejected> {
         let machine = &*self.machine;
@@ -173,7 +174,8 @@ impl CircuitBreaker {
         }
     }
 
-    /// Whether a permit would be given at `now`. Changes nothing, and counts nothing.
+    /// Whether a permit would be given at `now`. Changes nothing, and counts nothing. While it [warms up](CircuitBreakerConfig::ramp) the answer
+    /// is yes, for the share is counted over those who do ask for a permit.
     ///
     /// # Errors
     /// What [`try_acquire_at`](Self::try_acquire_at) would refuse with.
@@ -243,7 +245,7 @@ impl CircuitBreaker {
         self.machine.half_open()
     }
 
-    /// Closes the circuit, with empty counters, from whatever state. Nothing if it is closed.
+    /// Closes the circuit, with empty counters, from whatever state. Nothing if it is closed, unless it warms up: that ends.
     pub fn force_close(&self) {
         self.machine.force_close();
     }

@@ -145,7 +145,6 @@ impl PerKey {
         &'a self,
         key: Option<&str>,
         cost: u32,
-        _priority: Priority,
         now: Instant,
         call: impl FnOnce() -> Call<'k>,
     ) -> Entry<KeyPermit<'a>, KeyWaiter<'a>> {

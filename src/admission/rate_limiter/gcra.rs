@@ -144,7 +144,7 @@ impl Pace {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Receipt {
     version: u64,
-    cost: u32,
+    pub(super) cost: u32,
     /// The TAT right after the grant.
     tat: u64,
     /// What had been handed back, in all, before the grant.
@@ -223,6 +223,10 @@ impl Gcra {
         let others = self.debt.0.returned.load(Ordering::Acquire).wrapping_sub(receipt.returned);
         let still_owed = receipt.tat.saturating_sub(others).saturating_sub(pace.tick(time::nanos_since(self.epoch, now)));
         let back = still_owed.min(pace.interval * u64::from(receipt.cost));
+        self.return_ticks(&pace, back);
+    }
+
+    fn return_ticks(&self, pace: &Pace, back: u64) {
         if back == 0 {
             return;
         }
@@ -231,6 +235,29 @@ impl Gcra {
         let _ = self.debt.0.tat.fetch_update(Ordering::AcqRel, Ordering::Acquire, |tat| {
             (self.setting.0.version.load(Ordering::Relaxed) == pace.version).then(|| tat.saturating_sub(back))
         });
+    }
+
+    /// Hands back units of grants that nobody has a receipt of: no more than is owed.
+    pub(super) fn refund(&self, units: u32, now: Instant) {
+        let nanos = time::nanos_since(self.epoch, now);
+        let (pace, tat) = self.look();
+        let back = pace.debt(tat, pace.tick(nanos)).min(pace.interval.saturating_mul(u64::from(units)));
+        self.return_ticks(&pace, back);
+    }
+
+    /// Takes units whether they are there or not, until the bucket is empty.
+    pub(super) fn charge(&self, units: u32, now: Instant) {
+        let nanos = time::nanos_since(self.epoch, now);
+        loop {
+            let (pace, tat) = self.look();
+            let now = pace.tick(nanos);
+            let owed = pace.debt(tat, now);
+            let more = pace.interval.saturating_mul(u64::from(units)).min(pace.full().saturating_sub(owed));
+            let charged = now + owed + more;
+            if more == 0 || self.debt.0.tat.compare_exchange(tat, charged, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                return;
+            }
+        }
     }
 
     /// How long until `units` will have come free, if nobody else takes any; may be more than a burst.

@@ -24,6 +24,25 @@ pub(super) enum Receipt {
     Window(window::Receipt),
 }
 
+impl Receipt {
+    pub(super) const fn cost(self) -> u32 {
+        match self {
+            Self::Bucket(receipt) => receipt.cost,
+            Self::Window(receipt) => receipt.cost,
+        }
+    }
+
+    /// What it took beyond so many units.
+    pub(super) fn beyond(mut self, units: u32) -> Option<Self> {
+        let rest = self.cost().checked_sub(units).filter(|rest| *rest > 0)?;
+        match &mut self {
+            Self::Bucket(receipt) => receipt.cost = rest,
+            Self::Window(receipt) => receipt.cost = rest,
+        }
+        Some(self)
+    }
+}
+
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "one to a limiter, and the common path wants no pointer to follow")]
 enum Algorithm {
@@ -89,6 +108,22 @@ impl Meter {
             (Algorithm::Bucket(bucket), Receipt::Bucket(receipt)) => bucket.give_back(receipt, now),
             (Algorithm::Window(window), Receipt::Window(receipt)) => window.give_back(receipt),
             _ => {}
+        }
+    }
+
+    /// Hands back units, whoever took them.
+    pub(super) fn refund(&self, units: u32, now: Instant) {
+        match &self.algorithm {
+            Algorithm::Bucket(bucket) => bucket.refund(units, now),
+            Algorithm::Window(window) => window.refund(units, now),
+        }
+    }
+
+    /// Takes units whether they are there or not, until none is left.
+    pub(super) fn charge(&self, units: u32, now: Instant) {
+        match &self.algorithm {
+            Algorithm::Bucket(bucket) => bucket.charge(units, now),
+            Algorithm::Window(window) => window.charge(units, now),
         }
     }
 

@@ -53,6 +53,7 @@
 //! ```
 
 mod config;
+mod cost;
 mod gcra;
 mod meter;
 #[cfg(test)]
@@ -61,6 +62,7 @@ mod waiter;
 mod window;
 
 pub use config::RateLimiterConfig;
+pub use cost::Cost;
 pub(in crate::admission) use gcra::Pace;
 pub(crate) use waiter::RateLimiterWaiter;
 
@@ -199,6 +201,21 @@ impl RateLimiter {
     pub fn reserve(&self, call: &Call<'_>) -> Result<Reservation<'_>, Rejected> {
         let receipt = self.shared.try_take(call.cost, call.priority, Instant::now())?;
         Ok(Reservation { shared: &self.shared, receipt })
+    }
+
+    /// Hands back units of calls that cost less than they took: for a provider that refunds the difference, as soon as it says so. It is
+    /// never fuller than full. Where the call is still to be made, a [`reserve`](Self::reserve) that is [settled](Reservation::settle)
+    /// is exact about units that have come free meanwhile.
+    pub fn refund(&self, units: u32) {
+        self.shared.queue.supply().refund(units, Instant::now());
+        if self.shared.queue.waiting() > 0 {
+            self.shared.queue.retime();
+        }
+    }
+
+    /// Takes units of calls that cost more than they took, whether they are there or not; at most until nothing is left.
+    pub fn charge(&self, units: u32) {
+        self.shared.queue.supply().charge(units, Instant::now());
     }
 
     /// A reservation where there are units and nobody stands in line; what [`enter`](Self::enter) says must be asked otherwise.
@@ -501,7 +518,19 @@ impl Reservation<'_> {
         self.used();
     }
 
-    /// The same, in place.
+    /// The call is made, and cost this much in truth: what was reserved beyond that is handed back, and what it cost beyond that is taken,
+    /// at most until nothing is left.
+    pub fn settle(mut self, units: u32) {
+        let reserved = self.receipt.map_or(0, Receipt::cost);
+        let rest = self.receipt.take().and_then(|receipt| receipt.beyond(units));
+        match rest {
+            Some(rest) => self.shared.hand_back(rest),
+            None if units > reserved => self.shared.queue.supply().charge(units - reserved, Instant::now()),
+            None => {}
+        }
+    }
+
+    /// As [`keep`](Self::keep), in place.
     #[inline]
     pub(crate) fn used(&mut self) {
         self.receipt = None;

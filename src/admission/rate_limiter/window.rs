@@ -20,7 +20,7 @@ const DISORDER: u64 = 1_000_000_000;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Receipt {
     at: u64,
-    cost: u32,
+    pub(super) cost: u32,
 }
 
 #[derive(Debug)]
@@ -62,11 +62,7 @@ impl Window {
         if log.used + u64::from(cost) > log.units {
             return Err(log.wait_for(u64::from(cost), now));
         }
-        log.used += u64::from(cost);
-        match log.grants.back_mut() {
-            Some(last) if last.at == at => last.cost += cost,
-            _ => log.grants.push_back(Grant { at, cost }),
-        }
+        log.add(at, cost);
         Ok(Receipt { at, cost })
     }
 
@@ -81,6 +77,36 @@ impl Window {
         // Else a caller that is always refused further on would fill the log. What is handed back is young, so few entries move.
         if log.grants[index].cost == 0 {
             log.grants.remove(index);
+        }
+    }
+
+    /// Hands back units of the latest grants: who asks for it has just been told.
+    pub(super) fn refund(&self, units: u32, now: Instant) {
+        let mut log = lock(&self.log);
+        let now = self.moment(&log, now);
+        log.roll(now);
+        let mut units = units;
+        while let Some(last) = log.grants.back_mut().filter(|_| units > 0) {
+            let back = last.cost.min(units);
+            last.cost -= back;
+            let empty = last.cost == 0;
+            units -= back;
+            log.used -= u64::from(back);
+            if empty {
+                log.grants.pop_back();
+            }
+        }
+    }
+
+    /// Takes units whether they are there or not, until none is left.
+    pub(super) fn charge(&self, units: u32, now: Instant) {
+        let mut log = lock(&self.log);
+        let now = self.moment(&log, now);
+        let at = log.roll(now);
+        let left = log.units.saturating_sub(log.used);
+        let cost = u32::try_from(left).unwrap_or(u32::MAX).min(units);
+        if cost > 0 {
+            log.add(at, cost);
         }
     }
 
@@ -125,6 +151,14 @@ impl Log {
 
     fn has_left(&self, grant: &Grant, now: u64) -> bool {
         grant.at.saturating_add(self.period) <= now
+    }
+
+    fn add(&mut self, at: u64, cost: u32) {
+        self.used += u64::from(cost);
+        match self.grants.back_mut() {
+            Some(last) if last.at == at => last.cost += cost,
+            _ => self.grants.push_back(Grant { at, cost }),
+        }
     }
 
     /// Forgets what has left the window, and tells the time as the log counts it: never before its last grant.

@@ -38,13 +38,21 @@ const LONGEST_SEASON: usize = 100_000;
 /// A season that is this little of the level says nothing of the level any more: to divide by it would only enlarge noise.
 const FAINT: f64 = 1e-3;
 
+/// No demand is larger; sums and products of such values are finite still.
+const LARGEST: f64 = 1e15;
+
+/// What can be learned from: `None` is a gap.
+fn usable(value: f64) -> Option<f64> {
+    (value.abs() <= LARGEST).then_some(value)
+}
+
 /// What will be asked for, from what was.
 ///
 /// One value is observed for each interval of time; how long an interval is, who asks decides. Implement it to bring a model of your
 /// own. `Steering` runs it outside all locks, one call at a time.
 pub trait Forecast: Send + 'static {
-    /// One more interval is over, and this is what was seen in it. A value that is not a finite number is a gap: time goes on, and
-    /// nothing is learned.
+    /// One more interval is over, and this is what was seen in it. A value that is no number, or beyond 10^15, is a gap: time goes on,
+    /// and nothing is learned.
     fn observe(&mut self, value: f64);
 
     /// What it expects of the interval that comes `ahead` intervals after the last one observed; 1 is the next. `None` until it has
@@ -165,7 +173,7 @@ impl Holt {
 
 impl Forecast for Holt {
     fn observe(&mut self, value: f64) {
-        let seen = value.is_finite().then_some(value);
+        let seen = usable(value);
         match (self.line, self.first, seen) {
             (Some(line), ..) => {
                 let next = self.pace.sane().follow(line, seen);
@@ -291,7 +299,7 @@ impl HoltWinters {
     fn season_of(&self, value: f64, level: f64) -> Option<f64> {
         match self.kind {
             Season::Additive => Some(value - level),
-            Season::Multiplicative => (level > f64::EPSILON).then(|| (value / level).max(0.0)),
+            Season::Multiplicative => (level > 1e-9).then(|| (value / level).max(0.0)),
         }
     }
 
@@ -337,7 +345,7 @@ impl Forecast for HoltWinters {
         let Some(line) = self.line else {
             // Until there is a line, a gap is filled with what was there a season, or an interval, before.
             let before = self.early.len().checked_sub(self.length).and_then(|i| self.early.get(i)).or(self.early.last());
-            let value = if value.is_finite() { value } else { before.copied().unwrap_or(0.0) };
+            let value = usable(value).or(before.copied()).unwrap_or(0.0);
             self.early.push(value);
             if self.early.len() == 2 * self.length {
                 self.begin();
@@ -345,7 +353,7 @@ impl Forecast for HoltWinters {
             return;
         };
         let (pace, place) = (self.pace.sane(), self.season[self.next]);
-        let seen = value.is_finite().then_some(value);
+        let seen = usable(value);
         let line = pace.follow(line, seen.and_then(|value| self.without(value, place)));
         if let Some(new) = seen.and_then(|value| self.season_of(value, line.level)) {
             let weight = if self.season_weight.is_finite() { self.season_weight.clamp(0.0, 1.0) } else { 0.0 };

@@ -25,6 +25,7 @@
 //! | `queue` | 0 | a queue adds its wait to every call behind it, and hides that the limit is reached |
 //! | `max_wait` | as long as the deadline allows | when there is a queue; `warnings()` tells when there is no deadline either |
 //! | `ageing` | 2 s | one priority step is worth so much waiting, so nobody starves |
+//! | `shed` | none | without a queue there is nothing to shed; with one and no `max_wait`, [`CoDel::default()`](CoDel) is a good choice |
 //!
 //! # What you will see
 //!
@@ -33,7 +34,8 @@
 //! | `rejected`, kind `bulkhead_full` | no place, and none in the queue; or the wait was too long; or somebody more important took the place in line |
 //! | `waited`, policy `bulkhead` | it got through after a wait |
 //!
-//! A queue is for short peaks. If calls *always* wait, more places or fewer calls are the cure, not a longer queue: work it out with
+//! A queue is for short peaks, and [shedding](CoDel) keeps it to that: once it has stood for 100 ms, whoever has waited more than 10 ms is refused
+//! when its turn comes, so that those who get through are still wanted. If calls *always* wait, more places or fewer calls are the cure, not a longer queue: work it out with
 //! `api.stats()`, where `waiting` should mostly be 0.
 
 #[cfg(doc)]

@@ -35,6 +35,7 @@
 //! | `probe_lease` | `open_for` | a probe that hangs cannot keep the circuit half-open for ever |
 //! | `half_open_for` | no limit | leases end one by one |
 //! | `abandoned_after` | none | a caller who left early says nothing about the dependency |
+//! | `ramp` | none | most are as good as ever when they are back; 10 s or so for what comes back cold to a crowd |
 //!
 //! # What you will see
 //!

@@ -7,10 +7,12 @@
 //! | [`circuit_breaker`] | `circuit_breaker` | `try_acquire()` |
 //! | [`throttle`] | – | `try_acquire(priority, now)` |
 //! | [`rate_limiter`] | `rate_limit` | `try_acquire(cost)`, `acquire(&call)` |
+//! | [`dynamic_rate`] | `rate_limit`, with a steered limiter | `steered(..)`, `steer(..)` |
 //! | [`bulkhead`] | `bulkhead` | `try_acquire()`, `acquire(&call)` |
 //! | [`fallback`] | `fallback`, `call_or`, `call_or_else` | – |
 //! | [`monitor`] | `monitor`, `observer` | `track()`, `timer()` |
 //! | [`own_gate`] | `gate` | – |
+//! | [`chaos`] | – | `around(operation)`, `call(..)` |
 //!
 //! The numbers in the tables of defaults are held against the code by a test.
 //!
@@ -28,7 +30,9 @@
 //! * breaker window: long enough for `min_calls` calls at your quietest hour that still matters.
 
 pub mod bulkhead;
+pub mod chaos;
 pub mod circuit_breaker;
+pub mod dynamic_rate;
 pub mod fallback;
 pub mod monitor;
 pub mod own_gate;

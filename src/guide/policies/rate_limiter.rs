@@ -27,6 +27,7 @@
 //! | `max_wait` | 0 s | a refusal at once is better than a surprise queue |
 //! | `queue` | 1,000 | when waiting is on: ten seconds' worth at 100 per second |
 //! | `ageing` | 2 s | one priority step is worth so much waiting, so nobody starves |
+//! | `shed` | none | as for a [bulkhead](super::bulkhead): when waiting is on, refuses who waited too long under lasting overload |
 //! | cost of a call | 1 | 0 takes none |
 //!
 //! # What you will see
@@ -38,7 +39,15 @@
 //!
 //! A token bucket lets `burst + rate × t` through in any time `t`. A provider that counts *100 in any second* can see 200 in one (a whole
 //! burst, and then a second's worth): use [`sliding_window`](RateLimiterConfig::sliding_window) there, or a small burst and a rate a
-//! little below theirs. While calls run, [`set_rate`](RateLimiter::set_rate) changes it and keeps what is owed.
+//! little below theirs. While calls run, [`set_rate`](RateLimiter::set_rate) changes it and keeps what is owed; where the number is not known,
+//! have it [steered](super::dynamic_rate).
+//!
+//! # What a call costs
+//!
+//! Where calls differ, let each take what it costs: `api.cost(5)`, `api.cost(points(&query))`, or `api.cost_of(&query)` with a request that is
+//! [`Cost`]. Where the truth is known only afterwards, take the most and hand back the rest: [`refund`](RateLimiter::refund), or, without a
+//! pipeline, [`settle`](Reservation::settle) what was reserved. `cargo run --example graphql_cost` does it for GraphQL, with the published
+//! models of GitHub and Shopify.
 
 #[cfg(doc)]
 use crate::*;

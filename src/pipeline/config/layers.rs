@@ -38,6 +38,9 @@ pub(crate) fn normal(mut tree: Tree) -> Tree {
             if let Some((_, field)) = SHORTHANDS.iter().find(|(section, _)| section == name) {
                 expand(value, field);
             }
+            if name == "per_key" {
+                *value = normal(std::mem::replace(value, Tree::Nothing));
+            }
             if let ("retry", Tree::Table(fields)) = (name.as_str(), value) {
                 for (_, budget) in fields.iter_mut().filter(|(field, _)| field == "budget") {
                     if matches!(budget, Tree::Text(text) if text == "unlimited") {

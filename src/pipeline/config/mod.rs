@@ -39,6 +39,7 @@
 //! probe_lease = "5s"
 //! half_open_for = "30s"
 //! abandoned_after = "10s"
+//! ramp = "30s"
 //!
 //! [throttle]                     # throttle = true is short for all defaults
 //! accept_multiplier = 2.0
@@ -48,18 +49,26 @@
 //! fast_recovery = true
 //! probe_interval = "1s"
 //!
+//! [per_key]                      # for each key of `pipeline.key(..)`
+//! max_keys = 10000
+//! idle = "10m"
+//! statistics = true
+//! rate_limit = "5/s"             # as below, and so are circuit_breaker and bulkhead
+//!
 //! [rate_limit]                   # rate_limit = "100/s" is short for the first line
 //! rate = "100/s"                 # "10/min", "1000/h", "5/30s"
 //! burst = 20                     # or sliding_window = true
 //! max_wait = "250ms"
 //! queue = 1000
 //! ageing = "2s"
+//! shed = { target = "5ms", interval = "100ms" }               # true is short for these
 //!
 //! [bulkhead]                     # bulkhead = 50 is short for the first line
 //! limit = 50
 //! queue = 100
 //! max_wait = "1s"
 //! ageing = "2s"
+//! shed = true
 //!
 //! [adaptive_limit]               # adaptive_limit = true is short for all defaults
 //! algorithm = "default"          # aimd, vegas, gradient2; who names one may set its parameters
@@ -107,7 +116,7 @@ pub use changes::{Change, Changes};
 use super::builder::timeout_faults;
 use super::policies::Settings;
 use super::{Core, Pipeline, PipelineBuilder};
-use crate::admission::{AdaptiveLimitConfig, BulkheadConfig, CircuitBreakerConfig, RateLimiterConfig, ThrottleConfig};
+use crate::admission::{AdaptiveLimitConfig, BulkheadConfig, CircuitBreakerConfig, PerKeyConfig, RateLimiterConfig, ThrottleConfig};
 use crate::execution::RetryConfig;
 use crate::fault::{ConfigError, Fault};
 use crate::observation::Monitor;
@@ -175,6 +184,12 @@ impl PipelineConfig {
     /// Holds back a share of the calls while the dependency refuses its own. `None` takes it away. **Default**: none.
     pub fn throttle(mut self, throttle: impl Into<Option<ThrottleConfig>>) -> Self {
         self.policies.throttle = throttle.into();
+        self
+    }
+
+    /// Policies for each key. `None` takes them away. **Default**: none.
+    pub fn per_key(mut self, per_key: impl Into<Option<PerKeyConfig>>) -> Self {
+        self.policies.per_key = per_key.into();
         self
     }
 

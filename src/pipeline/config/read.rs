@@ -2,11 +2,11 @@
 
 use super::PipelineConfig;
 use super::layers::is_off;
-use super::policies::{adaptive_limit, throttle};
+use super::policies::{adaptive_limit, per_key, throttle};
 use super::text::{Rate, parse_duration, parse_share, quoted};
 use super::tree::{Tree, join};
 use super::words::{shown, suggest};
-use crate::admission::{Bulkhead, BulkheadConfig, CircuitBreakerConfig, RateLimiter, RateLimiterConfig};
+use crate::admission::{Bulkhead, BulkheadConfig, CircuitBreakerConfig, CoDel, RateLimiter, RateLimiterConfig};
 use crate::execution::{Backoff, Budget, BudgetConfig, Jitter, Retry, RetryConfig};
 use crate::fault::Fault;
 use crate::outcome::RejectedKind;
@@ -19,6 +19,7 @@ const PIPELINE: &[&str] = &[
     "retry",
     "circuit_breaker",
     "throttle",
+    "per_key",
     "rate_limit",
     "bulkhead",
     "adaptive_limit",
@@ -40,7 +41,7 @@ const RETRY: &[&str] = &[
     "even_when_nested",
 ];
 const BUDGET: &[&str] = &["share", "min_per_second", "burst"];
-const CIRCUIT_BREAKER: &[&str] = &[
+pub(super) const CIRCUIT_BREAKER: &[&str] = &[
     "failure_rate",
     "consecutive_failures",
     "slow_calls",
@@ -58,10 +59,12 @@ const CIRCUIT_BREAKER: &[&str] = &[
     "probe_lease",
     "half_open_for",
     "abandoned_after",
+    "ramp",
 ];
 const SLOW_CALLS: &[&str] = &["slower_than", "share"];
-const RATE_LIMIT: &[&str] = &["rate", "burst", "sliding_window", "max_wait", "queue", "ageing"];
-const BULKHEAD: &[&str] = &["limit", "queue", "max_wait", "ageing"];
+pub(super) const RATE_LIMIT: &[&str] = &["rate", "burst", "sliding_window", "max_wait", "queue", "ageing", "shed"];
+pub(super) const BULKHEAD: &[&str] = &["limit", "queue", "max_wait", "ageing", "shed"];
+const SHED: &[&str] = &["target", "interval"];
 
 /// A jitter of nothing but words: what is not one of these is a duration to add.
 const JITTERS: &[(&str, Jitter)] = &[("full", Jitter::Full), ("equal", Jitter::Equal), ("none", Jitter::None)];
@@ -93,7 +96,7 @@ const DEFAULT_FAILURE_RATE: f64 = 0.5;
 pub(super) struct Section<'f> {
     path: String,
     entries: Vec<(String, Tree)>,
-    faults: &'f mut Vec<Fault>,
+    pub(super) faults: &'f mut Vec<Fault>,
 }
 
 /// What a file says of a field.
@@ -216,7 +219,7 @@ impl<'f> Section<'f> {
     }
 
     /// A section inside this one; `None` where there is none, or none that could be read.
-    fn section<T>(&mut self, field: &str, known: &[&str], read: impl FnOnce(&mut Section<'_>) -> Option<T>) -> Option<T> {
+    pub(super) fn section<T>(&mut self, field: &str, known: &[&str], read: impl FnOnce(&mut Section<'_>) -> Option<T>) -> Option<T> {
         match self.said(field) {
             Said::Value(Tree::Bool(_)) => {
                 self.fault(field, format!("`true` says too little; write a table of `{}`", known.join("`, `")));
@@ -241,6 +244,7 @@ pub(crate) fn pipeline(path: &str, tree: Tree, partial: bool, faults: &mut Vec<F
     config.policies.retry = section.section("retry", RETRY, |section| retry(section, partial));
     config.policies.circuit_breaker = section.section("circuit_breaker", CIRCUIT_BREAKER, |section| circuit_breaker(section, partial));
     config.policies.throttle = section.section("throttle", throttle::FIELDS, |section| throttle::read(section, partial));
+    config.policies.per_key = section.section("per_key", per_key::FIELDS, |section| per_key::read(section, partial));
     config.policies.rate_limit = section.section("rate_limit", RATE_LIMIT, |section| rate_limit(section, partial));
     config.policies.bulkhead = section.section("bulkhead", BULKHEAD, |section| bulkhead(section, partial));
     config.policies.adaptive_limit =
@@ -310,7 +314,7 @@ fn budget(section: &mut Section<'_>) -> Option<BudgetConfig> {
     })
 }
 
-fn circuit_breaker(section: &mut Section<'_>, partial: bool) -> Option<CircuitBreakerConfig> {
+pub(super) fn circuit_breaker(section: &mut Section<'_>, partial: bool) -> Option<CircuitBreakerConfig> {
     const RULES: [&str; 3] = ["failure_rate", "consecutive_failures", "slow_calls"];
     let mut config = CircuitBreakerConfig::new();
     let mentioned = section.entries.iter().any(|(name, value)| RULES.contains(&name.as_str()) && *value != Tree::Nothing);
@@ -341,6 +345,7 @@ fn circuit_breaker(section: &mut Section<'_>, partial: bool) -> Option<CircuitBr
         probe_lease: duration,
         half_open_for: duration,
         abandoned_after: duration,
+        ramp: duration,
     }
     if let Some(seed) = section.count_u64("seed") {
         config = config.seed(seed);
@@ -374,7 +379,7 @@ fn circuit_breaker(section: &mut Section<'_>, partial: bool) -> Option<CircuitBr
     Some(config)
 }
 
-fn rate_limit(section: &mut Section<'_>, partial: bool) -> Option<RateLimiterConfig> {
+pub(super) fn rate_limit(section: &mut Section<'_>, partial: bool) -> Option<RateLimiterConfig> {
     let before = section.faults.len();
     let rate = section.read("rate", |value| match value {
         Tree::Text(text) => text.parse::<Rate>().map_err(|error| error.to_string()),
@@ -400,10 +405,27 @@ fn rate_limit(section: &mut Section<'_>, partial: bool) -> Option<RateLimiterCon
     if let Some(step) = section.duration("ageing") {
         config = config.ageing(step);
     }
+    if let Some(when) = shed(section) {
+        config = config.shed(when);
+    }
     if !partial && rate.is_some() {
         section.judge(rate_limit_faults(&config));
     }
     (rate.is_some() || partial).then_some(config)
+}
+
+/// When a queue sheds: `true` is the usual.
+fn shed(section: &mut Section<'_>) -> Option<CoDel> {
+    if let Some((_, value)) = section.entries.iter_mut().find(|(name, _)| name == "shed")
+        && (*value == Tree::Bool(true) || *value == Tree::Text("true".into()))
+    {
+        *value = Tree::table();
+    }
+    section.section("shed", SHED, |section| {
+        let usual = CoDel::default();
+        let codel = CoDel::target(section.duration("target").unwrap_or(usual.target));
+        Some(codel.interval(section.duration("interval").unwrap_or(usual.interval)))
+    })
 }
 
 /// In text, the period is a part of the rate.
@@ -412,7 +434,7 @@ pub(crate) fn rate_limit_faults(config: &RateLimiterConfig) -> Vec<Fault> {
     config.faults().into_iter().map(rename).collect()
 }
 
-fn bulkhead(section: &mut Section<'_>, partial: bool) -> Option<BulkheadConfig> {
+pub(super) fn bulkhead(section: &mut Section<'_>, partial: bool) -> Option<BulkheadConfig> {
     let before = section.faults.len();
     let limit = section.count_usize("limit");
     if limit.is_none() && section.faults.len() == before && !partial {
@@ -427,6 +449,9 @@ fn bulkhead(section: &mut Section<'_>, partial: bool) -> Option<BulkheadConfig> 
     }
     if let Some(step) = section.duration("ageing") {
         config = config.ageing(step);
+    }
+    if let Some(when) = shed(section) {
+        config = config.shed(when);
     }
     if !partial && limit.is_some() {
         section.judge(config.faults());

@@ -1,10 +1,10 @@
 //! From a configuration to a [`Tree`]: every setting, also those that were not chosen.
 
 use super::PipelineConfig;
-use super::policies::{adaptive_limit, throttle};
+use super::policies::{adaptive_limit, per_key, throttle};
 use super::text::Rate;
 use super::tree::Tree;
-use crate::admission::{BulkheadConfig, CircuitBreakerConfig, CircuitWindow, RateLimiterConfig};
+use crate::admission::{BulkheadConfig, CircuitBreakerConfig, CircuitWindow, CoDel, RateLimiterConfig};
 use crate::execution::{Backoff, BudgetSource, Formula, Jitter, Retry, RetryConfig};
 use crate::outcome::RejectedKind;
 use std::time::Duration;
@@ -22,6 +22,7 @@ impl PipelineConfig {
         tree.put_some("retry", self.policies.retry.as_ref().map(retry));
         tree.put_some("circuit_breaker", self.policies.circuit_breaker.as_ref().map(circuit_breaker));
         tree.put_some("throttle", self.policies.throttle.as_ref().map(throttle::write));
+        tree.put_some("per_key", self.policies.per_key.as_ref().map(per_key::write));
         tree.put_some("rate_limit", self.policies.rate_limit.as_ref().map(rate_limit));
         tree.put_some("bulkhead", self.policies.bulkhead.as_ref().map(bulkhead));
         tree.put_some("adaptive_limit", self.policies.adaptive_limit.as_ref().map(adaptive_limit::write));
@@ -88,7 +89,7 @@ fn backoff(tree: &mut Tree, backoff: &Backoff) {
     tree.put_some("seed", backoff.seed_value());
 }
 
-fn circuit_breaker(config: &CircuitBreakerConfig) -> Tree {
+pub(super) fn circuit_breaker(config: &CircuitBreakerConfig) -> Tree {
     let mut tree = Tree::table();
     tree.put_some("failure_rate", config.failure_rate);
     tree.put_some("consecutive_failures", config.consecutive);
@@ -115,22 +116,32 @@ fn circuit_breaker(config: &CircuitBreakerConfig) -> Tree {
     tree.put_some("probe_lease", config.probe_lease);
     tree.put_some("half_open_for", config.half_open_for);
     tree.put_some("abandoned_after", config.abandoned_after);
+    tree.put_some("ramp", config.ramp);
     tree
 }
 
-fn rate_limit(config: &RateLimiterConfig) -> Tree {
+pub(super) fn rate_limit(config: &RateLimiterConfig) -> Tree {
     let mut tree = Tree::table();
     tree.put("rate", Rate { units: config.units, period: config.period }.to_string());
     tree.put_some("burst", config.burst);
     tree.put("sliding_window", config.sliding);
     queue(&mut tree, config.queue, config.max_wait, config.ageing);
+    tree.put_some("shed", config.shed.as_ref().map(shed));
     tree
 }
 
-fn bulkhead(config: &BulkheadConfig) -> Tree {
+pub(super) fn bulkhead(config: &BulkheadConfig) -> Tree {
     let mut tree = Tree::table();
     tree.put("limit", config.limit);
     queue(&mut tree, config.queue, config.max_wait, config.ageing);
+    tree.put_some("shed", config.shed.as_ref().map(shed));
+    tree
+}
+
+fn shed(codel: &CoDel) -> Tree {
+    let mut tree = Tree::table();
+    tree.put("target", codel.target);
+    tree.put("interval", codel.interval);
     tree
 }
 

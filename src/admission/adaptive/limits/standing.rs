@@ -24,7 +24,7 @@
 use super::super::sampling::Window;
 
 /// How much longer than the baseline calls may take under saturation: what stands in the queue keeps the servers busy between two calls.
-pub(in super::super) const TOLERANCE: f64 = 0.3;
+pub(in super::super) const TOLERANCE: f64 = 0.35;
 /// Mean in flight, as a share of the limit, from which on the limit is what holds the calls back.
 const SATURATED: f64 = 0.8;
 /// How many times the baseline a call may take while the limit grows for bursts.
@@ -32,7 +32,9 @@ const BURST: f64 = 3.0;
 /// How many calls a mean remembers.
 const MEMORY: f64 = 400.0;
 /// Under lasting saturation the baseline is measured anew after so many windows.
-const EXPIRES: u32 = 50;
+const EXPIRES: u32 = 100;
+/// So many calm calls make sure of the baseline.
+const CALM: f64 = 30.0;
 /// A limit this near to the one wished for stays: the next window would say something else again.
 const NEAR: f64 = 0.05;
 /// A decrease to this share tells whether it cost throughput.
@@ -61,9 +63,13 @@ impl Mean {
         if !self.is_known() || (value / self.value - 1.0).abs() > doubt(calls) {
             *self = Self::of(value, calls);
         } else {
-            self.value += (value - self.value) * calls / (calls + self.calls);
-            self.calls = (self.calls + calls).min(MEMORY);
+            self.blend(value, calls);
         }
+    }
+
+    fn blend(&mut self, value: f64, calls: f64) {
+        self.value += (value - self.value) * calls / (calls + self.calls);
+        self.calls = (self.calls + calls).min(MEMORY);
     }
 }
 
@@ -76,7 +82,7 @@ fn doubt(calls: f64) -> f64 {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Trial {
     limit: f64,
-    throughput: f64,
+    flow: f64,
     /// It was made to measure the baseline, and not because of overload.
     is_probe: bool,
 }
@@ -89,18 +95,22 @@ pub(in super::super) struct Standing {
     is_sure: bool,
     /// Windows since then.
     age: u32,
+    /// Calm calls since then.
+    calm: f64,
     /// Under saturation, in calls per nanosecond.
     throughput: Mean,
     trial: Option<Trial>,
     /// Windows in a row under saturation and without a queue.
     clear: u32,
     calm_level: u32,
+    /// The next window is judged as a trial.
+    decides: bool,
 }
 
 impl Standing {
     pub(in super::super) const fn new(tolerance: f64) -> Self {
         let unknown = Mean::of(0.0, 0.0);
-        Self { tolerance, baseline: unknown, is_sure: false, age: 0, throughput: unknown, trial: None, clear: 0, calm_level: 1 }
+        Self { tolerance, baseline: unknown, is_sure: false, age: 0, calm: 0.0, throughput: unknown, trial: None, clear: 0, calm_level: 1, decides: false }
     }
 
     pub(super) const fn baseline(&self) -> f64 {
@@ -118,7 +128,7 @@ impl Standing {
 
     /// Windows of a trial decide much, and are given more calls.
     pub(super) const fn patience(&self) -> u64 {
-        if matches!(self.trial, Some(Trial { is_probe: true, .. })) { 2 } else { 1 }
+        if self.decides { 2 } else { 1 }
     }
 
     pub(super) fn next(&mut self, window: &Window, limit: f64) -> f64 {
@@ -130,7 +140,7 @@ impl Standing {
         if !self.baseline.is_known() {
             self.baseline = Mean::of(now.rtt, now.calls);
         }
-        self.learn_from_calm(window);
+        self.learn_from_calm(window, now.is_saturated);
         self.age = self.age.saturating_add(1);
         let judged = match self.trial {
             // A small cut proves nothing yet.
@@ -145,44 +155,55 @@ impl Standing {
         if next > limit {
             self.trial = None;
         }
-        let calm = if self.is_sure { (now.throughput * self.baseline.value).min(now.in_flight) } else { now.in_flight.min(next) * 0.5 };
+        self.decides = self.trial.is_some_and(|before| before.is_probe || next <= LARGE * before.limit);
+        let calm = if self.is_sure || !now.is_saturated { (now.throughput * self.baseline.value).min(now.in_flight) } else { now.in_flight.min(next) * 0.5 };
         self.calm_level = (calm as u32).max(1);
         next
     }
 
-    fn learn_from_calm(&mut self, window: &Window) {
-        // The calm moments of a busy window are its beginning, and of the calls that began then only the long ones are left at its end.
-        if window.calm < 10 || window.calm * 5 < window.samples {
+    fn learn_from_calm(&mut self, window: &Window, is_saturated: bool) {
+        let calls = window.calm as f64;
+        if calls < 1.0 || is_saturated && !self.is_sure {
             return;
         }
-        let calls = window.calm as f64;
-        self.baseline.add(window.calm_rtt / calls, calls);
-        self.is_sure = true;
-        self.age = 0;
+        let mean = window.calm_rtt / calls;
+        if window.calm * 2 > window.samples && calls >= 10.0 {
+            self.baseline.add(mean, calls);
+        } else {
+            // Where calm is rare, those that began in one calm moment end one after the other, the quick ones first: only their mean over
+            // several windows tells.
+            self.baseline.blend(mean, calls);
+        }
+        self.calm += calls;
+        if self.calm >= CALM {
+            self.is_sure = true;
+            self.age = 0;
+            self.calm = 0.0;
+        }
     }
 
     /// After a large decrease: did it cost throughput? Then nothing stood in a queue, and the time measured is the baseline.
     fn judge(&mut self, before: Trial, now: &Now) -> Option<f64> {
-        let cost = now.throughput < before.throughput * 0.5 * (1.0 + now.limit / before.limit);
+        let share = now.limit / before.limit;
         let ratio = now.rtt / self.baseline.value;
         if !before.is_probe {
             // A cut because of overload. Did calls not become quicker, and fewer?
-            if !cost {
+            if now.flow > before.flow * (0.35 + 0.65 * share) {
                 return None;
             }
-            self.baseline.add(now.rtt, now.calls);
+            self.baseline.add(now.whole_rtt(), now.calls);
             self.age = 0;
             return Some(before.limit);
         }
         if self.is_sure && (ratio - 1.0).abs() <= doubt(now.calls) {
-            self.baseline.add(now.rtt, now.calls);
+            self.baseline.add(now.whole_rtt(), now.calls);
             self.age = 0;
             return Some(before.limit);
         }
-        if cost {
+        if now.flow < before.flow * 0.5 * (1.0 + share) {
             self.relearn(now);
             // All that was cut off had been at work: there may be room for more.
-            let all = now.throughput < before.throughput * (now.limit / before.limit + 0.15);
+            let all = now.flow < before.flow * (share + 0.15);
             return Some(if all && !self.throughput.is_known() { before.limit * 1.5 } else { before.limit });
         }
         if ratio < 1.0 {
@@ -192,7 +213,7 @@ impl Standing {
     }
 
     fn relearn(&mut self, now: &Now) {
-        self.baseline = Mean::of(now.rtt, now.calls);
+        self.baseline = Mean::of(now.whole_rtt(), now.calls);
         self.is_sure = true;
         self.age = 0;
     }
@@ -203,7 +224,7 @@ impl Standing {
             self.relearn(now);
             return now.limit;
         }
-        self.trial = Some(Trial { limit: now.limit, throughput: now.throughput, is_probe: true });
+        self.trial = Some(Trial { limit: now.limit, flow: now.flow, is_probe: true });
         (now.limit * 0.5).floor()
     }
 
@@ -224,6 +245,7 @@ impl Standing {
         if now.rtt < self.baseline.value * (1.0 - doubt(now.calls)).min(0.8) {
             self.baseline = Mean::of(now.rtt, now.calls);
             self.is_sure = false;
+            self.calm = 0.0;
         }
         if !self.is_sure || self.age > EXPIRES {
             return self.probe(now);
@@ -231,7 +253,10 @@ impl Standing {
         let ratio = now.rtt / self.baseline.value;
         let may_grow = !now.is_dropping && !now.is_failing;
         if !self.throughput.is_known() && ratio <= 1.05 + self.tolerance && may_grow {
-            // The beginning: capacity has not been met yet.
+            // The beginning: capacity has not been met yet, so nothing stands in a queue.
+            if (ratio - 1.0).abs() < 0.2 {
+                self.baseline.blend(now.whole_rtt(), now.calls);
+            }
             return limit * 2.0;
         }
         self.clear = if ratio < CLEAR { self.clear + 1 } else { 0 };
@@ -255,7 +280,7 @@ impl Standing {
     }
 
     fn cut(&mut self, now: &Now, wish: f64) -> f64 {
-        self.trial.get_or_insert(Trial { limit: now.limit, throughput: now.throughput, is_probe: false });
+        self.trial.get_or_insert(Trial { limit: now.limit, flow: now.flow, is_probe: false });
         wish
     }
 }
@@ -267,7 +292,10 @@ struct Now {
     rtt: f64,
     in_flight: f64,
     peak: f64,
+    /// Calls that ended, per nanosecond.
     throughput: f64,
+    /// The same by Little's law: exact where a long queue makes all calls take about the same.
+    flow: f64,
     is_saturated: bool,
     is_dropping: bool,
     is_failing: bool,
@@ -281,13 +309,18 @@ impl Now {
         Self {
             limit,
             calls: window.samples as f64,
-            rtt: rtt.max(if is_saturated { in_flight.min(limit) / throughput } else { 0.0 }),
+            rtt,
             in_flight,
             peak: f64::from(window.peak),
             throughput,
+            flow: in_flight / rtt,
             is_saturated,
             is_dropping: window.drop_share() > 0.05,
             is_failing: window.is_failing(),
         }
+    }
+    /// Of the calls that began under a new limit the quick ones end first. Little's law gives the time of them all, with more noise.
+    fn whole_rtt(&self) -> f64 {
+        (self.in_flight.min(self.limit) / self.throughput).clamp(self.rtt, self.rtt * 1.15)
     }
 }

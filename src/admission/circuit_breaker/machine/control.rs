@@ -1,7 +1,7 @@
 //! What is done by hand, and what can be read without changing anything.
 
 use super::{CLOSED, Core, Counts, DISABLED, HALF_OPEN, ISOLATED, KIND_MASK, METRICS_ONLY, Machine, NEVER, OPEN, TransitionCause};
-use super::{generation_of, share, state_of};
+use super::{as_closed, generation_of, share, state_of};
 use crate::admission::circuit_breaker::events::{CircuitSnapshot, CircuitState};
 use crate::sync::atomic::Ordering;
 use crate::sync::{MutexGuard, lock};
@@ -70,7 +70,7 @@ impl Machine {
     // ---- to read ----
 
     pub(super) fn counts(&self, core: &Core, word: u64, nanos: u64) -> Counts {
-        match (word & KIND_MASK, &core.counted) {
+        match (as_closed(word) & KIND_MASK, &core.counted) {
             (CLOSED | METRICS_ONLY, Some(counted)) => counted.counts(),
             (CLOSED | METRICS_ONLY, None) => self.rules().window.counts(generation_of(word), nanos),
             (HALF_OPEN, _) => core.round.counts,
@@ -132,6 +132,7 @@ impl Machine {
             not_permitted: self.rules().window.refused(),
             probes_in_flight: core.round.out.iter().filter(|probe| probe.lease_ends > nanos).count() as u32,
             next_probe_in: wait.map(Duration::from_nanos),
+            ramp_left: self.ramp_left(word, nanos).map(Duration::from_nanos),
             stale: self.stale.0.load(Ordering::Relaxed),
             listener_panics: self.outbox.panics.load(Ordering::Relaxed),
         }

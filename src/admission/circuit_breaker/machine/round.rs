@@ -1,6 +1,6 @@
 //! The half-open round: its probes, their leases, and the decision.
 
-use super::{CLOSED, HALF_OPEN, ISOLATED, KIND_MASK, Machine, NEVER, OPEN, Refusal, Ticket, Weight, nanos_or_never};
+use super::{CLOSED, HALF_OPEN, ISOLATED, KIND_MASK, Machine, NEVER, OPEN, RAMPING, Refusal, Ticket, Weight, nanos_or_never};
 use super::{Core, Counts, TransitionCause};
 use crate::admission::circuit_breaker::events::CircuitState;
 use crate::outcome::Outcome;
@@ -56,6 +56,11 @@ impl Machine {
             }
             HALF_OPEN => {}
             ISOLATED => return Err(Refusal(NEVER)),
+            // It closed a moment ago, and warms up.
+            RAMPING => {
+                drop(core);
+                return self.climb(word, nanos);
+            }
             _ => return Ok(Ticket { word, probe: 0 }),
         }
         core.round.out.retain(|probe| probe.lease_ends > nanos);

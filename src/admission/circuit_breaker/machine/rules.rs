@@ -1,6 +1,6 @@
 //! The rules: settings that may change while calls are under way, and what follows from them.
 
-use super::{HALF_OPEN, KIND_MASK, Machine, NEVER, OPEN, TransitionCause, bit, nanos_or_never, share};
+use super::{HALF_OPEN, KIND_MASK, Machine, NEVER, OPEN, RAMPING, TransitionCause, as_closed, bit, nanos_or_never, share};
 use crate::admission::circuit_breaker::config::{CircuitBreakerConfig, Window};
 use crate::admission::circuit_breaker::window::{CountWindow, Counts, TimeWindow};
 use crate::sync::atomic::Ordering;
@@ -113,6 +113,7 @@ impl Machine {
                 let until = self.face.until.load(Ordering::Relaxed).min(nanos.saturating_add(longest));
                 self.face.until.store(until, Ordering::Release);
             }
+            RAMPING if config.ramp.is_none() => self.face.word.store(as_closed(self.face.word.load(Ordering::Relaxed)), Ordering::Release),
             HALF_OPEN => {
                 core.round.ends = core.round.ends.min(self.round_ends(nanos));
                 self.face.longest_wait.fetch_max(after.lease, Ordering::AcqRel);
