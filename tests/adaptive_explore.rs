@@ -138,19 +138,29 @@ fn explore_trace() {
 #[test]
 fn look_storm() {
     let seed = std::env::var("SEED").unwrap().parse().unwrap();
-        let limit = build(AdaptiveLimit::new());
-        let mut world = World { servers: 10, service: Service::Exponential(0.1), load: Load::Poisson(80.0), timeout: 1.0, errors: 0.0 };
-        let mut m = Model::new(&limit, world, seed);
-        m.run(57.0);
-        for i in 0..50 {
-            if m.seconds() > 60.0 && i < 49 {
-        world.load = Load::Poisson(240.0);
-        m.world = world;
-            }
-            let before = limit.limit();
-            let b = m.windows(1);
-            let s = limit.snapshot();
-            println!("@{:.1} {before} -> {} base {:.3} rtt {:.3} good {:.3} {}", m.seconds(), s.limit, s.baseline.unwrap_or_default().as_secs_f64(), s.latency.unwrap_or_default().as_secs_f64(), b.goodput(), b.good);
-            if m.seconds() > 70.0 { break; }
+    let limit = build(AdaptiveLimit::new());
+    let mut world = World { servers: 10, service: Service::Exponential(0.1), load: Load::Poisson(80.0), timeout: 1.0, errors: 0.0 };
+    let mut m = Model::new(&limit, world, seed);
+    m.run(57.0);
+    for i in 0..50 {
+        if m.seconds() > 60.0 && i < 49 {
+            world.load = Load::Poisson(240.0);
+            m.world = world;
         }
+        let before = limit.limit();
+        let b = m.windows(1);
+        let s = limit.snapshot();
+        println!(
+            "@{:.1} {before} -> {} base {:.3} rtt {:.3} good {:.3} {}",
+            m.seconds(),
+            s.limit,
+            s.baseline.unwrap_or_default().as_secs_f64(),
+            s.latency.unwrap_or_default().as_secs_f64(),
+            b.goodput(),
+            b.good
+        );
+        if m.seconds() > 70.0 {
+            break;
+        }
+    }
 }

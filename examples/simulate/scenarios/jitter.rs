@@ -85,7 +85,11 @@ fn run(lab: &Lab) -> Findings {
     let mut numbers = Vec::new();
     let axis = || Axis::linear(0.0, 200.0, 50.0, "");
     let mut tries = Panel::new("writes tried in all, by number of clients", axis(), Axis::linear(0.0, 9_000.0, 3_000.0, ""));
-    let mut times = Panel::new("time until all have written, by number of clients", axis(), Axis::log(0.3, 100.0, &[(0.3, "0.3 s"), (1.0, "1 s"), (3.0, "3 s"), (10.0, "10 s"), (30.0, "30 s"), (100.0, "100 s")]));
+    let mut times = Panel::new(
+        "time until all have written, by number of clients",
+        axis(),
+        Axis::log(0.3, 100.0, &[(0.3, "0.3 s"), (1.0, "1 s"), (3.0, "3 s"), (10.0, "10 s"), (30.0, "30 s"), (100.0, "100 s")]),
+    );
     for (name, ink, retry) in contestants() {
         let (mut time_line, mut try_line) = (Vec::new(), Vec::new());
         for &clients in &sizes {

@@ -40,18 +40,15 @@ fn run(lab: &Lab) -> Findings {
     let numbers = [("without budgets", &without), ("with budgets", &with), ("only the inner layer, with a budget", &once)]
         .map(|(name, report)| (format!("{name}: load 65-115 s"), report.load(65..115)));
     let requests = |report| smooth(&per_second(report, |bucket| bucket.requests), 3);
-    let panel = Panel::new(
-        "requests per second at the database",
-        Axis::linear(0.0, 180.0, 30.0, " s"),
-        Axis::linear(0.0, 2_000.0, 500.0, ""),
-    )
-    .band(60.0, 120.0, "every request fails")
-    .line(Line::new("", Ink::Grey, smooth(&per_second(&with, |bucket| bucket.offered), 3)).filled())
-    .line(Line::new("", Ink::Red, requests(&without)))
-    .line(Line::new("", Ink::Blue, requests(&with)))
-    .note(123.0, 1_600.0, Ink::Red, "without budgets")
-    .note(123.0, 260.0, Ink::Blue, "with the default budgets")
-    .note(123.0, 45.0, Ink::Grey, "calls");
+    let panel =
+        Panel::new("requests per second at the database", Axis::linear(0.0, 180.0, 30.0, " s"), Axis::linear(0.0, 2_000.0, 500.0, ""))
+            .band(60.0, 120.0, "every request fails")
+            .line(Line::new("", Ink::Grey, smooth(&per_second(&with, |bucket| bucket.offered), 3)).filled())
+            .line(Line::new("", Ink::Red, requests(&without)))
+            .line(Line::new("", Ink::Blue, requests(&with)))
+            .note(123.0, 1_600.0, Ink::Red, "without budgets")
+            .note(123.0, 260.0, Ink::Blue, "with the default budgets")
+            .note(123.0, 45.0, Ink::Grey, "calls");
     let figure = Figure {
         title: format!("Two layers of three retries are {:.0} times the load; their budgets make it {:.2}", numbers[0].1, numbers[1].1),
         subtitle: "A gateway calls a service, which calls a database: 100 calls a second, up to 3 retries in each of the two layers.\nFor a minute the database fails every request.".into(),

@@ -73,10 +73,14 @@ fn run(lab: &Lab) -> Findings {
         runs.push((name, ink, reports.swap_remove(0)));
     }
     let time = || Axis::linear(0.0, 480.0, 60.0, " s");
-    let mut load =
-        Panel::new("requests per second at the service", time(), Axis::linear(0.0, 450.0, 150.0, "")).band(f64::from(BEGIN), f64::from(END), "the service hangs");
+    let mut load = Panel::new("requests per second at the service", time(), Axis::linear(0.0, 450.0, 150.0, "")).band(
+        f64::from(BEGIN),
+        f64::from(END),
+        "the service hangs",
+    );
     let zoom = Axis::linear(340.0, 460.0, 20.0, " s");
-    let mut answers = Panel::new("answers per second, from 340 s on", zoom, Axis::linear(0.0, 100.0, 25.0, "")).band(340.0, f64::from(END), "");
+    let mut answers =
+        Panel::new("answers per second, from 340 s on", zoom, Axis::linear(0.0, 100.0, 25.0, "")).band(340.0, f64::from(END), "");
     let offered = smooth(&per_second(&runs[0].2, |bucket| bucket.offered), 5);
     let late = |points: Vec<(f64, f64)>| points.into_iter().filter(|(second, _)| (340.0..460.0).contains(second));
     load = load.line(Line::new("calls", Ink::Grey, offered.clone()).filled());

@@ -65,9 +65,5 @@ fn run(lab: &Lab) -> Findings {
         panels: vec![answers, load],
         side_by_side: false,
     };
-    Findings {
-        figure,
-        tables: vec![("retries_alone".into(), alone.to_csv()), ("preset".into(), preset.to_csv())],
-        numbers,
-    }
+    Findings { figure, tables: vec![("retries_alone".into(), alone.to_csv()), ("preset".into(), preset.to_csv())], numbers }
 }
