@@ -34,7 +34,7 @@ impl Pipeline {
     /// For calls of HTTP APIs. An attempt of 3 s outlasts a slow server but not a lost connection, and three of them fit in the 10 s
     /// that most callers wait.
     ///
-    /// How many run at once is found out ([`AdaptiveLimit`](crate::AdaptiveLimit)), because no number is right for all: in the
+    /// How many run at once is found out ([`AdaptiveLimit`]), because no number is right for all: in the
     /// [retry storm](crate::guide::overload) of the simulator 100 are too many by far, and for a service ten times as strong 50 are too
     /// few. It begins with 50. Who finds no place waits half a second at most: long
     /// enough for a burst, too short for a queue of calls that nobody waits for any more.
