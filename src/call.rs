@@ -31,6 +31,7 @@ impl Priority {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
     pub(crate) number: u32,
+    pub(crate) leg: u32,
     pub(crate) started: Instant,
     pub(crate) deadline: Option<Instant>,
 }
@@ -46,6 +47,19 @@ impl Attempt {
     #[must_use]
     pub const fn is_retry(&self) -> bool {
         self.number > 1
+    }
+
+    /// Which leg of the attempt this is: 0 for the first, 1 for the first that a [hedge](crate::Hedge) launched beside it. Worth another replica, or a mark
+    /// in the request.
+    #[must_use]
+    pub const fn leg(&self) -> u32 {
+        self.leg
+    }
+
+    /// Whether a [hedge](crate::Hedge) launched it beside an attempt that was slow, or failed.
+    #[must_use]
+    pub const fn is_hedge(&self) -> bool {
+        self.leg > 0
     }
 
     /// When this attempt began: one clock reading, shared by every policy.
@@ -94,7 +108,7 @@ impl<'a> Call<'a> {
     /// The same, beginning at a moment of your choice.
     #[must_use]
     pub const fn at(started: Instant) -> Self {
-        Self { attempt: Attempt { number: 1, started, deadline: None }, key: None, priority: Priority::Normal, cost: 1 }
+        Self { attempt: Attempt { number: 1, leg: 0, started, deadline: None }, key: None, priority: Priority::Normal, cost: 1 }
     }
 
     /// How much it matters. **Default**: [`Priority::Normal`].

@@ -352,7 +352,7 @@ pub const fn request(pipeline: &Pipeline) -> Request<'_> {
 
 /// A call without options yet, whose attempts must not overlap.
 pub const fn request_in_turn(pipeline: &Pipeline) -> Request<'_> {
-    request(pipeline)
+    request(pipeline).in_turn()
 }
 
 /// What `when = ..` says, as a verdict.

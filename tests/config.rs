@@ -5,8 +5,8 @@
 
 use std::time::{Duration, Instant};
 use steadfast::{
-    AdaptiveLimit, Backoff, Budget, Bulkhead, CircuitBreaker, CoDel, ConfigError, Jitter, PerKey, Pipeline, PipelineConfig, RateLimiter,
-    RejectedKind, Retry, Throttle,
+    AdaptiveLimit, Backoff, Budget, Bulkhead, CircuitBreaker, CoDel, ConfigError, Hedge, Jitter, PerKey, Pipeline, PipelineConfig,
+    RateLimiter, RejectedKind, Retry, Throttle,
 };
 
 const fn ms(millis: u64) -> Duration {
@@ -31,6 +31,15 @@ const EVERYTHING: &str = r#"
     retry_rejections = ["rate_limited", "circuit_open"]
     even_when_nested = true
     budget = { share = "20%", min_per_second = 1.5, burst = 50 }
+    [hedge]
+    after = "p99.9"
+    max_hedges = 2
+    idempotent = false
+    min_samples = 50
+    initial_delay = "1s"
+    min_delay = "2ms"
+    max_delay = "3s"
+    budget = "5%"
     [circuit_breaker]
     failure_rate = "50%"
     consecutive_failures = 10
@@ -149,6 +158,16 @@ fn everything() -> PipelineConfig {
                 .tolerance(0.4)
                 .smoothing(0.3)
                 .queue_size(5.0),
+        )
+        .hedge(
+            Hedge::at_percentile(0.999)
+                .max_hedges(2)
+                .only_idempotent_calls()
+                .min_samples(50)
+                .initial_delay(ms(1_000))
+                .min_delay(ms(2))
+                .max_delay(ms(3_000))
+                .budget(Budget::new(0.05)),
         )
         .per_key(
             PerKey::new(500)
@@ -388,6 +407,9 @@ fn h43_h44_h45_every_class_of_bad_number_is_a_fault_at_its_place() {
         ("per_key = { max_keys = 0, statistics = true }", "per_key.max_keys"),
         ("per_key = { max_keys = 5, bulkhead = 5, rate_limit = '0/s' }", "per_key.rate_limit.rate"),
         ("per_key = { max_keys = 5, bulkhead = 'many' }", "per_key.bulkhead.limit"),
+        ("hedge = 'p95'", "hedge.idempotent"),
+        ("hedge = { after = 'p0', idempotent = true }", "hedge.after"),
+        ("hedge = { after = 50, idempotent = true }", "hedge.after"),
         ("throttle = { max_rejection = '150%' }", "throttle.max_rejection"),
         ("rate_limit = '0/s'", "rate_limit.rate"),
         ("rate_limit = '1/999999h'", "rate_limit.rate"),
@@ -506,6 +528,7 @@ mod arbitrary {
             "circuit_breaker",
             "rate_limit",
             "throttle",
+            "hedge",
             "per_key",
             "adaptive_limit",
             "bulkhead",

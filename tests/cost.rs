@@ -43,7 +43,7 @@ fn the_future_of_the_stack_of_six_is_at_most_512_bytes() {
     println!("call {call} bytes, with fallback {with_fallback} bytes, with fallback and options {keyed}, with a value instead {or}");
     assert!(call <= 512, "{call}");
     assert!(with_fallback <= 512, "{with_fallback}");
-    assert!(keyed <= 2 * call && or <= 512, "{keyed} {or}");
+    assert!(keyed <= 2 * call && or <= call + 64, "{keyed} {or}");
 }
 
 // Paused, so that no window of the monitor turns meanwhile: it makes the histograms of a window when that begins.

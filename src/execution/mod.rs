@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | [`Retry`] | whether and when to try again | [`retry`] |
 //! | [`Backoff`] | how long to pause in between | [`backoff`] |
-//! | [`Budget`] | how many retries all calls may make together | [`budget`] |
+//! | [`Hedge`] | whether and when another attempt begins beside a slow one | [`hedge`] |
+//! | [`Budget`] | how many retries and hedges all calls may make together | [`budget`] |
 //! | timeouts | how long an attempt, and the whole call, may take | [`PipelineBuilder`](crate::PipelineBuilder::total_timeout) |
 //!
 //! Each works alone and in a [`Pipeline`](crate::Pipeline). Alone:
@@ -19,6 +20,7 @@
 
 pub mod backoff;
 pub mod budget;
+pub mod hedge;
 pub mod retry;
 mod surroundings;
 mod timeout;
@@ -26,6 +28,8 @@ mod timeout;
 pub(crate) use backoff::Formula;
 pub use backoff::{Backoff, Delays, Jitter};
 pub use budget::{Budget, BudgetConfig, BudgetSource};
+pub(crate) use hedge::Denied;
+pub use hedge::{Hedge, HedgeConfig, HedgeStats};
 pub use retry::{Retry, RetryConfig, RetryState, RetryStats, StopReason};
 pub(crate) use surroundings::{Nesting, Surroundings};
 pub(crate) use timeout::{Ended, Until, has_runtime};

@@ -43,8 +43,10 @@ impl Nesting {
 /// What one call's operation runs in.
 #[derive(Debug)]
 pub(crate) struct Surroundings {
-    nesting: Nesting,
+    // The fields of `Nesting` one by one: as a whole it would leave its padding unused.
+    deadline: Option<Instant>,
     span: Option<Box<Span>>,
+    retries: bool,
     /// True while the operation's own code runs, and so for ever if that code panics. What is dropped afterwards reads it.
     running: bool,
 }
@@ -52,19 +54,24 @@ pub(crate) struct Surroundings {
 impl Surroundings {
     #[inline]
     pub(crate) fn new(nesting: Nesting, span: Option<Span>) -> Self {
-        Self { nesting, span: span.map(Box::new), running: false }
+        Self { deadline: nesting.deadline, span: span.map(Box::new), retries: nesting.retries, running: false }
     }
 
     /// When the call must have ended.
     #[inline]
     pub(crate) const fn deadline(&self) -> Option<Instant> {
-        self.nesting.deadline
+        self.deadline
+    }
+
+    #[inline]
+    const fn nesting(&self) -> Nesting {
+        Nesting { deadline: self.deadline, retries: self.retries }
     }
 
     /// What is polled from now on is outside the retries of this call, and inside only those around it.
     #[cold]
     pub(crate) fn leave_retries(&mut self) {
-        self.nesting.retries = Nesting::current().retries;
+        self.retries = Nesting::current().retries;
     }
 
     /// Whether the operation's own code panicked.
@@ -95,7 +102,7 @@ impl Surroundings {
     #[inline]
     pub(crate) fn enter(&mut self) -> Inside<'_> {
         self.running = true;
-        let outer = if self.nesting.is_none() { None } else { CURRENT.try_with(|current| current.replace(self.nesting)).ok() };
+        let outer = if self.nesting().is_none() { None } else { CURRENT.try_with(|current| current.replace(self.nesting())).ok() };
         if let Some(span) = &self.span {
             enter_span(span);
         }

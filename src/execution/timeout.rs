@@ -34,37 +34,46 @@ impl<F: Future> Until<F> {
         Self { operation, timer: None, polled: false }
     }
 
-    /// Polls the operation in its surroundings; `limit` is asked for only if it does not finish.
+    /// Polls the operation in its surroundings; if it does not finish, waits until `limit`.
     #[inline]
     pub(crate) fn poll(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         surroundings: &mut Surroundings,
         limit: impl FnOnce() -> Option<Instant>,
     ) -> Poll<Ended<F::Output>> {
+        match self.as_mut().poll_operation(cx, surroundings) {
+            Poll::Ready((output, at_once)) => Poll::Ready(Ended::Finished { output, at_once }),
+            Poll::Pending => self.wait(cx, limit()),
+        }
+    }
+
+    /// Polls the operation in its surroundings, and tells whether it finished at its first poll.
+    #[inline]
+    pub(crate) fn poll_operation(self: Pin<&mut Self>, cx: &mut Context<'_>, surroundings: &mut Surroundings) -> Poll<(F::Output, bool)> {
         let this = self.project();
         let at_once = !std::mem::replace(this.polled, true);
-        let polled = {
-            let mut inside = surroundings.enter();
-            let polled = this.operation.poll(cx);
-            inside.ended();
-            polled
-        };
-        match polled {
-            Poll::Ready(output) => Poll::Ready(Ended::Finished { output, at_once }),
-            Poll::Pending => wait(this.timer, cx, limit()).map(|in_time| if in_time { Ended::TimedOut } else { Ended::NoRuntime }),
-        }
+        let mut inside = surroundings.enter();
+        let polled = this.operation.poll(cx);
+        inside.ended();
+        polled.map(|output| (output, at_once))
+    }
+
+    /// Waits for `limit`, which may be another than the last time.
+    #[inline]
+    pub(crate) fn wait(self: Pin<&mut Self>, cx: &mut Context<'_>, limit: Option<Instant>) -> Poll<Ended<F::Output>> {
+        wait(self.project().timer, cx, limit).map(|in_time| if in_time { Ended::TimedOut } else { Ended::NoRuntime })
     }
 }
 
 /// Waits for the limit, if there is one. Not generic, so that it is compiled once. `false`: there is no runtime to wait in.
 fn wait(mut timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>, limit: Option<Instant>) -> Poll<bool> {
     let Some(limit) = limit else { return Poll::Pending };
-    if timer.is_none() {
-        if !has_runtime() {
-            return Poll::Ready(false);
-        }
-        timer.set(Some(sleep_until(limit)));
+    match timer.as_mut().as_pin_mut() {
+        Some(timer) if timer.deadline() == limit => {}
+        Some(timer) => timer.reset(limit),
+        None if has_runtime() => timer.set(Some(sleep_until(limit))),
+        None => return Poll::Ready(false),
     }
     match timer.as_pin_mut() {
         Some(timer) => timer.poll(cx).map(|()| true),

@@ -131,11 +131,14 @@
 //! | owned `T` | a clone | it must be `Clone`; or lend it with `share(body)`, and the body sees `&T` |
 //! | `&mut T`, `&mut self` | lent to one attempt after the other | the result must not borrow; what a failed attempt did to it stays done |
 //!
-//! Without `retry`, a preset or `pipeline = ..` the body runs once, and everything is simply moved into it.
+//! Without `retry`, `hedge`, a preset or `pipeline = ..` the body runs once, and everything is simply moved into it.
 //!
 //! # Good to know
 //!
 //! * `retry(3)` is three *retries*. `timeout = 2s` is allowed only where there is one attempt; otherwise say which: `attempt_timeout` or `total_timeout`.
+//! * `hedge(after = 50ms)` says that the function may run twice, even at the same time; `after = p95` lets the delay follow the dependency. What
+//!   has `&mut` arguments is never hedged.
+//! * `adaptive(5..200)` finds out how much at once the dependency bears, where `bulkhead(50)` would be a guess.
 //! * `classify = verdict` says more than `when = ..`: it can say when to come back ([example](super::same_task)).
 //! * `map_err = |error| ..` for error types without `From<Rejected>`; `err = io::Error` lets the caller see the `steadfast::Error<io::Error>`.
 //! * It goes on free functions, methods, trait methods, below `#[async_trait]`, and on functions that return `impl Future` or a boxed one.

@@ -45,6 +45,13 @@ pub enum Event {
         /// Why there is a next.
         cause: Outcome,
     },
+    /// An attempt was slow, or a leg of it failed, and so another leg is launched beside it.
+    Hedged {
+        /// Which leg it is; 1 for the first beside the attempt itself.
+        leg: u32,
+        /// How long the leg before it, or the one that failed, had lasted.
+        after: Duration,
+    },
     /// An attempt failed that could have been retried, and was not. Not told of failures that are never retried, nor of calls that
     /// were refused before their first attempt.
     RetryStopped {
@@ -101,6 +108,7 @@ impl Event {
         match self {
             Self::AttemptFailed { .. } => "attempt_failed",
             Self::Retrying { .. } => "retrying",
+            Self::Hedged { .. } => "hedged",
             Self::RetryStopped { .. } => "retry_stopped",
             Self::Rejected { .. } => "rejected",
             Self::Waited { .. } => "waited",
@@ -116,7 +124,7 @@ impl Event {
     pub fn severity(&self) -> Severity {
         match self {
             Self::AttemptFailed { .. } | Self::RetryStopped { .. } | Self::FallbackUsed { .. } => Severity::Warn,
-            Self::Retrying { .. } => Severity::Info,
+            Self::Retrying { .. } | Self::Hedged { .. } => Severity::Info,
             Self::Rejected { .. } | Self::Waited { .. } => Severity::Debug,
             Self::CircuitChanged { to, .. } if *to == "open" => Severity::Error,
             Self::CircuitChanged { .. } => Severity::Info,
@@ -140,6 +148,7 @@ impl fmt::Display for Event {
             Self::Retrying { attempt, delay, cause } => {
                 write!(f, "attempt {attempt} was {}; next one in {}", outcome_name(cause), short(delay))
             }
+            Self::Hedged { leg, after } => write!(f, "leg {leg} launched, after {}", short(after)),
             Self::RetryStopped { attempts, reason } => write!(f, "no more retries after {attempts} ({})", clean(reason)),
             Self::Rejected { kind, retry_after } => {
                 write!(f, "rejected: {}", clean(kind.as_str()))?;

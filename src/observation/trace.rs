@@ -46,6 +46,10 @@ pub(crate) fn trace(pipeline: &str, event: &Event) {
             let (cause, delay_ms) = (outcome_name(cause), millis(delay));
             at!(severity, "steadfast.retrying", pipeline, attempt, cause, delay_ms, "retrying");
         }
+        Event::Hedged { leg, after } => {
+            let after_ms = millis(after);
+            at!(severity, "steadfast.hedged", pipeline, leg, after_ms, "hedged");
+        }
         Event::RetryStopped { attempts, reason } => at!(severity, "steadfast.retry_stopped", pipeline, attempts, reason, "no more retries"),
         Event::Rejected { kind, retry_after } => {
             let (kind, retry_after_ms) = (kind.as_str(), retry_after.map(millis));

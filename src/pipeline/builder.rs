@@ -8,7 +8,7 @@ use crate::admission::{
     PerKeyConfig, RateLimiter, RateLimiterConfig, Throttle, ThrottleConfig, Transition,
 };
 use crate::classify::Judges;
-use crate::execution::{Retry, RetryConfig};
+use crate::execution::{Hedge, HedgeConfig, Retry, RetryConfig};
 use crate::fault::{ConfigError, Fault};
 use crate::observation::{Emitter, Event, Monitor, Observer, clean_arc};
 use crate::outcome::{Origin, Seconds, Verdict};
@@ -66,6 +66,12 @@ impl PipelineBuilder {
     /// Tries again after transient failures. **Default**: one attempt.
     pub fn retry(mut self, retry: impl Into<PolicyOf<RetryConfig, Retry>>) -> Self {
         self.policies.retry = Some(retry.into());
+        self
+    }
+
+    /// Launches another attempt beside one that is slow; the first success answers. **Default**: one at a time.
+    pub fn hedge(mut self, hedge: impl Into<PolicyOf<HedgeConfig, Hedge>>) -> Self {
+        self.policies.hedge = Some(hedge.into());
         self
     }
 

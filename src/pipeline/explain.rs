@@ -15,6 +15,7 @@ pub(super) fn draw(core: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         step(&format!("total timeout {}", Seconds(limit)), true)?;
     }
     step("retry", core.policies.retry.is_some())?;
+    step("hedge", core.policies.hedge.is_some())?;
     // Where gates can refuse or queue, the breaker is asked twice: a look before them, the permit after.
     let gates = core.policies.throttle.is_some()
         || core.policies.per_key.is_some()

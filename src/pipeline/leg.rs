@@ -46,6 +46,8 @@ pub(super) enum Phase {
     Judging,
     /// The attempt is in the books, and what comes of it is not decided.
     Deciding,
+    /// Nothing: one leg of several that has ended while others go on.
+    Over,
 }
 
 /// What a leg holds. Dropped unsettled (the call was cancelled, or user code panicked) it gives everything back.
@@ -96,7 +98,7 @@ pub(super) enum Admission<'c> {
 
 impl<'c> Story<'c> {
     pub(super) fn attempt(&self) -> Attempt {
-        Attempt { number: self.leg.number, started: self.began, deadline: self.surroundings.deadline() }
+        Attempt { number: self.leg.number, leg: self.leg.index.into(), started: self.began, deadline: self.surroundings.deadline() }
     }
 
     fn call(&self) -> Call<'c> {
@@ -224,10 +226,10 @@ impl<'c> Story<'c> {
 
     // -------------------------------------------------------------- while it runs, and after
 
-    /// When this attempt must have ended.
-    pub(super) fn attempt_limit(&self) -> impl FnOnce() -> Option<Instant> + use<> {
-        let (own, began, deadline) = (self.core.attempt_timeout, self.began, self.surroundings.deadline());
-        move || time::earlier(own.and_then(|limit| time::after(began, limit)), deadline)
+    /// When this leg must have ended.
+    pub(super) fn attempt_limit(&self) -> Option<Instant> {
+        let own = self.core.attempt_timeout.and_then(|limit| time::after(self.began, limit));
+        time::earlier(own, self.surroundings.deadline())
     }
 
     /// The operation answered; if `at_once`, no time passed that is worth a clock reading, unless somebody measures it.
@@ -268,6 +270,9 @@ impl<'c> Story<'c> {
             permit.settle_at(outcome, self.now);
         }
         self.leg.held.place = None;
+        if let Some(hedge) = &self.core.policies.hedge {
+            hedge.record(outcome, self.now.saturating_duration_since(self.began));
+        }
         if !outcome.is_success() {
             self.failed(outcome);
         }
@@ -276,7 +281,7 @@ impl<'c> Story<'c> {
     pub(super) fn succeeded(&mut self) {
         self.leg.phase = Phase::Deciding;
         if self.core.recorder.is_some() {
-            self.untold_success = self.leg.number == 1 && self.began == self.started;
+            self.untold_success = self.attempts == 1 && self.began == self.started;
             if !self.untold_success {
                 self.record_attempt(Outcome::Judged(Verdict::Success));
             }

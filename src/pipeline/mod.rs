@@ -24,6 +24,7 @@ mod explain;
 mod leg;
 mod policies;
 mod preset;
+mod race;
 pub mod registry;
 mod request;
 mod run;
@@ -47,7 +48,7 @@ pub use typed::{TypedBuilder, TypedPipeline};
 use crate::admission::{AdaptiveLimit, Bulkhead, CircuitBreaker, Gate, PerKey, RateLimiter, Throttle};
 use crate::call::Attempt;
 use crate::classify::{ByErrorType, ByResult, Judges};
-use crate::execution::Retry;
+use crate::execution::{Hedge, Retry};
 #[cfg(feature = "testing")]
 use crate::observation::Observer;
 use crate::observation::{Emitter, Events, Monitor, Recorder};
@@ -259,6 +260,12 @@ impl Pipeline {
     #[must_use]
     pub fn retry(&self) -> Option<&Retry> {
         self.core().policies.retry.as_ref()
+    }
+
+    /// The live hedge, with its statistics.
+    #[must_use]
+    pub fn hedge(&self) -> Option<&Hedge> {
+        self.core().policies.hedge.as_ref()
     }
 
     /// The monitor it records in.

@@ -5,7 +5,7 @@ use crate::admission::{
     AdaptiveLimit, AdaptiveLimitConfig, Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerConfig, PerKey, PerKeyConfig, RateLimiter,
     RateLimiterConfig, Throttle, ThrottleConfig,
 };
-use crate::execution::{Retry, RetryConfig};
+use crate::execution::{Hedge, HedgeConfig, Retry, RetryConfig};
 use crate::fault::{ConfigError, Fault};
 
 /// A policy as the builder takes it: settings for a new one, or a live one to share with others.
@@ -166,6 +166,7 @@ macro_rules! policies {
 
 policies! {
     retry: RetryConfig => Retry,
+    hedge: HedgeConfig => Hedge,
     circuit_breaker: CircuitBreakerConfig => CircuitBreaker,
     throttle: ThrottleConfig => Throttle,
     per_key: PerKeyConfig => PerKey,
@@ -211,6 +212,19 @@ impl Policy for Retry {
 
     fn is_same(&self, other: &Self) -> bool {
         self.config() == other.config() && self.budget().is_same(other.budget())
+    }
+}
+
+impl Policy for Hedge {
+    as_its_own!(HedgeConfig);
+
+    fn go_on(&self, config: &HedgeConfig, _: &mut Vec<&'static str>) -> Option<Self> {
+        self.reconfigure_quietly(config);
+        Some(self.clone())
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.is_same(other)
     }
 }
 

@@ -26,8 +26,13 @@ pub(crate) struct Options<'a> {
 /// How often the operation of one call may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Repeat {
+    /// As often as the verdicts and the retry policy say; of a hedge, its own word counts.
+    Unsaid,
     /// As often as the verdicts and the retry policy say.
     Freely,
+    /// As often as that, but never at the same time.
+    #[cfg(feature = "macros")]
+    InTurn,
     /// Not again after an attempt whose end nobody saw.
     WhenKnown,
     /// Not again.
@@ -36,7 +41,7 @@ enum Repeat {
 
 impl Options<'_> {
     pub(crate) const NONE: Self =
-        Self { key: None, priority: Priority::Normal, cost: 1, repeat: Repeat::Freely, deadline: None, within: None };
+        Self { key: None, priority: Priority::Normal, cost: 1, repeat: Repeat::Unsaid, deadline: None, within: None };
 
     /// How an attempt's outcome looks to a retry policy, where the call says that the operation may not run again after it.
     pub(crate) const fn for_retry(&self, outcome: Outcome) -> Outcome {
@@ -45,6 +50,18 @@ impl Options<'_> {
                 Outcome::Judged(Verdict::Permanent)
             }
             _ => outcome,
+        }
+    }
+
+    /// Whether the call said that its operation may happen twice, even at the same time.
+    #[inline]
+    pub(crate) const fn may_overlap(&self) -> Option<bool> {
+        match self.repeat {
+            Repeat::Unsaid => None,
+            Repeat::Freely => Some(true),
+            #[cfg(feature = "macros")]
+            Repeat::InTurn => Some(false),
+            Repeat::WhenKnown | Repeat::Never => Some(false),
         }
     }
 
@@ -192,7 +209,9 @@ impl<'a, J, P> Request<'a, J, P> {
 
     /// Whether the operation may happen twice. With `false`, an attempt that timed out is not tried again, since nobody knows whether
     /// it happened; a failure that a judge calls transient still is, so let the judge say so only of what certainly did not happen.
-    /// **Default**: `true`.
+    ///
+    /// With `true`, a [hedge](crate::Hedge) may run it twice at the same time; with `false` none does.
+    /// **Default**: it may be tried again, and is hedged if the hedge says so of all operations.
     pub const fn idempotent(mut self, idempotent: bool) -> Self {
         self.options.repeat = if idempotent { Repeat::Freely } else { Repeat::WhenKnown };
         self
@@ -201,6 +220,13 @@ impl<'a, J, P> Request<'a, J, P> {
     /// Runs the operation at most once, whatever becomes of it. **Default**: as the retry policy says.
     pub const fn once(mut self) -> Self {
         self.options.repeat = Repeat::Never;
+        self
+    }
+
+    /// Never begins an attempt while another runs.
+    #[cfg(feature = "macros")]
+    pub(crate) const fn in_turn(mut self) -> Self {
+        self.options.repeat = Repeat::InTurn;
         self
     }
 

@@ -15,6 +15,7 @@
 //! boxed when they happen, so this future is small; and what does not depend on the operation is in [`Story`], which is compiled once.
 
 use super::leg::Admission;
+use super::race::After;
 use super::story::{Again, Story};
 use super::waiting::Waiting;
 use super::{Core, Options};
@@ -46,7 +47,7 @@ where
     J: Judge<T, E>,
     L: Fn(X) -> Error<E>,
 {
-    Run { stage: Stage::Between, story: None, last_error: None, core, options, judge, lift, operation }
+    Run { stage: Stage::Between, beside: None, story: None, last_error: None, core, options, judge, lift, operation }
 }
 
 /// One call under way. The fields are dropped in this order: the operation first, then what let it through.
@@ -54,6 +55,7 @@ where
 pub(crate) struct Run<'c, E, F, Fut, J, L> {
     #[pin]
     stage: Stage<'c, Fut>,
+    beside: Option<Pin<Box<Beside<'c, Fut>>>>,
     /// From the first poll on.
     story: Option<Story<'c>>,
     last_error: Option<E>,
@@ -103,6 +105,29 @@ impl<'c, Fut: Future> Stage<'c, Fut> {
     }
 }
 
+/// A leg beside the first, and those launched after it.
+#[pin_project]
+struct Beside<'c, Fut> {
+    #[pin]
+    stage: Stage<'c, Fut>,
+    next: Option<Pin<Box<Self>>>,
+}
+
+impl<'c, Fut> Beside<'c, Fut> {
+    fn add(list: &mut Option<Pin<Box<Self>>>) {
+        match list {
+            None => *list = Some(Box::pin(Self { stage: Stage::Between, next: None })),
+            Some(leg) => Self::add(leg.as_mut().project().next),
+        }
+    }
+
+    /// The first is 1.
+    fn nth(list: &mut Option<Pin<Box<Self>>>, n: usize) -> Option<Pin<&mut Stage<'c, Fut>>> {
+        let leg = list.as_mut()?.as_mut().project();
+        if n <= 1 { Some(leg.stage) } else { Self::nth(leg.next, n - 1) }
+    }
+}
+
 impl<T, E, X, F, Fut, J, L> Future for Run<'_, E, F, Fut, J, L>
 where
     E: 'static,
@@ -119,28 +144,49 @@ where
             Some(story) => story,
             None => this.story.insert(Story::begin(this.core, this.options)),
         };
+        story.begin_round();
         loop {
-            let (result, outcome) = match this.stage.as_mut().project() {
+            let mut stage = match story.turn() {
+                0 => this.stage.as_mut(),
+                leg => match Beside::nth(this.beside, leg) {
+                    Some(stage) => stage,
+                    None => return Poll::Pending, // a leg that was launched has its stage
+                },
+            };
+            let (result, outcome) = match stage.as_mut().project() {
                 StageProjection::Between if story.is_told() => polled_again(),
                 StageProjection::Between => {
                     let admission = story.ask_gates(None);
-                    match this.stage.as_mut().after_gates(admission, story, &*this.operation) {
+                    match stage.as_mut().after_gates(admission, story, &*this.operation) {
                         None => continue,
                         Some(rejected) => refused(rejected),
                     }
                 }
-                StageProjection::Waiting(waiting) => {
-                    let admission = ready!(waiting.poll(cx, story));
-                    match this.stage.as_mut().after_gates(admission, story, &*this.operation) {
+                StageProjection::Waiting(waiting) => match waiting.poll(cx, story) {
+                    Poll::Pending if story.next_turn() => continue,
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(admission) => match stage.as_mut().after_gates(admission, story, &*this.operation) {
                         None => continue,
                         Some(rejected) => refused(rejected),
-                    }
-                }
-                StageProjection::Running(until) => {
-                    let limit = story.attempt_limit();
-                    let ended = ready!(until.poll(cx, &mut story.surroundings, limit));
+                    },
+                },
+                StageProjection::Running(mut until) => {
+                    let ended = match until.as_mut().poll_operation(cx, &mut story.surroundings) {
+                        Poll::Ready((output, at_once)) => Ended::Finished { output, at_once },
+                        Poll::Pending => match until.wait(cx, story.wakes_at()) {
+                            Poll::Pending if story.next_turn() => continue,
+                            Poll::Pending => return Poll::Pending,
+                            Poll::Ready(_) if story.is_alarm() => {
+                                if story.launch(false) {
+                                    Beside::add(this.beside);
+                                }
+                                continue;
+                            }
+                            Poll::Ready(ended) => ended,
+                        },
+                    };
                     // The operation is gone before its place is free.
-                    this.stage.set(Stage::Between);
+                    stage.set(Stage::Between);
                     match ended {
                         Ended::Finished { output, at_once } => {
                             story.finished(at_once);
@@ -149,6 +195,12 @@ where
                             if outcome.is_success()
                                 && let Ok(value) = result
                             {
+                                if story.is_race() {
+                                    // The losers are gone before the value is seen.
+                                    this.stage.set(Stage::Between);
+                                    *this.beside = None;
+                                    story.race_over(outcome);
+                                }
                                 story.succeeded();
                                 story.tell(CallEnd::Success);
                                 return Poll::Ready(Ok(value));
@@ -180,6 +232,39 @@ where
                     continue;
                 }
             };
+
+            // A leg is over, without success. Does the race go on, if it is one?
+            let (mut result, mut outcome) = (result, outcome);
+            if story.hedges() {
+                let after = story.leg_over(result.as_ref().err().and_then(Error::rejected), outcome);
+                if !matches!(after, After::Nothing) {
+                    if let Err(Error::Inner(error)) = result {
+                        *this.last_error = Some(error);
+                    }
+                    if matches!(after, After::Launched) {
+                        Beside::add(this.beside);
+                    }
+                    if story.next_turn() {
+                        continue;
+                    }
+                    return Poll::Pending;
+                }
+                if story.is_race() {
+                    this.stage.set(Stage::Between);
+                    *this.beside = None;
+                    if let Some((telling, rejected)) = story.race_over(outcome) {
+                        outcome = telling;
+                        result = match (rejected, this.last_error.take()) {
+                            (Some(rejected), last_error) => {
+                                *this.last_error = last_error;
+                                Err(Error::Rejected(rejected))
+                            }
+                            (None, Some(error)) => Err(Error::Inner(error)),
+                            (None, None) => result,
+                        };
+                    }
+                }
+            }
 
             // An attempt is over, without success. Is there another?
             let again = story.decide(result.as_ref().err().and_then(Error::rejected), outcome);

@@ -2,6 +2,7 @@
 //! and asks the gates, is in [`leg`](super::leg).
 
 use super::leg::{Gates, Leg, Phase};
+use super::race::{Race, UNASKED};
 use super::{Core, Options, Policies};
 use crate::classify::Judge;
 use crate::execution::{Ended, Nesting, Retry, RetryState, StopReason, Surroundings};
@@ -26,6 +27,10 @@ pub(super) struct Story<'c> {
     pub(super) now: Instant,
     pub(super) core: &'c Core,
     pub(super) options: &'c Options<'c>,
+    /// The other legs of the attempt, if there are any.
+    pub(super) race: Option<Box<Race<'c>>>,
+    /// When the next leg is launched beside this one, in nanoseconds since the call began.
+    pub(super) alarm: u64,
     /// Means something only where there is a retry policy.
     pub(super) retry: RetryState,
     /// How many times the operation was started.
@@ -51,6 +56,9 @@ impl<'c> Story<'c> {
         let own = core.total_timeout.and_then(|limit| time::after(now, limit));
         let deadline = time::earlier(own, options.deadline_at(now));
         let span = if core.spans { Some(call_span(&core.name, options.key.filter(|_| core.log_keys))) } else { None };
+        if let Some(hedge) = &core.policies.hedge {
+            hedge.join(core.policies.retry.as_ref().map(Retry::budget));
+        }
         Self {
             leg: Leg::FIRST,
             core,
@@ -60,6 +68,8 @@ impl<'c> Story<'c> {
             began: now,
             now,
             retry: RetryState::new(core.policies.retry.as_ref().is_some_and(|retry| retry.join(outer.retries))),
+            race: None,
+            alarm: UNASKED,
             attempts: 0,
             told: false,
             untold_success: false,
@@ -117,6 +127,7 @@ impl<'c> Story<'c> {
     pub(super) fn next_attempt(&mut self) {
         self.leg.number = self.leg.number.saturating_add(1);
         self.leg.passed = Gates::None;
+        self.alarm = UNASKED;
         self.now = Instant::now();
         self.began = self.now;
     }
@@ -212,7 +223,7 @@ impl Story<'_> {
     #[cold]
     fn broken_off(&mut self) {
         let panicked = match self.leg.phase {
-            Phase::Waiting | Phase::Running => self.surroundings.panicked(),
+            Phase::Waiting | Phase::Running | Phase::Over => self.surroundings.panicked(),
             Phase::Judging | Phase::Deciding => true,
         };
         // A call that was merely dropped is abandoned, which is what an unsettled permit says of itself. So is one whose judge
@@ -220,14 +231,19 @@ impl Story<'_> {
         if let (Some(permit), true) = (self.leg.held.permit.take(), panicked && self.leg.phase == Phase::Running) {
             permit.settle_in_drop(Outcome::Panicked);
         }
-        if self.core.recorder.is_none() && self.core.emitter.is_idle() {
+        let Core { recorder, emitter, policies, .. } = self.core;
+        if recorder.is_none() && emitter.is_idle() && policies.hedge.is_none() {
             return;
         }
         let (end, outcome) = if panicked { (CallEnd::Panicked, Outcome::Panicked) } else { (CallEnd::Abandoned, Outcome::Abandoned) };
         self.now = Instant::now();
         if matches!(self.leg.phase, Phase::Running | Phase::Judging) {
             self.record_attempt(outcome);
+            if let Some(hedge) = &policies.hedge {
+                hedge.record(outcome, self.now.saturating_duration_since(self.began));
+            }
         }
+        self.drop_losers();
         if let Some(recorder) = &self.core.recorder {
             recorder.record_call(end, self.attempts, self.elapsed(), self.now);
         }

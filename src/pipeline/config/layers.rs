@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 /// What a section means when it is a single value: `bulkhead = 50`.
 const SHORTHANDS: &[(&str, &str)] =
-    &[("retry", "retries"), ("circuit_breaker", "failure_rate"), ("rate_limit", "rate"), ("bulkhead", "limit")];
+    &[("retry", "retries"), ("circuit_breaker", "failure_rate"), ("rate_limit", "rate"), ("bulkhead", "limit"), ("hedge", "after")];
 
 /// Sections that mean something without a setting in them: `throttle = true`.
 const ALL_DEFAULTS: &[&str] = &["throttle", "adaptive_limit"];
@@ -41,7 +41,7 @@ pub(crate) fn normal(mut tree: Tree) -> Tree {
             if name == "per_key" {
                 *value = normal(std::mem::replace(value, Tree::Nothing));
             }
-            if let ("retry", Tree::Table(fields)) = (name.as_str(), value) {
+            if let ("retry" | "hedge", Tree::Table(fields)) = (name.as_str(), value) {
                 for (_, budget) in fields.iter_mut().filter(|(field, _)| field == "budget") {
                     if matches!(budget, Tree::Text(text) if text == "unlimited") {
                         *budget = Tree::Bool(false);

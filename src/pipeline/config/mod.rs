@@ -23,6 +23,16 @@
 //! even_when_nested = false
 //! budget = { share = "10%", min_per_second = 3, burst = 20 }   # "10%" is short for the share; "unlimited" for none
 //!
+//! [hedge]                        # hedge = "p95" is short for the first line
+//! after = "p95"                  # or a time, "50ms"
+//! idempotent = true              # of all operations; false: of the calls that say so
+//! max_hedges = 1
+//! min_samples = 100
+//! initial_delay = "forever"
+//! min_delay = "1ms"
+//! max_delay = "500ms"
+//! budget = "5%"                  # the budget of the retries, unless set
+//!
 //! [circuit_breaker]              # circuit_breaker = "50%" is short for the first line, which is also what holds without any rule
 //! failure_rate = "50%"
 //! consecutive_failures = 10
@@ -100,7 +110,6 @@
 mod changes;
 #[cfg(feature = "serde")]
 pub(crate) mod layers;
-mod policies;
 #[cfg(feature = "serde")]
 pub(crate) mod read;
 mod reconfigure;
@@ -117,7 +126,7 @@ use super::builder::timeout_faults;
 use super::policies::Settings;
 use super::{Core, Pipeline, PipelineBuilder};
 use crate::admission::{AdaptiveLimitConfig, BulkheadConfig, CircuitBreakerConfig, PerKeyConfig, RateLimiterConfig, ThrottleConfig};
-use crate::execution::RetryConfig;
+use crate::execution::{HedgeConfig, RetryConfig};
 use crate::fault::{ConfigError, Fault};
 use crate::observation::Monitor;
 use std::time::Duration;
@@ -172,6 +181,12 @@ impl PipelineConfig {
     /// Tries again after transient failures. `None` takes it away. **Default**: one attempt.
     pub fn retry(mut self, retry: impl Into<Option<RetryConfig>>) -> Self {
         self.policies.retry = retry.into();
+        self
+    }
+
+    /// Launches another attempt beside one that is slow. `None` takes it away. **Default**: one at a time.
+    pub fn hedge(mut self, hedge: impl Into<Option<HedgeConfig>>) -> Self {
+        self.policies.hedge = hedge.into();
         self
     }
 

@@ -1,11 +1,13 @@
 //! From a configuration to a [`Tree`]: every setting, also those that were not chosen.
 
 use super::PipelineConfig;
-use super::policies::{adaptive_limit, per_key, throttle};
 use super::text::Rate;
 use super::tree::Tree;
-use crate::admission::{BulkheadConfig, CircuitBreakerConfig, CircuitWindow, CoDel, RateLimiterConfig};
-use crate::execution::{Backoff, BudgetSource, Formula, Jitter, Retry, RetryConfig};
+use crate::admission::{
+    AdaptiveLimitConfig, BulkheadConfig, CircuitBreakerConfig, CircuitWindow, CoDel, PerKeyConfig, RateLimiterConfig, ThrottleConfig,
+};
+use crate::execution::hedge::When;
+use crate::execution::{Backoff, BudgetSource, Formula, HedgeConfig, Jitter, Retry, RetryConfig};
 use crate::outcome::RejectedKind;
 use std::time::Duration;
 
@@ -19,13 +21,12 @@ impl PipelineConfig {
         tree.put_some("total_timeout", self.total_timeout);
         tree.put_some("attempt_timeout", self.attempt_timeout);
         tree.put("monitor", self.monitor);
-        tree.put_some("retry", self.policies.retry.as_ref().map(retry));
-        tree.put_some("circuit_breaker", self.policies.circuit_breaker.as_ref().map(circuit_breaker));
-        tree.put_some("throttle", self.policies.throttle.as_ref().map(throttle::write));
-        tree.put_some("per_key", self.policies.per_key.as_ref().map(per_key::write));
-        tree.put_some("rate_limit", self.policies.rate_limit.as_ref().map(rate_limit));
-        tree.put_some("bulkhead", self.policies.bulkhead.as_ref().map(bulkhead));
-        tree.put_some("adaptive_limit", self.policies.adaptive_limit.as_ref().map(adaptive_limit::write));
+        macro_rules! policies {
+            ($($policy:ident),*) => {
+                $(tree.put_some(stringify!($policy), self.policies.$policy.as_ref().map($policy));)*
+            };
+        }
+        policies!(retry, hedge, circuit_breaker, throttle, per_key, rate_limit, bulkhead, adaptive_limit);
         tree
     }
 }
@@ -49,17 +50,38 @@ fn retry(config: &RetryConfig) -> Tree {
         tree.put("retry_rejections", Tree::List(config.rejections.iter().map(name).collect()));
     }
     tree.put("even_when_nested", config.even_when_nested);
-    match &config.budget {
-        BudgetSource::Own(own) if own.unlimited => tree.put("budget", false),
+    tree.put("budget", budget(&config.budget));
+    tree
+}
+
+fn budget(source: &BudgetSource) -> Tree {
+    match source {
+        BudgetSource::Own(own) if own.unlimited => false.into(),
         BudgetSource::Own(own) => {
             let mut budget = Tree::table();
             budget.put("share", own.share);
             budget.put("min_per_second", own.min_per_second);
             budget.put("burst", own.burst);
-            tree.put("budget", budget);
+            budget
         }
-        BudgetSource::Shared(_) => tree.put("budget", unwritable("a budget shared with others")),
+        BudgetSource::Shared(_) => unwritable("a budget shared with others"),
     }
+}
+
+fn hedge(config: &HedgeConfig) -> Tree {
+    let mut tree = Tree::table();
+    match &config.when {
+        When::After(delay) => tree.put("after", *delay),
+        When::AtPercentile(share) => tree.put("after", format!("p{}", (share * 1e8).round() / 1e6)),
+        When::Custom(_) => tree.put("after", unwritable("a function of your own")),
+    }
+    tree.put("max_hedges", config.max_hedges);
+    tree.put_some("idempotent", config.idempotent);
+    tree.put_some("min_samples", config.min_samples);
+    tree.put_some("initial_delay", config.initial_delay);
+    tree.put_some("min_delay", config.min_delay);
+    tree.put_some("max_delay", config.max_delay);
+    tree.put_some("budget", config.budget.as_ref().map(budget));
     tree
 }
 
@@ -149,4 +171,51 @@ fn queue(tree: &mut Tree, queue: usize, max_wait: Duration, ageing: Duration) {
     tree.put("queue", queue);
     tree.put("max_wait", max_wait);
     tree.put("ageing", ageing);
+}
+
+fn throttle(config: &ThrottleConfig) -> Tree {
+    let mut tree = Tree::table();
+    tree.put("accept_multiplier", config.accept_multiplier);
+    tree.put("window", config.window);
+    tree.put("min_requests", config.min_requests);
+    tree.put("max_rejection", config.max_rejection);
+    tree.put("fast_recovery", config.fast_recovery);
+    tree.put("probe_interval", config.probe_interval);
+    tree.put_some("seed", config.seed);
+    tree
+}
+
+fn adaptive_limit(config: &AdaptiveLimitConfig) -> Tree {
+    let mut tree = Tree::table();
+    tree.put("algorithm", config.algorithm.name());
+    tree.put("initial", config.initial);
+    tree.put("min", config.min);
+    tree.put("max", config.max);
+    tree.put("window", config.window);
+    tree.put("min_samples", config.min_samples);
+    tree.put("reserve", config.reserve);
+    tree.put("queue", config.queue);
+    tree.put("max_wait", config.max_wait);
+    tree.put("ageing", config.ageing);
+    let parameters = [
+        ("tolerance", config.tolerance),
+        ("backoff_ratio", config.backoff_ratio),
+        ("alpha", config.alpha),
+        ("beta", config.beta),
+        ("smoothing", config.smoothing),
+        ("queue_size", config.queue_size),
+    ];
+    parameters.into_iter().for_each(|(name, value)| tree.put_some(name, value));
+    tree
+}
+
+fn per_key(config: &PerKeyConfig) -> Tree {
+    let mut tree = Tree::table();
+    tree.put("max_keys", config.max_keys);
+    tree.put("idle", config.idle);
+    tree.put("statistics", config.statistics);
+    tree.put_some("rate_limit", config.rate_limit.as_ref().map(rate_limit));
+    tree.put_some("circuit_breaker", config.circuit_breaker.as_ref().map(circuit_breaker));
+    tree.put_some("bulkhead", config.bulkhead.as_ref().map(bulkhead));
+    tree
 }

@@ -1,0 +1,603 @@
+//! Hedging, seen from outside.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use steadfast::{
+    Attempt, Budget, Bulkhead, CallEnd, CircuitBreaker, CircuitState, Error, Event, Hedge, HedgeConfig, Jitter, Monitor, Outcome, Pipeline,
+    PipelineBuilder, RateLimiter, RejectedKind, Retry, Verdict,
+};
+use tokio::time::{Instant, sleep};
+
+const MS: Duration = Duration::from_millis(1);
+
+fn builder(hedge: HedgeConfig) -> PipelineBuilder {
+    Pipeline::builder("p").hedge(hedge.idempotent()).monitor(Monitor::new()).classify(|e: &String| match e.as_str() {
+        "fatal" => Verdict::permanent(),
+        "ignored" => Verdict::Ignored,
+        "pause" => Verdict::retry_after(1_000 * MS),
+        _ => Verdict::transient(),
+    })
+}
+
+fn hedged(hedge: HedgeConfig) -> Pipeline {
+    builder(hedge).build().unwrap()
+}
+
+/// When each leg started, in milliseconds, and what is still running.
+#[derive(Default)]
+struct Log {
+    epoch: Option<Instant>,
+    started: RefCell<Vec<(u32, u64)>>,
+    running: Cell<usize>,
+    most: Cell<usize>,
+}
+
+struct Running<'a>(&'a Log);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.set(self.0.running.get() - 1);
+    }
+}
+
+impl Log {
+    fn new() -> Self {
+        Self { epoch: Some(Instant::now()), ..Self::default() }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.epoch.unwrap().elapsed().as_millis()).unwrap()
+    }
+
+    fn start(&self, attempt: Attempt) -> Running<'_> {
+        self.started.borrow_mut().push((attempt.leg(), self.now()));
+        self.running.set(self.running.get() + 1);
+        self.most.set(self.most.get().max(self.running.get()));
+        Running(self)
+    }
+
+    /// An operation whose legs take so long each, and end so.
+    fn legs<'a>(
+        &'a self,
+        script: &'a [(u64, Result<u32, &'static str>)],
+    ) -> impl Fn(Attempt) -> std::pin::Pin<Box<dyn Future<Output = Result<u32, String>> + 'a>> {
+        move |attempt| {
+            let running = self.start(attempt);
+            let (after, end) = script[attempt.leg() as usize];
+            Box::pin(async move {
+                let _running = running;
+                if after > 0 {
+                    sleep(Duration::from_millis(after)).await;
+                }
+                end.map_err(str::to_owned)
+            })
+        }
+    }
+
+    fn started(&self) -> Vec<(u32, u64)> {
+        self.started.borrow().clone()
+    }
+}
+
+fn inner(error: &str) -> Result<u32, Error<String>> {
+    Err(Error::Inner(error.to_owned()))
+}
+
+/// Monitor and budget agree that so many attempts were made.
+fn assert_attempts(pipeline: &Pipeline, attempts: u64) {
+    let calls = pipeline.stats().calls.unwrap();
+    assert_eq!(calls.attempts(), attempts, "{calls}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn h2_zero_delay_and_nine_hedges_are_ten_legs_at_once() {
+    let (pipeline, log) = (hedged(Hedge::after(Duration::ZERO).max_hedges(9)), Log::new());
+    assert_eq!(pipeline.call_with(log.legs(&[(10, Ok(7)); 10])).await, Ok(7));
+    assert_eq!(log.started(), (0..10).map(|leg| (leg, 0)).collect::<Vec<_>>());
+    assert_eq!((log.most.get(), log.running.get(), log.now()), (10, 0, 10));
+    assert_attempts(&pipeline, 10);
+    assert_eq!(pipeline.hedge().unwrap().stats().launched, 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h3_infinite_delay_never_runs_two_at_once() {
+    let (pipeline, log) = (hedged(Hedge::after(Duration::MAX).max_hedges(2)), Log::new());
+    assert_eq!(pipeline.call_with(log.legs(&[(10, Err("a")), (20, Err("b")), (30, Ok(3))])).await, Ok(3));
+    assert_eq!(log.started(), [(0, 0), (1, 10), (2, 30)]);
+    assert_eq!((log.most.get(), log.now()), (1, 60));
+    let stats = pipeline.hedge().unwrap().stats();
+    assert_eq!((stats.launched, stats.after_failure, stats.won), (2, 2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn h4_a_primary_that_fails_at_once_is_hedged_at_once() {
+    let (pipeline, log) = (hedged(Hedge::after(100 * MS)), Log::new());
+    assert_eq!(pipeline.call_with(log.legs(&[(0, Err("down")), (5, Ok(1))])).await, Ok(1));
+    assert_eq!(log.started(), [(0, 0), (1, 0)]);
+    assert_eq!(log.now(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h6_an_unhandled_error_from_any_leg_is_returned_at_once() {
+    for end in ["fatal", "ignored"] {
+        let (pipeline, log) = (hedged(Hedge::after(10 * MS).max_hedges(2)), Log::new());
+        let answer = pipeline.call_with(log.legs(&[(1_000, Ok(0)), (5, Err(end)), (1_000, Ok(2))])).await;
+        assert_eq!((answer, log.now(), log.running.get()), (inner(end), 15, 0));
+        assert_attempts(&pipeline, 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fast_permanent_error_of_the_primary_does_not_wait_for_hedges() {
+    let (pipeline, log) = (hedged(Hedge::after(10 * MS)), Log::new());
+    assert_eq!(pipeline.call_with(log.legs(&[(0, Err("fatal")), (0, Ok(1))])).await, inner("fatal"));
+    assert_eq!((log.started(), log.now()), (vec![(0, 0)], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn h7_legs_are_numbered_and_told() {
+    let pipeline = hedged(Hedge::after(10 * MS).max_hedges(2));
+    let (mut events, log) = (pipeline.events(), Log::new());
+    assert_eq!(pipeline.call_with(log.legs(&[(100, Ok(0)), (15, Err("down")), (50, Ok(2))])).await, Ok(2));
+    assert_eq!(log.started(), [(0, 0), (1, 10), (2, 20)]);
+    let told: Vec<_> = std::iter::from_fn(|| events.try_next()).collect();
+    let hedged: Vec<_> = told.iter().filter(|event| event.name() == "hedged").collect();
+    assert_eq!(hedged, [&Event::Hedged { leg: 1, after: 10 * MS }, &Event::Hedged { leg: 2, after: 10 * MS }]);
+    assert_eq!(told[0].to_string(), "leg 1 launched, after 10.0 ms");
+    assert!(matches!(told.last(), Some(Event::CallFinished { end: CallEnd::Success, attempts: 3, .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn h8_an_answer_before_the_delay_is_one_leg() {
+    let (pipeline, log) = (hedged(Hedge::after(10 * MS)), Log::new());
+    assert_eq!(pipeline.call_with(log.legs(&[(9, Ok(0)), (0, Ok(1))])).await, Ok(0));
+    assert_eq!(log.started(), [(0, 0)]);
+    assert_attempts(&pipeline, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h9_delays_of_ones_own_are_asked_for_each_leg() {
+    let delay = |leg: u32| if leg == 3 { Duration::MAX } else { u32::from(leg == 1) * 20 * MS + 10 * MS };
+    let (pipeline, log) = (hedged(Hedge::custom(delay).max_hedges(3)), Log::new());
+    assert_eq!(pipeline.call_with(log.legs(&[(500, Ok(0)), (500, Ok(1)), (70, Err("down")), (5, Ok(3))])).await, Ok(3));
+    assert_eq!(log.started(), [(0, 0), (1, 30), (2, 40), (3, 110)], "the last only after a failure");
+}
+
+#[tokio::test(start_paused = true)]
+async fn h12_after_a_failure_the_delay_begins_anew() {
+    let (pipeline, log) = (hedged(Hedge::after(1_000 * MS).max_hedges(2)), Log::new());
+    assert_eq!(pipeline.call_with(log.legs(&[(200, Err("down")), (5_000, Ok(1)), (100, Ok(2))])).await, Ok(2));
+    assert_eq!(log.started(), [(0, 0), (1, 200), (2, 1_200)]);
+    // A fatal status stops all of them.
+    let log = Log::new();
+    let answer = pipeline.call_with(log.legs(&[(200, Err("down")), (5_000, Ok(1)), (100, Err("fatal"))])).await;
+    assert_eq!((answer, log.now(), log.running.get()), (inner("fatal"), 1_300, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn h13_a_first_failure_does_not_hide_a_later_success() {
+    let (pipeline, log) = (hedged(Hedge::after(Duration::ZERO)), Log::new());
+    assert_eq!(pipeline.call_with(log.legs(&[(1, Err("down")), (5, Ok(1))])).await, Ok(1));
+    assert_eq!(log.now(), 5);
+    let log = Log::new();
+    assert_eq!(pipeline.call_with(log.legs(&[(5, Ok(0)), (1, Err("down"))])).await, Ok(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_all_legs_failed_the_last_failure_is_the_attempts_and_the_retry_judges_once() {
+    let retry = Retry::constant(1, 100 * MS).jitter(Jitter::None);
+    let (pipeline, log) = (builder(Hedge::after(10 * MS)).retry(retry).build().unwrap(), Log::new());
+    assert_eq!(pipeline.call_with(log.legs(&[(30, Err("first")), (5, Err("second"))])).await, inner("first"));
+    assert_eq!(log.started(), [(0, 0), (1, 10), (0, 130), (1, 140)], "another attempt is another race");
+    assert_eq!(pipeline.retry().unwrap().stats().retries(), 1);
+    assert_eq!(pipeline.retry().unwrap().stats().calls_with_attempts(2), 1);
+    assert_attempts(&pipeline, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_asks_for_a_pause_is_not_hedged_at_once() {
+    let (pipeline, log) = (hedged(Hedge::after(10 * MS)), Log::new());
+    assert_eq!(pipeline.call_with(log.legs(&[(1, Err("pause")), (0, Ok(1))])).await, inner("pause"));
+    assert_eq!(log.started(), [(0, 0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h07_a_dropped_call_drops_every_leg_before_the_drop_returns() {
+    let places = Bulkhead::new(5).build().unwrap();
+    let pipeline = builder(Hedge::after(10 * MS).max_hedges(2)).bulkhead(places.clone()).build().unwrap();
+    let (log, alive) = (Log::new(), || tokio::runtime::Handle::current().metrics().num_alive_tasks());
+    let (before, script) = (alive(), [(1_000, Ok(0)); 3]);
+    let mut call = Box::pin(pipeline.call_with(log.legs(&script)));
+    for _ in 0..3 {
+        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        tokio::time::advance(10 * MS).await;
+    }
+    assert_eq!((log.running.get(), places.in_use(), alive()), (3, 3, before));
+    drop(call);
+    assert_eq!((log.running.get(), places.in_use(), alive()), (0, 0, before));
+    let calls = pipeline.stats().calls.unwrap();
+    assert_eq!((calls.attempts(), calls.abandoned()), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn h08_losers_are_gone_with_their_permits_when_the_value_is_handed_out() {
+    let places = Bulkhead::new(2).build().unwrap();
+    let breaker = CircuitBreaker::consecutive_failures(1).build().unwrap();
+    let pipeline = builder(Hedge::after(10 * MS)).bulkhead(places.clone()).circuit_breaker(breaker.clone()).build().unwrap();
+    for script in [[(1_000, Ok(0)), (5, Ok(1))], [(15, Ok(0)), (1_000, Ok(1))]] {
+        let log = Log::new();
+        assert!(pipeline.call_with(log.legs(&script)).await.is_ok());
+        assert_eq!((log.running.get(), places.in_use(), log.now()), (0, 0, 15));
+    }
+    assert_eq!(breaker.state(), CircuitState::Closed, "a loser is no failure");
+    assert_attempts(&pipeline, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_leg_goes_through_the_gates_by_itself() {
+    let limiter = RateLimiter::per_minute(2).build().unwrap();
+    let pipeline = builder(Hedge::after(10 * MS).max_hedges(2)).rate_limit(limiter.clone()).build().unwrap();
+    let log = Log::new();
+    assert_eq!(
+        pipeline.call_with(log.legs(&[(100, Ok(0)), (200, Ok(1)), (0, Ok(2))])).await,
+        Ok(0),
+        "the third was refused, and that is all"
+    );
+    assert_eq!(log.started(), [(0, 0), (1, 10)]);
+    assert_eq!(limiter.available(), 0);
+    assert_attempts(&pipeline, 2);
+    let error = pipeline.call_with(log.legs(&[(0, Ok(0))])).await.unwrap_err();
+    assert_eq!(error.kind(), Some(RejectedKind::RateLimited), "a first leg that is refused is not hedged");
+    // A leg that our own gate refuses does not hide what the others failed of.
+    let places = Bulkhead::new(1).build().unwrap();
+    let pipeline = builder(Hedge::after(10 * MS)).bulkhead(places).build().unwrap();
+    assert_eq!(pipeline.call_with(log.legs(&[(50, Err("down")), (0, Ok(1))])).await, inner("down"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leg_may_stand_in_a_queue_and_leaves_it_when_another_wins() {
+    let places = Bulkhead::new(1).queue(5).max_wait(1_000 * MS).build().unwrap();
+    let pipeline = builder(Hedge::after(10 * MS)).bulkhead(places.clone()).build().unwrap();
+    let (log, script) = (Log::new(), [(30, Ok(0)), (0, Ok(1))]);
+    let mut call = Box::pin(pipeline.call_with(log.legs(&script)));
+    assert!(tokio::time::timeout(20 * MS, call.as_mut()).await.is_err());
+    assert_eq!((places.in_use(), places.waiting()), (1, 1));
+    assert_eq!(call.await, Ok(0));
+    assert_eq!((places.in_use(), places.waiting(), log.started()), (0, 0, vec![(0, 0)]));
+    // The delay counts from when the operation starts, not from when it stands in line.
+    let held = places.try_acquire().unwrap();
+    let log = Log::new();
+    let (answer, ()) = tokio::join!(pipeline.call_with(log.legs(&script)), async {
+        sleep(100 * MS).await;
+        drop(held);
+    });
+    assert_eq!((answer, log.started()), (Ok(0), vec![(0, 100)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_leg_has_an_attempt_timeout_of_its_own_and_a_timeout_launches_the_next() {
+    let pipeline = builder(Hedge::after(30 * MS).max_hedges(2)).attempt_timeout(50 * MS).build().unwrap();
+    let log = Log::new();
+    let error = pipeline.call_with(log.legs(&[(1_000, Ok(0)), (1_000, Ok(1)), (1_000, Ok(2))])).await.unwrap_err();
+    assert_eq!(error.kind(), Some(RejectedKind::Timeout));
+    assert_eq!(log.started(), [(0, 0), (1, 30), (2, 50)], "the third when the first timed out");
+    assert_eq!((log.now(), error.attempts()), (100, Some(3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn h76_ten_thousand_slow_calls_are_hedged_within_the_budget() {
+    let budget = Budget::new(0.05).min_per_second(0.0).burst(1);
+    let pipeline = hedged(Hedge::after(10 * MS).budget(budget));
+    for _ in 0..10_000 {
+        let slow = pipeline.call(|| async {
+            sleep(20 * MS).await;
+            Ok::<_, String>(0)
+        });
+        slow.await.unwrap();
+    }
+    let stats = pipeline.hedge().unwrap().stats();
+    assert!(stats.launched >= 490 && stats.launched <= 501, "{stats}");
+    assert_eq!(stats.launched + stats.denied_by_budget, 10_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h76_no_hedge_while_the_breaker_is_not_closed() {
+    let breaker = CircuitBreaker::consecutive_failures(1).open_for(100 * MS).open_jitter(0.0).build().unwrap();
+    let pipeline = builder(Hedge::after(10 * MS)).circuit_breaker(breaker.clone()).build().unwrap();
+    let log = Log::new();
+    // The failure opens the breaker, so nothing is launched at once.
+    assert_eq!(pipeline.call_with(log.legs(&[(1, Err("down")), (0, Ok(1))])).await, inner("down"));
+    assert_eq!(breaker.state(), CircuitState::Open);
+    sleep(100 * MS).await;
+    // A slow probe is not hedged.
+    assert_eq!(pipeline.call_with(log.legs(&[(50, Ok(0)), (0, Ok(1))])).await, Ok(0));
+    assert_eq!(log.started().len(), 2);
+    assert_eq!(pipeline.hedge().unwrap().stats().denied_by_breaker, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn u_retries_and_hedges_are_taken_from_one_budget() {
+    let budget = Budget::new(0.1).min_per_second(0.0).burst(1).build().unwrap();
+    let retry = Retry::constant(1, Duration::ZERO).budget(budget.clone());
+    let (pipeline, log) = (builder(Hedge::after(10 * MS)).retry(retry).build().unwrap(), Log::new());
+    assert_eq!(pipeline.call_with(log.legs(&[(20, Ok(0)), (100, Ok(1))])).await, Ok(0));
+    assert_eq!(budget.available(), 0);
+    assert_eq!(pipeline.call_with(log.legs(&[(0, Err("down"))])).await, inner("down"), "nothing is left for a retry or a hedge");
+    for _ in 0..9 {
+        pipeline.call_with(log.legs(&[(0, Ok(0))])).await.unwrap();
+    }
+    assert_eq!(budget.available(), 1, "each call put in its share once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn x10_no_hedge_that_could_hardly_answer_in_time() {
+    // Fixed: less time left than the delay.
+    let (pipeline, log) = (hedged(Hedge::after(60 * MS)), Log::new());
+    let error = pipeline.within(100 * MS).call_with(log.legs(&[(1_000, Ok(0)), (0, Ok(1))])).await.unwrap_err();
+    assert_eq!((error.kind(), log.started().len(), log.now()), (Some(RejectedKind::DeadlineExceeded), 1, 100));
+    assert_eq!(pipeline.hedge().unwrap().stats().denied_by_deadline, 1);
+    // A percentile: less than the median.
+    let pipeline = hedged(Hedge::at_percentile(0.9));
+    for n in 0..200 {
+        pipeline
+            .call(|| async {
+                sleep(if n % 10 == 0 { 80 * MS } else { 50 * MS }).await;
+                Ok::<_, String>(())
+            })
+            .await
+            .unwrap();
+    }
+    let delay = pipeline.hedge().unwrap().delay().unwrap();
+    assert!(delay >= 50 * MS && delay <= 52 * MS, "{delay:?}");
+    for (within, legs) in [(90 * MS, 1), (150 * MS, 2)] {
+        let log = Log::new();
+        let _ = pipeline.within(within).call_with(log.legs(&[(1_000, Ok(0)), (1_000, Ok(1))])).await;
+        assert_eq!(log.started().len(), legs, "{within:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h77_what_may_not_happen_twice_is_not_hedged() {
+    let slow = [(50, Ok(0)), (0, Ok(1))];
+    let legs = async |pipeline: &Pipeline, said: Option<bool>, once: bool| {
+        let log = Log::new();
+        let request = match (said, once) {
+            (_, true) => pipeline.once(),
+            (Some(said), _) => pipeline.idempotent(said),
+            (None, _) => pipeline.cost(1),
+        };
+        request.call_with(log.legs(&slow)).await.unwrap();
+        log.started().len()
+    };
+    let all = Pipeline::builder("all").hedge(Hedge::after(10 * MS).idempotent()).build().unwrap();
+    let said = Pipeline::builder("said").hedge(Hedge::after(10 * MS).only_idempotent_calls()).build().unwrap();
+    for (pipeline, unsaid) in [(&all, 2), (&said, 1)] {
+        assert_eq!(legs(pipeline, None, false).await, unsaid);
+        assert_eq!(legs(pipeline, Some(true), false).await, 2);
+        assert_eq!(legs(pipeline, Some(false), false).await, 1);
+        assert_eq!(legs(pipeline, None, true).await, 1);
+    }
+}
+
+#[test]
+fn h77_a_hedge_that_does_not_say_what_is_idempotent_cannot_be_built() {
+    let error = Pipeline::builder("p").hedge(Hedge::after(10 * MS)).build().unwrap_err();
+    assert_eq!(error.faults()[0].field(), "hedge.idempotent");
+    assert!(error.to_string().contains(".idempotent()"), "{error}");
+}
+
+#[test]
+fn h43_every_fault_is_named() {
+    let fields = |config: HedgeConfig| {
+        let faults = config.build().err().map(|error| error.faults().to_vec()).unwrap_or_default();
+        faults.iter().map(|fault| fault.field().to_owned()).collect::<Vec<_>>()
+    };
+    for bad in [0.0, 1.0, -1.0, 95.0, f64::NAN, f64::INFINITY] {
+        assert_eq!(fields(Hedge::at_percentile(bad).idempotent()), ["percentile"], "{bad}");
+    }
+    assert_eq!(fields(Hedge::after(MS).max_hedges(11)), ["idempotent", "max_hedges"]);
+    assert_eq!(fields(Hedge::after(MS).idempotent().min_samples(9).initial_delay(MS)), ["min_samples", "initial_delay"]);
+    assert_eq!(fields(Hedge::at_percentile(0.9).idempotent().min_samples(0).min_delay(2 * MS).max_delay(MS)), ["min_samples", "min_delay"]);
+    assert_eq!(fields(Hedge::after(MS).idempotent().budget(Budget::new(2.0))), ["budget.share"]);
+    assert!(fields(Hedge::after(Duration::MAX).idempotent().max_hedges(0)).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn h128_operations_need_not_be_send() {
+    let (pipeline, made) = (hedged(Hedge::after(10 * MS)), Rc::new(Cell::new(0)));
+    let answer = pipeline
+        .call_with(|attempt| {
+            let made = Rc::clone(&made);
+            async move {
+                made.set(made.get() + 1);
+                sleep(if attempt.is_hedge() { MS } else { 500 * MS }).await;
+                Ok::<_, String>(made.get())
+            }
+        })
+        .await;
+    assert_eq!(answer, Ok(2));
+    // And where they are, so is the call.
+    let theirs = pipeline.clone();
+    let spawned = tokio::spawn(async move { theirs.call(|| async { Ok::<_, String>(1) }).await });
+    assert_eq!(spawned.await.unwrap(), Ok(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn reconfigured_while_it_runs_it_goes_on_with_estimate_and_statistics() {
+    let pipeline = hedged(Hedge::at_percentile(0.5).min_samples(10));
+    let hedge = pipeline.hedge().unwrap();
+    assert_eq!(hedge.delay(), None);
+    for _ in 0..20 {
+        pipeline
+            .call(|| async {
+                sleep(40 * MS).await;
+                Ok::<_, String>(())
+            })
+            .await
+            .unwrap();
+    }
+    assert!(hedge.delay().is_some_and(|delay| delay >= 40 * MS && delay <= 42 * MS));
+    hedge.reconfigure(&hedge.config().max_delay(15 * MS)).unwrap();
+    assert_eq!(hedge.delay(), Some(15 * MS));
+    assert!(hedge.reconfigure(&Hedge::after(MS)).is_err());
+    hedge.reconfigure(&Hedge::after(7 * MS).idempotent().max_hedges(0)).unwrap();
+    let log = Log::new();
+    pipeline.call_with(log.legs(&[(50, Ok(0))])).await.unwrap();
+    assert_eq!((hedge.delay(), log.started().len()), (Some(7 * MS), 1));
+    pipeline.reconfigure(&pipeline.config().hedge(Hedge::at_percentile(0.5).min_samples(10).idempotent())).unwrap();
+    assert!(hedge.delay().is_some_and(|delay| delay >= 40 * MS && delay <= 42 * MS), "what was known is known still");
+    pipeline.reconfigure(&pipeline.config().hedge(None)).unwrap();
+    assert!(pipeline.hedge().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_leg_counts_for_that_leg_alone() {
+    use futures_util::FutureExt;
+    let breaker = CircuitBreaker::consecutive_failures(2).build().unwrap();
+    let pipeline = builder(Hedge::after(10 * MS)).circuit_breaker(breaker.clone()).build().unwrap();
+    for _ in 0..2 {
+        let call = pipeline.call_with(|attempt| async move {
+            sleep(20 * MS).await;
+            sleep(if attempt.is_hedge() { Duration::ZERO } else { 100 * MS }).await;
+            assert!(!attempt.is_hedge(), "boom");
+            Ok::<_, String>(())
+        });
+        assert!(std::panic::AssertUnwindSafe(call).catch_unwind().await.is_err());
+    }
+    assert_eq!(breaker.state(), CircuitState::Open, "two panics, and two that were abandoned and say nothing");
+    let calls = pipeline.stats().calls.unwrap();
+    assert_eq!((calls.panics(), calls.attempts(), calls.calls()), (2, 4, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_delay_of_ones_own_is_a_panic_and_loses_nothing() {
+    use futures_util::FutureExt;
+    let places = Bulkhead::new(1).build().unwrap();
+    let breaker = CircuitBreaker::consecutive_failures(1).build().unwrap();
+    let pipeline = builder(Hedge::custom(|_| panic!("delay"))).bulkhead(places.clone()).circuit_breaker(breaker.clone()).build().unwrap();
+    let call = pipeline.call(|| async {
+        sleep(MS).await;
+        Ok::<_, String>(())
+    });
+    assert!(std::panic::AssertUnwindSafe(call).catch_unwind().await.is_err());
+    let calls = pipeline.stats().calls.unwrap();
+    assert_eq!((calls.panics(), calls.attempts(), places.in_use(), breaker.state()), (1, 1, 0, CircuitState::Closed));
+}
+
+#[test]
+fn without_a_runtime_nothing_is_hedged() {
+    let pipeline = hedged(Hedge::after(10 * MS));
+    let polls = Arc::new(AtomicUsize::new(0));
+    let mut call = Box::pin(pipeline.call(|| {
+        let polls = Arc::clone(&polls);
+        std::future::poll_fn(
+            move |_| if polls.fetch_add(1, Ordering::Relaxed) > 0 { Poll::Ready(Ok::<_, String>(1)) } else { Poll::Pending },
+        )
+    }));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(call.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(call.as_mut().poll(&mut cx), Poll::Ready(Ok(1)));
+}
+
+// ------------------------------------------------------------------ what it is for
+
+/// Numbers that are the same on every run (splitmix64), and latencies made of them.
+struct Dice(u64);
+
+impl Dice {
+    fn unit(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Lognormal: median 20 ms, sigma 1 (p95 103.6 ms, p99.9 439 ms).
+    fn lognormal(&mut self) -> Duration {
+        let (u, v) = (1.0 - self.unit(), self.unit());
+        let normal = (-2.0 * u.ln()).sqrt() * (2.0 * std::f64::consts::PI * v).cos();
+        Duration::from_secs_f64(0.020 * normal.exp())
+    }
+}
+
+struct Figures {
+    latencies: Vec<Duration>,
+    load: f64,
+}
+
+impl Figures {
+    fn quantile(&self, q: f64) -> f64 {
+        self.latencies[((self.latencies.len() - 1) as f64 * q) as usize].as_secs_f64() * 1e3
+    }
+}
+
+/// `n` calls, so many at once, each leg with a latency of its own.
+async fn measure(pipeline: &Pipeline, n: usize, mut each: impl FnMut(usize)) -> Figures {
+    let (dice, legs) = (RefCell::new(Dice(42)), Cell::new(0_u32));
+    let mut latencies = Vec::with_capacity(n);
+    for i in 0..n {
+        let begun = Instant::now();
+        let call = pipeline.call(|| {
+            legs.set(legs.get() + 1);
+            let latency = dice.borrow_mut().lognormal();
+            async move {
+                sleep(latency).await;
+                Ok::<_, String>(())
+            }
+        });
+        call.await.unwrap();
+        latencies.push(begun.elapsed());
+        each(i);
+    }
+    latencies.sort();
+    Figures { latencies, load: f64::from(legs.get()) / n as f64 }
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_p95_on_lognormal_latency_p999_falls_by_half_for_five_percent_more_load_and_the_delay_stays() {
+    const CALLS: usize = 100_000;
+    let plain = measure(&Pipeline::builder("plain").build().unwrap(), CALLS, |_| ()).await;
+    let pipeline = Pipeline::builder("hedged").hedge(Hedge::at_percentile(0.95).idempotent()).build().unwrap();
+    let (hedge, mut least, mut most) = (pipeline.hedge().unwrap().clone(), f64::MAX, 0.0_f64);
+    let hedged = measure(&pipeline, CALLS, |i| {
+        // Every estimate of a window rests on 50 to 100 slow ones of it.
+        if i > 2_000 && i % 100 == 0 {
+            let delay = hedge.delay().unwrap().as_secs_f64() * 1e3;
+            (least, most) = (least.min(delay), most.max(delay));
+        }
+    })
+    .await;
+    let stats = hedge.stats();
+    println!(
+        "p50 {:.1} -> {:.1}, p95 {:.1} -> {:.1}, p99 {:.1} -> {:.1}, p99.9 {:.1} -> {:.1} ms, load {:.4}, delay {least:.1} to {most:.1} ms\n{stats}",
+        plain.quantile(0.5),
+        hedged.quantile(0.5),
+        plain.quantile(0.95),
+        hedged.quantile(0.95),
+        plain.quantile(0.99),
+        hedged.quantile(0.99),
+        plain.quantile(0.999),
+        hedged.quantile(0.999),
+        hedged.load
+    );
+    let truth = 103.6;
+    assert!(least > 0.75 * truth && most < 1.35 * truth, "{least} to {most}");
+    assert!(hedged.quantile(0.999) <= 0.5 * plain.quantile(0.999));
+    assert!(hedged.load > 1.03 && hedged.load < 1.06, "{}", hedged.load);
+}
+
+#[tokio::test(start_paused = true)]
+async fn outcomes_alone_teach_a_hedge_that_is_used_alone() {
+    let hedge = Hedge::at_percentile(0.5).only_idempotent_calls().min_samples(3).build().unwrap();
+    for ms in [10, 20, 30] {
+        hedge.record(Outcome::Judged(Verdict::Success), ms * MS);
+        hedge.record(Outcome::NotAttempted, MS);
+    }
+    assert!(hedge.delay().is_some_and(|delay| delay >= 20 * MS && delay <= 21 * MS));
+    assert!(format!("{hedge:?}").contains("AtPercentile(0.5)"));
+}
