@@ -111,6 +111,40 @@ fn s2_jitter_makes_the_contest_short_and_cheap() {
 }
 
 #[test]
+fn s3_the_throttle_is_back_within_ten_seconds() {
+    let found = findings("outage");
+    let back = |name: &str| found.number(&format!("{name}: seconds until 99 % are answered again"));
+    let load = |name: &str| found.number(&format!("{name}: requests per call while it hangs"));
+    assert!(back("throttle") <= 10.0 && load("throttle") < 0.05);
+    assert!(back("circuit breaker") <= 30.0 && load("circuit breaker") < 0.01);
+    assert!(back("retry budget").is_finite() && load("retry budget") < 1.15);
+    assert!(back("retries alone").is_infinite() && load("retries alone") > 3.9);
+    assert!(back("textbook throttle").is_infinite(), "not within 100 s");
+}
+
+#[test]
+fn s4_hedges_halve_the_slowest_in_a_thousand() {
+    let found = findings("hedging");
+    for tail in ["lognormal", "Pareto", "bimodal"] {
+        let at = |what: &str| found.number(&format!("{tail}: {what}"));
+        assert!(at("p99.9 hedged, ms") <= at("p99.9 alone, ms") / 2.0, "{tail}");
+        assert!(at("p50 hedged, ms") <= at("p50 alone, ms") + 1.0, "{tail}");
+        assert!(at("load hedged") <= 1.06, "{tail}");
+    }
+}
+
+#[test]
+fn s5_the_adaptive_limit_follows_the_capacity() {
+    let found = findings("adaptive");
+    for servers in [20, 10, 40] {
+        assert!(found.number(&format!("default: answers / capacity, {servers} servers")) > 0.97, "{servers}");
+        let limit = found.number(&format!("default: mean limit / {servers} servers"));
+        assert!(limit >= 1.0, "{servers}: {limit}");
+        assert!(limit < found.number(&format!("AIMD: mean limit / {servers} servers")), "{servers}");
+    }
+}
+
+#[test]
 fn s6_critical_calls_are_answered_at_twice_the_load() {
     let found = findings("priorities");
     assert!(found.number("Critical: served 60-120 s") >= 0.99);

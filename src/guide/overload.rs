@@ -35,6 +35,14 @@
 //! succeeds, which may be up to [`max_open`](crate::CircuitBreakerConfig::max_open) late. A [`Throttle`](crate::Throttle) lets a trickle
 //! through, so it is back first; the form of the textbook needs minutes, for lack of calls from which it could learn.
 //!
+//! # The slow ones
+//!
+#![doc = include_str!("figures/hedging.svg")]
+//!
+//! Not every slow answer means overload. Where a call is slow by chance (a garbage collection, a busy disk), asking a second time is cheap: a
+//! [`Hedge`](crate::Hedge) asks only for the slowest of twenty, and what is slow by chance is seldom slow twice. It needs an operation that may
+//! happen twice, and takes from the retry budget, so that it does not double the load of a service that is slow because it has too much to do.
+//!
 //! # How much can it bear?
 //!
 #![doc = include_str!("figures/adaptive.svg")]

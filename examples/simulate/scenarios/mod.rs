@@ -1,6 +1,7 @@
 //! What is simulated, and what it shows. `tests/simulator.rs` asserts the numbers; the guide shows the figures.
 
 pub(crate) mod adaptive;
+pub(crate) mod hedging;
 pub(crate) mod jitter;
 pub(crate) mod layers;
 pub(crate) mod outage;
@@ -65,7 +66,8 @@ pub(crate) struct Entry {
     pub(crate) run: fn(&Lab) -> Findings,
 }
 
-pub(crate) const ALL: &[Entry] = &[storm::ENTRY, jitter::ENTRY, outage::ENTRY, adaptive::ENTRY, priorities::ENTRY, layers::ENTRY];
+pub(crate) const ALL: &[Entry] =
+    &[storm::ENTRY, jitter::ENTRY, outage::ENTRY, hedging::ENTRY, adaptive::ENTRY, priorities::ENTRY, layers::ENTRY];
 
 /// How a count of the buckets goes, per second.
 pub(crate) fn per_second(report: &Report, count: impl Fn(&sim::Bucket) -> u64) -> Vec<(f64, f64)> {

@@ -5,7 +5,7 @@ use super::dependency::Failure;
 use super::machine::{Answer, Deliveries, Machine};
 use super::report::{Bucket, Report};
 use super::scenario::{Operate, Scenario};
-use crate::call::{Attempt, Priority};
+use crate::call::{Attempt, Call, Priority};
 use crate::chance::Inside;
 use crate::fault::ConfigError;
 use crate::outcome::Error;
@@ -228,7 +228,7 @@ impl World {
                 (called.is_ok(), called.err().and_then(|error| error.attempts()))
             }
             None => {
-                let attempt = Attempt { number: 1, started: Instant::now(), deadline: None };
+                let attempt = *Call::now().attempt();
                 (Arc::clone(&self).beyond(0, attempt).await.is_ok(), None)
             }
         };
