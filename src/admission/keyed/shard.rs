@@ -183,7 +183,7 @@ impl Shard {
             overflow_buckets: overflow_buckets.next_multiple_of(CHUNK as u32),
             lives: BTreeMap::new(),
             returned: 0,
-            random: rand::random(),
+            random: crate::chance::simulated().unwrap_or_else(rand::random),
             top: Top::new(top),
             counts: Counts::default(),
         }
