@@ -19,6 +19,7 @@
 
 mod answered;
 mod builder;
+mod coalesced;
 pub mod config;
 #[cfg(feature = "chaos")]
 mod disturb;
@@ -36,6 +37,7 @@ mod typed;
 mod waiting;
 
 pub use builder::PipelineBuilder;
+pub use coalesced::Coalesced;
 pub use config::{Change, Changes, PipelineConfig, text};
 pub use explain::{Explanation, Warning};
 use policies::Policies;
