@@ -123,6 +123,7 @@ pub mod __private;
 pub mod guide;
 
 mod call;
+mod chance;
 #[cfg(feature = "chaos")]
 pub mod chaos;
 pub mod classify;

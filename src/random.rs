@@ -11,7 +11,7 @@ pub(crate) enum Random {
 
 impl Random {
     pub(crate) fn new(seed: Option<u64>) -> Self {
-        seed.map_or(Self::Thread, |seed| Self::Seeded(AtomicU64::new(seed)))
+        seed.or_else(crate::chance::simulated).map_or(Self::Thread, |seed| Self::Seeded(AtomicU64::new(seed)))
     }
 
     /// 64 random bits. Seeded: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators" (2014), with Stafford's mix 13.

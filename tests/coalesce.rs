@@ -320,6 +320,15 @@ fn futures_are_send_when_the_parts_are() {
 }
 
 #[test]
+fn what_every_type_may_be() {
+    use static_assertions::{assert_impl_all, assert_not_impl_any};
+    assert_impl_all!(Group: Send, Sync, Unpin, Clone, std::fmt::Debug);
+    assert_impl_all!(steadfast::CoalesceConfig: Send, Sync, Unpin, Clone, std::fmt::Debug, PartialEq);
+    assert_impl_all!(steadfast::CoalesceStats: Send, Sync, Unpin, Clone, std::fmt::Debug);
+    assert_not_impl_any!(Group<Rc<()>, ()>: Send, Sync);
+}
+
+#[test]
 fn every_fault_is_told() {
     let faults = Coalesce::new().max_keys(0).patience(Duration::ZERO).max_wait(Duration::ZERO).build::<(), ()>().unwrap_err();
     assert_eq!(faults.faults().iter().map(|fault| fault.field()).collect::<Vec<_>>(), ["max_keys", "patience", "max_wait"]);

@@ -311,10 +311,16 @@ fn the_presets_are_as_the_guide_says() {
         };
         assert!(limits("total", total) && limits("attempt", attempt), "{name}: {drawn}");
         assert_eq!(pipeline.explain().attempts() - 1, number(retries).unwrap(), "{name}: retries");
-        let bulkhead = pipeline.bulkhead().unwrap();
-        assert_eq!(bulkhead.limit(), number(at_once).unwrap() as usize, "{name}: at once");
-        let config = bulkhead.config();
-        assert_eq!(config, config.clone().queue(number(waiting).unwrap() as usize), "{name}: waiting");
+        let waiting = number(waiting).unwrap() as usize;
+        if let Some(first) = at_once.strip_suffix(" at first, adaptive") {
+            let config = pipeline.adaptive_limit().unwrap().config();
+            assert_eq!(config, config.clone().initial(number(first).unwrap() as usize).queue(waiting), "{name}");
+        } else {
+            let bulkhead = pipeline.bulkhead().unwrap();
+            assert_eq!(bulkhead.limit(), number(at_once).unwrap() as usize, "{name}: at once");
+            let config = bulkhead.config();
+            assert_eq!(config, config.clone().queue(waiting), "{name}: waiting");
+        }
         assert!(pipeline.circuit_breaker().is_some() && pipeline.monitor().is_some(), "{name}");
     }
 }

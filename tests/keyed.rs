@@ -496,3 +496,39 @@ fn many_threads_share_a_table() {
     assert_eq!(keys.snapshot("hot").unwrap().in_use, Some(0));
     assert_eq!(keys.snapshot("hot").unwrap().counts.unwrap().successes, 1_000);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn waiters_on_many_threads_all_come_to_their_turn() {
+    let keys = PerKey::new(9).bulkhead(Bulkhead::new(2).queue(1_000)).statistics(true).build().unwrap();
+    let running: std::sync::Arc<[std::sync::atomic::AtomicUsize; 2]> = std::sync::Arc::default();
+    let mut callers = tokio::task::JoinSet::new();
+    for number in 0..400 {
+        let (keys, running) = (keys.clone(), std::sync::Arc::clone(&running));
+        callers.spawn(async move {
+            let (which, key) = [(0, "a"), (1, "b")][number % 2];
+            let permit = keys.acquire(&Call::now().for_key(key)).await.unwrap();
+            assert!(running[which].fetch_add(1, std::sync::atomic::Ordering::SeqCst) < 2);
+            tokio::task::yield_now().await;
+            running[which].fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+            permit.settle(S);
+        });
+    }
+    while let Some(ended) = callers.join_next().await {
+        ended.unwrap();
+    }
+    for key in ["a", "b"] {
+        let now = keys.snapshot(key).unwrap();
+        assert_eq!((now.in_use, now.waiting, now.counts.unwrap().successes), (Some(0), 0, 200));
+    }
+}
+
+#[test]
+fn what_every_type_may_be() {
+    use static_assertions::assert_impl_all;
+    assert_impl_all!(PerKey: Send, Sync, Unpin, Clone, std::fmt::Debug);
+    assert_impl_all!(PerKeyConfig: Send, Sync, Unpin, Clone, std::fmt::Debug, PartialEq);
+    assert_impl_all!(steadfast::KeyPermit<'static>: Send, Sync, Unpin, std::fmt::Debug);
+    assert_impl_all!(steadfast::KeySnapshot: Send, Sync, Unpin, Clone, std::fmt::Debug);
+    assert_impl_all!(steadfast::PerKeyStats: Send, Sync, Unpin, Clone, std::fmt::Debug);
+    assert_impl_all!(steadfast::RejectedKey: Send, Sync, Unpin, Clone, std::fmt::Debug);
+}

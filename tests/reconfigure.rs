@@ -294,7 +294,7 @@ async fn policies_come_and_go() {
     let all = Pipeline::http("all").build().expect("sound").config().rate_limit(RateLimiter::per_second(5));
     p.reconfigure(&all).expect("sound");
     assert_eq!(before.config(), all, "for every clone");
-    assert!(before.to_string().contains("bulkhead") && before.stats().circuit_breaker.is_some());
+    assert!(before.to_string().contains("adaptive limit") && before.stats().circuit_breaker.is_some());
     let mut events = p.events();
     p.circuit_breaker().expect("there is one").force_open();
     let told = events.try_next();

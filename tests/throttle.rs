@@ -115,11 +115,12 @@ fn whatever_the_demand_it_forwards_at_most_k_times_what_is_accepted() {
             let throttle = build(Throttle::new().accept_multiplier(k));
             let mut world = World::new(&throttle, secs(0.05));
             let mut server = Server::new(capacity, world.now);
-            let told = world.run(90, capacity as u32 * times, |now| server.serve(now));
+            let told = world.run(61, capacity as u32 * times, |now| server.serve(now));
             let steady = sum(&told[1..]);
-            let forwarded = f64::from(steady.forwarded) / 89.0 / capacity;
-            assert!(forwarded <= k * 1.03, "K {k}, {times}x demand: {forwarded:.3} times the capacity");
-            let accepted = f64::from(steady.accepted) / 89.0 / capacity;
+            let forwarded = f64::from(steady.forwarded) / 60.0 / capacity;
+            // Chance forwards a little more or less: of 1,800 calls, 2.4 % are one standard deviation.
+            assert!(forwarded <= k * 1.05, "K {k}, {times}x demand: {forwarded:.3} times the capacity");
+            let accepted = f64::from(steady.accepted) / 60.0 / capacity;
             // So little above capacity, chance leaves some of it unused.
             let least = if k < 1.2 { 0.85 } else { 0.97 };
             assert!(accepted > least, "K {k}, {times}x demand: {accepted:.3} of the capacity is used");
@@ -159,15 +160,15 @@ fn a_quota_that_is_full_for_most_of_each_minute_is_used_and_not_overrun() {
 // ------------------------------------------------------------------ outage and recovery
 
 /// After a good time and an outage of 300 s: how long until 99 % of what is asked is answered again, for good.
-fn recovery(config: ThrottleConfig, rate: u32, latency: f64) -> usize {
+fn recovery(config: ThrottleConfig, rate: u32, latency: f64, watched: u32) -> usize {
     let throttle = build(config);
     let mut world = World::new(&throttle, secs(latency));
     let good = sum(&world.run(120, rate, |_| YES));
     assert_eq!(good.goodput(), 1.0);
     world.run(300, rate, |_| NO);
-    let after = world.run(2_000, rate, |_| YES);
+    let after = world.run(watched, rate, |_| YES);
     let last_bad = after.iter().rposition(|second| second.goodput() < 0.99);
-    assert!(last_bad < Some(1_999), "it never came back");
+    assert!(last_bad < Some(watched as usize - 1), "it never came back");
     last_bad.map_or(0, |last| last + 1)
 }
 
@@ -175,7 +176,7 @@ fn recovery(config: ThrottleConfig, rate: u32, latency: f64) -> usize {
 fn after_an_outage_of_300_s_it_is_back_within_10_s() {
     for (rate, latency) in [(10, 0.1), (100, 0.01), (100, 0.5), (1000, 0.05), (1000, 0.2)] {
         for config in [Throttle::new(), Throttle::new().window(2 * MINUTE), Throttle::new().accept_multiplier(1.1)] {
-            let took = recovery(config.clone(), rate, latency);
+            let took = recovery(config.clone(), rate, latency, 150);
             assert!(took <= 10, "{rate} a second, {latency} s each, {config:?}: {took} s");
         }
     }
@@ -185,8 +186,8 @@ fn after_an_outage_of_300_s_it_is_back_within_10_s() {
 fn the_textbook_takes_ten_minutes_and_more() {
     // The same window and K as in the book, and nothing but the formula.
     for rate in [100, 1000] {
-        let took = recovery(Throttle::new().window(2 * MINUTE).fast_recovery(false), rate, 0.05);
-        assert!((500..1_500).contains(&took), "{rate} a second: {took} s");
+        let took = recovery(Throttle::new().window(2 * MINUTE).fast_recovery(false), rate, 0.05, 1_200);
+        assert!((600..1_100).contains(&took), "{rate} a second: {took} s");
     }
 }
 
@@ -253,7 +254,7 @@ fn a_dependency_that_fails_nine_of_ten_is_spared_and_found_well_again() {
 }
 
 #[test]
-fn throttle_stuck_shut_recovers_whatever_it_met() {
+fn a_throttle_that_is_shut_opens_again_whatever_it_met() {
     // Outages of any length, of every class of outcome, at several settings.
     for k in [1.05, 2.0, 10.0] {
         for outage in [5, 20, 40, 600] {
@@ -483,7 +484,7 @@ fn many_threads_at_once_lose_nothing() {
 }
 
 #[test]
-fn h_zero_allocations_whether_it_lets_go_or_refuses() {
+fn h92_zero_allocations_whether_it_lets_go_or_refuses() {
     let (throttle, now) = (build(Throttle::new()), Instant::now());
     one(&throttle, YES, now);
     let info = allocation_counter::measure(|| (0..100).for_each(|_| one(&throttle, YES, now)));
@@ -532,7 +533,7 @@ fn h28_endless_settings_neither_panic_nor_overflow() {
 }
 
 #[test]
-fn h71_a_clock_that_goes_back_shuts_nothing_for_ever() {
+fn h33_a_clock_that_goes_back_shuts_nothing_for_ever() {
     let throttle = build(Throttle::new());
     let mut world = World::new(&throttle, secs(0.01));
     world.now += 100 * MINUTE;
@@ -541,6 +542,16 @@ fn h71_a_clock_that_goes_back_shuts_nothing_for_ever() {
     world.now -= 90 * MINUTE;
     let after = world.run(20, 100, |_| YES);
     assert!(after[10..].iter().all(|second| second.goodput() >= 0.99), "{after:?}");
+}
+
+#[test]
+fn h32_a_clock_that_leaps_forward_costs_nothing_and_forgets_the_past() {
+    let throttle = build(Throttle::new());
+    let mut world = World::new(&throttle, secs(0.01));
+    world.run(60, 100, |_| NO);
+    world.now += Duration::from_secs(10 * 365 * 24 * 3600);
+    let after = world.run(10, 100, |_| YES);
+    assert!(after[2..].iter().all(|second| second.goodput() == 1.0), "{after:?}");
 }
 
 #[test]

@@ -13,6 +13,7 @@
 //! | put an attribute on a function | [`attribute`] |
 //! | keep the numbers in a file, and change them while calls run | [`configuration`] |
 //! | put it around reqwest, hyper, axum, or anything of tower | [`doors`] |
+//! | see what overload does, and which policies end it | [`overload`] |
 //! | test code that uses it | [`testing`] |
 //! | copy something that works: sqlx, redis, tonic, AWS, uploads, shutdown | [`cookbook`] |
 //! | come from backoff, backon, tokio-retry, tower, resilience4j, Polly, tenacity | [`migration`] |
@@ -44,6 +45,7 @@ pub mod doors;
 pub mod errors;
 pub mod getting_started;
 pub mod migration;
+pub mod overload;
 pub mod policies;
 pub mod same_task;
 pub mod testing;

@@ -54,7 +54,7 @@
 //!
 //! | preset | total | attempt | retries | at once | waiting | for |
 //! |---|---|---|---|---|---|---|
-//! | [`http`](Pipeline::http) | 10 s | 3 s | 3 | 100 | 0 | calls of HTTP APIs |
+//! | [`http`](Pipeline::http) | 10 s | 3 s | 3 | 50 at first, adaptive | 100 | calls of HTTP APIs |
 //! | [`database`](Pipeline::database) | 5 s | 2 s | 2 | 20 | 100 | queries through a connection pool |
 //! | [`interactive`](Pipeline::interactive) | 1 s | 400 ms | 1 | 100 | 0 | a person waits for the answer |
 //! | [`background`](Pipeline::background) | 300 s | 30 s | 8 | 8 | 1,000 | jobs, synchronisation, export |

@@ -39,11 +39,13 @@
 //! ```
 
 mod flight;
+mod future;
 
-pub(crate) use flight::End;
-use flight::{Coalescing, Group};
+pub(crate) use future::End;
 
 use crate::fault::{ConfigError, Fault, check};
+use flight::Group;
+use future::Coalescing;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;

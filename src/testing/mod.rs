@@ -14,6 +14,7 @@
 //! | .. and when that changes at a moment of your choice | [`manual_breaker`], [`ManualLimiter`] |
 //! | whether it retried, was refused, fell back | [`Recording`] |
 //! | whether a store of yours keeps the rules | `conformance` (with `store`) |
+//! | what your settings do to you and to the dependency on a bad day | [`sim`] |
 //! | all of that in no time | `#[tokio::test(start_paused = true)]`, or [`NoWaits`] where the clock must run |
 //!
 //! All time in steadfast is tokio's, so a test with a paused clock goes through an hour of backoff in a millisecond, to the exact
@@ -55,6 +56,7 @@ pub mod conformance;
 mod no_waits;
 mod recording;
 mod script;
+pub mod sim;
 mod states;
 
 #[cfg(feature = "store")]

@@ -14,7 +14,8 @@ pub(crate) struct Secret {
 
 impl Secret {
     pub(crate) fn random() -> Self {
-        Self { k0: rand::random(), k1: rand::random() }
+        let half = || crate::chance::simulated().unwrap_or_else(rand::random);
+        Self { k0: half(), k1: half() }
     }
 
     /// The hash of a key.

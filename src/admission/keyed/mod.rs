@@ -15,7 +15,7 @@
 //! # What it costs
 //!
 //! A table never holds more than `max_keys` keys, and never more than **160 bytes a key** for limiter, bulkhead and circuit together, all in (index,
-//! chunks, shared buckets; 32 more with statistics), plus 128 KiB and what stands in queues: a live limiter and bulkhead for
+//! chunks, shared buckets; 32 more with statistics), plus 192 KiB and what stands in queues: a live limiter and bulkhead for
 //! each key in which somebody waits now, and only as long. So a million hostile keys are at most 153 MiB; with a limiter alone 73 MiB. Memory
 //! once used is used again, and not given back before the table is dropped.
 //!
@@ -218,8 +218,8 @@ impl PerKey {
         keys
     }
 
-    /// Forgets a key and all it owes: the next call finds it new. Calls under way keep their places and settle as stale. `false` where
-    /// it was not known.
+    /// Forgets a key and all it owes: the next call finds it new. Calls under way keep their places and settle as stale; where callers
+    /// wait, the rate goes on from where it is. `false` where it was not known.
     pub fn forget(&self, key: &str) -> bool {
         self.table.forget(key)
     }

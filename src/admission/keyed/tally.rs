@@ -84,8 +84,7 @@ impl RejectedKey {
         &self.key
     }
 
-    /// How often it was refused, at most: a key that is among the first only since lately may have up to as many fewer as the
-    /// last one of the list has.
+    /// How often it was refused, or a little less often: one that took the place of another on the list took over its count.
     #[must_use]
     pub const fn rejections(&self) -> u64 {
         self.rejections

@@ -15,7 +15,7 @@
 //! | [`fallback`] | `fallback`, `call_or`, `call_or_else` | – |
 //! | [`monitor`] | `monitor`, `observer` | `track()`, `timer()` |
 //! | [`own_gate`] | `gate` | – |
-//! | [`chaos`] | – | `around(operation)`, `call(..)` |
+//! | [`chaos`] | `chaos` | `around(operation)`, `call(..)` |
 //!
 //! The numbers in the tables of defaults are held against the code by a test.
 //!

@@ -15,13 +15,11 @@ use crate::admission::keyed::{Hash, Secret};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Counter, Mutex, Padded, lock};
 use crate::time;
-use pin_project::pin_project;
 use std::collections::{BTreeMap, HashMap};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Wake, Waker};
 use std::time::Duration;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 #[cfg(not(steadfast_loom))]
 const PARTS: usize = 8;
@@ -93,7 +91,7 @@ struct Leader {
 
 /// Between a leader and its operation: whether it was called, and whether it came.
 #[derive(Default)]
-struct Beat {
+pub(super) struct Beat {
     /// Called since it was polled last.
     called: AtomicBool,
     polls: AtomicU64,
@@ -116,7 +114,7 @@ impl Wake for Beat {
 
 impl Beat {
     /// The leader is here.
-    fn poll(&self, waker: &Waker) {
+    pub(super) fn poll(&self, waker: &Waker) {
         self.polls.fetch_add(1, Ordering::Relaxed);
         self.called.store(false, Ordering::Release);
         let waker = waker.clone();
@@ -164,6 +162,15 @@ impl<T, E> Group<T, E> {
 
     pub(super) fn hash<K: std::hash::Hash + ?Sized>(&self, key: &K) -> Hash {
         self.secret.digest(key)
+    }
+
+    /// How often a follower looks after its leader, and for how long at most.
+    pub(super) fn limits(&self) -> [Duration; 2] {
+        [&self.patience, &self.max_wait].map(|time| time::from_nanos(time.load(Ordering::Relaxed)))
+    }
+
+    pub(super) fn ran_alone(&self) {
+        self.counts.alone.add(1);
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -250,8 +257,12 @@ impl Line {
     }
 }
 
-enum Role {
-    Leader { beat: Arc<Beat>, waker: Waker },
+pub(super) enum Role {
+    Leader {
+        beat: Arc<Beat>,
+        /// What its operation is given to call it.
+        waker: Waker,
+    },
     Follower,
     Gone,
 }
@@ -268,11 +279,11 @@ type Missed = (u64, u64);
 
 /// A place in a flight. Dropped, it hands over, or is missed by nobody.
 pub(super) struct Seat<'a, T, E> {
-    group: &'a Group<T, E>,
+    pub(super) group: &'a Group<T, E>,
     hash: Hash,
     flight: Arc<Flight<T, E>>,
     id: u64,
-    role: Role,
+    pub(super) role: Role,
     seen: Option<Missed>,
 }
 
@@ -286,10 +297,6 @@ pub(super) enum Found<T, E> {
 }
 
 impl<T, E> Seat<'_, T, E> {
-    pub(super) const fn leads(&self) -> bool {
-        matches!(self.role, Role::Leader { .. })
-    }
-
     /// Asks after the answer, and leaves a waker if there is none yet.
     pub(super) fn look(&mut self, waker: &Waker, now: Instant) -> Found<T, E> {
         let mut waker = Some(waker.clone());
@@ -405,156 +412,5 @@ impl<T, E> Seat<'_, T, E> {
 impl<T, E> Drop for Seat<'_, T, E> {
     fn drop(&mut self) {
         self.leave();
-    }
-}
-
-/// How a call ended.
-pub(crate) enum End<T, E> {
-    /// By its own operation.
-    Own(Result<T, E>),
-    /// By that of another one.
-    Shared(Result<T, E>),
-    /// The deadline came while it waited for another one.
-    OutOfTime,
-}
-
-/// A call in a group.
-#[pin_project]
-#[must_use = "futures do nothing unless polled"]
-pub(crate) struct Coalescing<'a, T, E, F, Fut> {
-    // Dropped in this order: the operation is gone before another one begins.
-    #[pin]
-    running: Option<Fut>,
-    seat: Option<Seat<'a, T, E>>,
-    operation: Option<F>,
-    group: &'a Group<T, E>,
-    hash: Hash,
-    deadline: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl<'a, T, E, F, Fut> Coalescing<'a, T, E, F, Fut> {
-    pub(super) fn new(group: &'a Group<T, E>, hash: Hash, deadline: Option<Instant>, operation: F) -> Self {
-        Self { running: None, seat: None, operation: Some(operation), group, hash, deadline, timer: None }
-    }
-}
-
-/// A leader whose operation panics leaves at once, also if its future is kept.
-struct LeaveOnPanic<'s, 'a, T, E>(&'s mut Seat<'a, T, E>);
-
-impl<T, E> Drop for LeaveOnPanic<'_, '_, T, E> {
-    fn drop(&mut self) {
-        self.0.leave();
-    }
-}
-
-impl<T, E, F, Fut> Future for Coalescing<'_, T, E, F, Fut>
-where
-    T: Clone,
-    E: Clone,
-    F: FnOnce() -> Fut,
-    Fut: Future<Output = Result<T, E>>,
-{
-    type Output = End<T, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        if this.seat.is_none() && this.running.is_none() && this.operation.is_some() {
-            *this.seat = this.group.join(*this.hash, Instant::now());
-            if this.seat.is_none() {
-                this.group.counts.alone.add(1);
-            }
-        }
-        loop {
-            let Some(seat) = this.seat.as_mut() else {
-                // Alone.
-                if let Some(operation) = this.operation.take() {
-                    this.running.set(Some(operation()));
-                }
-                let running = this.running.as_mut().as_pin_mut().unwrap_or_else(|| polled_again());
-                let answer = std::task::ready!(running.poll(cx));
-                this.running.set(None);
-                return Poll::Ready(End::Own(answer));
-            };
-            if let Role::Leader { beat, waker } = &seat.role {
-                beat.poll(cx.waker());
-                let waker = waker.clone();
-                let watch = LeaveOnPanic(seat);
-                if let Some(operation) = this.operation.take() {
-                    this.running.set(Some(operation()));
-                }
-                let Some(running) = this.running.as_mut().as_pin_mut() else { polled_again() };
-                let polled = running.poll(&mut Context::from_waker(&waker));
-                let Poll::Ready(answer) = polled else {
-                    std::mem::forget(watch);
-                    return Poll::Pending;
-                };
-                this.running.set(None);
-                let answer = watch.0.finish(answer);
-                return Poll::Ready(End::Own(answer));
-            }
-            if !matches!(seat.role, Role::Follower) {
-                polled_again();
-            }
-            let now = Instant::now();
-            let since = match seat.look(cx.waker(), now) {
-                Found::Answer(answer) => {
-                    *this.timer = None;
-                    return Poll::Ready(End::Shared(Arc::unwrap_or_clone(answer)));
-                }
-                Found::Lead => {
-                    *this.timer = None;
-                    continue;
-                }
-                Found::Wait(since) => since,
-            };
-            if this.deadline.is_some_and(|deadline| deadline <= now) {
-                seat.leave();
-                return Poll::Ready(End::OutOfTime);
-            }
-            if !follow(this.timer, seat, since, *this.deadline, now, cx) {
-                return Poll::Pending;
-            }
-        }
-    }
-}
-
-#[cold]
-fn polled_again() -> ! {
-    panic!("a call was polled after it had ended")
-}
-
-/// Looks after the leader once in a while; true when there is something to look at again.
-fn follow<T, E>(
-    timer: &mut Option<Pin<Box<Sleep>>>,
-    seat: &mut Seat<'_, T, E>,
-    since: Instant,
-    deadline: Option<Instant>,
-    now: Instant,
-    cx: &mut Context<'_>,
-) -> bool {
-    let look_after = |now| {
-        let [patience, max_wait] = [&seat.group.patience, &seat.group.max_wait].map(|time| time::from_nanos(time.load(Ordering::Relaxed)));
-        let next = time::earlier(time::after(now, patience), time::after(since, max_wait).filter(|end| *end > now));
-        time::earlier(next, deadline).unwrap_or_else(|| now + Duration::from_secs(60 * 60 * 24))
-    };
-    match timer {
-        Some(timer) => {
-            if timer.as_mut().poll(cx).is_pending() {
-                return false;
-            }
-            if seat.lose_patience(now) {
-                return true;
-            }
-            let next = look_after(now);
-            timer.as_mut().reset(next);
-            timer.as_mut().poll(cx).is_ready()
-        }
-        // Without a runtime there are no timers, and so no patience to lose.
-        None if tokio::runtime::Handle::try_current().is_err() => false,
-        None => {
-            let timer = timer.insert(Box::pin(sleep_until(look_after(now))));
-            timer.as_mut().poll(cx).is_ready()
-        }
     }
 }
