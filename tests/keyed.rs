@@ -221,6 +221,24 @@ async fn h82_a_limited_key_stays_limited_under_a_flood_and_a_newcomer_gets_one()
 }
 
 #[tokio::test(start_paused = true)]
+async fn h82_strangers_open_no_circuit_to_a_newcomer_and_fill_no_place_of_it() {
+    let breaker = CircuitBreaker::consecutive_failures(1).open_for(Duration::MAX);
+    let keys = PerKey::new(1).circuit_breaker(breaker).bulkhead(Bulkhead::new(1)).build().unwrap();
+    let mut held = vec![keys.try_acquire("resident", 1).unwrap()];
+    for number in 0..1_000 {
+        let key = format!("hostile {number}");
+        held.push(keys.try_acquire(&key, 1).unwrap());
+        if let Ok(again) = keys.try_acquire(&key, 1) {
+            again.settle(F);
+        }
+    }
+    assert!(keys.try_acquire("newcomer", 1).is_ok());
+    assert!(keys.try_acquire("newcomer", 1).is_err(), "and then it is one of them");
+    drop(held);
+    assert!(keys.try_acquire("resident", 1).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn h82_who_was_limited_in_a_shared_bucket_keeps_its_debt_when_it_gets_an_entry() {
     let keys = PerKey::new(1).rate_limit(RateLimiter::per_minute(10)).build().unwrap();
     assert_eq!(grants(&keys, "first", 1), 1);

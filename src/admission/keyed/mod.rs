@@ -30,7 +30,7 @@
 //! then not called for the idle time is forgotten as well.
 //!
 //! When there is no room, newcomers share buckets by their hash, some hundreds to some thousands of them. What a bucket decides, it decides for
-//! all who share it, so they get less than a key of their own would, never more: except that each gets one first call even of an empty bucket.
+//! all who share it, so they get less than a key of their own would, never more: except that each gets a first call, whatever those before it did.
 //! Nobody's debt is forgotten for it, so a key that is limited stays limited, however many others come.
 //!
 //! # What is kept of a key
@@ -56,6 +56,8 @@
 mod circuit;
 mod config;
 mod hash;
+#[cfg(all(test, steadfast_loom))]
+mod models;
 mod permit;
 mod settings;
 mod shard;
@@ -209,8 +211,9 @@ impl PerKey {
         }
     }
 
-    /// The at most `most` keys that were refused most, the first first. Empty without [`statistics`](PerKeyConfig::statistics); at least the
-    /// first eight are always among them, and mostly the first hundred.
+    /// The keys that were refused most, at most so many, the first first. Empty without [`statistics`](PerKeyConfig::statistics).
+    ///
+    /// Counted on short lists: the first few are right, whatever flood there is; of the last of a long list some may be missing.
     #[must_use]
     pub fn most_rejected(&self, most: usize) -> Vec<RejectedKey> {
         let mut keys = self.table.most_rejected();
