@@ -135,7 +135,9 @@ impl PerKey {
     /// Dropped while it waits, it gives up its place in line and has taken nothing.
     pub async fn acquire(&self, call: &Call<'_>) -> Result<KeyPermit<'_>, Rejected> {
         let Some(key) = call.key else { return Ok(KeyPermit::FREE) };
-        let wait = |door| self.table.not_at_once(door, key, true, || *call);
+        let mut call = *call;
+        call.attempt.started = Instant::now();
+        let wait = |door| self.table.not_at_once(door, key, true, || call);
         match self.table.ask(key, call.cost, call.attempt.started, Entry::Granted, wait) {
             Entry::Granted(permit) => Ok(permit),
             Entry::Refused(rejected) => Err(rejected),

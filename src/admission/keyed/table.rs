@@ -192,7 +192,8 @@ impl Table {
             let limit = settings.config.rate_limit.as_ref().map_or(Duration::ZERO, |limiter| limiter.max_wait);
             let wait = if no.kind == RejectedKind::RateLimited { no.wait } else { 0 };
             let too_long = wait > time::nanos(limit) || wait == u64::MAX;
-            let too_late = call.attempt.deadline.is_some_and(|deadline| self.nanos(deadline) <= self.nanos(call.attempt.started) + wait);
+            let earliest = self.nanos(call.attempt.started).saturating_add(wait);
+            let too_late = call.attempt.deadline.is_some_and(|deadline| self.nanos(deadline) <= earliest);
             if !too_long && !too_late {
                 let live = shard.wake_up(at.slot, self.epoch);
                 return self.ask_live(shard, at, live, who, call, patient);
