@@ -265,6 +265,30 @@ fn e05_a_million_hostile_keys_stay_within_the_bound() {
     assert_eq!(keys.len(), 1_000_000);
 }
 
+proptest::proptest! {
+    /// A table that forgets answers as limiters do that forget nothing, as long as nobody has to share a bucket.
+    #[test]
+    fn whoever_is_forgotten_nobody_notices(
+        burst in 1..4_u32,
+        idle in 1..20_u32,
+        steps in proptest::collection::vec((0..12_usize, 1..4_u32, 0..3_000_u32, 0..8_u8), 1..400),
+    ) {
+        let config = RateLimiter::per(1, 2 * SECOND).burst(burst);
+        let keys = PerKey::new(6).rate_limit(config.clone()).idle(SECOND * idle).build().unwrap();
+        let alone: Vec<_> = (0..12).map(|_| config.clone().build().unwrap()).collect();
+        let mut now = Instant::now();
+        for (key, cost, wait, kind) in steps {
+            // Mostly a crowd of a few, and now and then a long pause.
+            now += Duration::from_millis(u64::from(if kind == 0 { wait * 10 } else { wait }));
+            let answer = keys.try_acquire_at(&key.to_string(), cost, now).map(drop);
+            if keys.stats().shared > 0 {
+                break;
+            }
+            proptest::prop_assert_eq!(answer, alone[key].try_acquire_at(cost, now), "{} at {:?}", key, now);
+        }
+    }
+}
+
 // ------------------------------------------------------------------ hostile keys, secrets, cost
 
 #[tokio::test(start_paused = true)]

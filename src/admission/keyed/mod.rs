@@ -115,7 +115,6 @@ impl PerKey {
     ///
     /// # Errors
     /// As [`try_acquire`](Self::try_acquire).
-    #[inline]
     pub fn try_acquire_at(&self, key: &str, cost: u32, now: Instant) -> Result<KeyPermit<'_>, Rejected> {
         let refused = |door| match self.table.not_at_once(door, key, false, || Call::at(now).cost(cost)) {
             Entry::Granted(permit) => Ok(permit),
