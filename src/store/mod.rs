@@ -32,6 +32,7 @@
 //! | [`MemoryStore`] | `store` | this process | nothing |
 //! | `FileStore` | `file` | processes of one machine | kills, and power cuts if asked to |
 //! | `SqliteStore` | `sqlite` | processes of one machine | kills, and power cuts but for the last moment |
+//! | `HttpStore` | `http-store` | whoever the server lets | what the server does |
 //!
 //! To write one of your own, implement the five methods of [`Store`], and run `steadfast::testing::conformance` on it: the same suite that
 //! the stores here pass. `examples/custom_store.rs` does both.
@@ -43,6 +44,8 @@ mod error;
 #[cfg(feature = "file")]
 pub mod file;
 mod glob;
+#[cfg(feature = "http-store")]
+pub mod http;
 mod key;
 pub mod memory;
 #[cfg(feature = "sqlite")]
@@ -62,6 +65,8 @@ pub use error::{StoreError, StoreErrorKind};
 #[cfg(feature = "file")]
 pub use file::{FileStore, FileStoreBuilder};
 pub use glob::Glob;
+#[cfg(feature = "http-store")]
+pub use http::{HttpStore, HttpStoreBuilder};
 pub use key::{Key, KeyPolicy};
 pub use memory::{MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "sqlite")]
