@@ -31,6 +31,8 @@ mod models;
 pub mod rate_limiter;
 mod wait_queue;
 
+#[expect(unused_imports, reason = "the pipeline takes it up")]
+pub(crate) use adaptive::AdaptiveWaiter;
 pub use adaptive::{AdaptiveLimit, AdaptiveLimitConfig, AdaptivePermit, LimitChanges, LimitSnapshot};
 pub(crate) use bulkhead::BulkheadWaiter;
 pub use bulkhead::{Bulkhead, BulkheadConfig, BulkheadPermit, OwnedBulkheadPermit};

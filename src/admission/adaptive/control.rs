@@ -44,7 +44,10 @@ pub(super) struct Control {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
     /// The limit has changed, and what ends first is what was quick: nothing is measured until so many have ended, or then.
-    Settling { samples: u64, at_most: Duration },
+    Settling {
+        samples: u64,
+        at_most: Duration,
+    },
     Measuring,
 }
 
@@ -105,7 +108,8 @@ impl Control {
             return Step::Wait;
         }
         let few = FEW.min(self.config.min_samples);
-        let enough = if elapsed / PATIENCE >= self.config.window { few } else { self.config.min_samples.saturating_mul(self.law.patience()) };
+        let enough =
+            if elapsed / PATIENCE >= self.config.window { few } else { self.config.min_samples.saturating_mul(self.law.patience()) };
         // A call that stands for a whole round trip: whoever was in flight when the window began has ended.
         let told = window.told().max(window.drops);
         if told < enough.max(1) {

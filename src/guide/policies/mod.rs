@@ -7,6 +7,7 @@
 //! | [`circuit_breaker`] | `circuit_breaker` | `try_acquire()` |
 //! | [`rate_limiter`] | `rate_limit` | `try_acquire(cost)`, `acquire(&call)` |
 //! | [`bulkhead`] | `bulkhead` | `try_acquire()`, `acquire(&call)` |
+//! | [`adaptive_limit`] | – | `try_acquire()`, `acquire(&call)` |
 //! | [`fallback`] | `fallback`, `call_or`, `call_or_else` | – |
 //! | [`monitor`] | `monitor`, `observer` | `track()`, `timer()` |
 //! | [`own_gate`] | `gate` | – |
@@ -26,6 +27,7 @@
 //! * bulkhead: calls per second × seconds per call (p99), and half as much again;
 //! * breaker window: long enough for `min_calls` calls at your quietest hour that still matters.
 
+pub mod adaptive_limit;
 pub mod bulkhead;
 pub mod circuit_breaker;
 pub mod fallback;
