@@ -37,7 +37,7 @@ fn run(lab: &Lab) -> Findings {
         Panel::new("share of the calls that were answered", Axis::linear(0.0, 150.0, 30.0, " s"), Axis::linear(0.0, 100.0, 25.0, " %"))
             .band(60.0, 120.0, "twice the load that the service bears")
             .note(63.0, 93.0, Ink::Blue, "Critical, High")
-            .note(63.0, 60.0, Ink::Violet, "Normal")
+            .note(63.0, 81.0, Ink::Violet, "Normal")
             .note(63.0, 7.0, Ink::Red, "Low, Background");
     for ((priority, _), ink) in MIX.into_iter().zip(inks).rev() {
         let place = priority as usize;
