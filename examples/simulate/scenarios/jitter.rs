@@ -70,7 +70,7 @@ pub(crate) fn contest(retry: RetryConfig, clients: u32, seed: u64) -> (f64, u64)
                     travel().await;
                     if mine { Ok(()) } else { Err("somebody else was first") }
                 };
-                let done = pipeline.call(|| write()).await;
+                let done = pipeline.call(&write).await;
                 assert_eq!(done, Ok(()), "there is no limit on the retries");
             });
         }
