@@ -26,12 +26,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .attempt_timeout(ms(500))
         .retry(Retry::exponential(3, ms(50)).seed(1))
         .circuit_breaker(CircuitBreaker::failure_rate(0.5))
+        .chaos(chaos.clone())
         .build()?;
 
-    let operation = chaos.around(|| async {
+    let operation = async || {
         sleep(ms(20)).await;
         Ok::<_, Down>("answer")
-    });
+    };
     let rounds = [("healthy", None), ("a bad day", Some(0.1)), ("a day like no other", Some(0.4)), ("healthy again", None)];
     for (name, faults) in rounds {
         match faults {

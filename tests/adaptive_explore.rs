@@ -164,3 +164,110 @@ fn look_storm() {
         }
     }
 }
+#[test]
+fn many80() {
+    for c in [3usize, 10, 30] {
+        let mut v = vec![];
+        let mut lim = vec![];
+        let mut lat = 0.0;
+        for seed in 0..20 {
+            let limit = build(AdaptiveLimit::new());
+            let world =
+                World { servers: c, service: Service::Exponential(0.1), load: Load::Poisson(8.0 * c as f64), timeout: 1.0, errors: 0.0 };
+            let mut m = Model::new(&limit, world, seed);
+            m.run(10.0);
+            let b = m.run(120.0);
+            v.push(b.goodput());
+            lat += b.mean_latency() / 20.0;
+            m.trace.sort();
+            lim.push(m.trace[m.trace.len() / 2]);
+        }
+        let mean = v.iter().sum::<f64>() / 20.0;
+        v.sort_by(f64::total_cmp);
+        println!("% c {c}: mean {mean:.4} worst {:.4} {:.4} {:.4} lat {lat:.3} {lim:?}", v[0], v[1], v[2]);
+    }
+    let mut v = vec![];
+    let mut w = vec![];
+    for seed in 0..20 {
+        let limit = build(AdaptiveLimit::new());
+        let mut world = World { servers: 10, service: Service::Exponential(0.1), load: Load::Poisson(80.0), timeout: 1.0, errors: 0.0 };
+        let mut m = Model::new(&limit, world, seed);
+        m.run(60.0);
+        world.load = Load::Poisson(240.0);
+        m.world = world;
+        let c = m.run(10.0);
+        v.push(c.good as f64 / 1000.0);
+        world.load = Load::Poisson(80.0);
+        m.world = world;
+        let d = m.run(20.0);
+        w.push(d.goodput());
+    }
+    let mean = v.iter().sum::<f64>() / 20.0;
+    let wm = w.iter().sum::<f64>() / 20.0;
+    v.sort_by(f64::total_cmp);
+    w.sort_by(f64::total_cmp);
+    println!(
+        "% storm: share of capacity mean {mean:.4} worst {:.4} {:.4} {:.4}; after {wm:.4} worst {:.4} {:.4}",
+        v[0], v[1], v[2], w[0], w[1]
+    );
+}
+#[test]
+fn dynamic() {
+    let world0 = World { servers: 10, service: Service::Exponential(0.1), load: Load::Saturated, timeout: 3.0, errors: 0.0 };
+    let changes: [(&str, World); 7] = [
+        ("halved", World { servers: 5, ..world0 }),
+        ("doubled", World { servers: 20, ..world0 }),
+        ("x3", World { service: Service::Exponential(0.3), ..world0 }),
+        ("/3", World { service: Service::Exponential(0.0333), ..world0 }),
+        ("errors", World { errors: 0.5, ..world0 }),
+        ("x10", World { servers: 100, ..world0 }),
+        ("none", World { servers: 0, ..world0 }),
+    ];
+    for load in [Load::Saturated, Load::Poisson(200.0), Load::Poisson(60.0)] {
+        for (name, change) in changes {
+            for seed in 0..3 {
+                let limit = build(AdaptiveLimit::new());
+                let w0 = World { load, ..world0 };
+                let mut m = Model::new(&limit, w0, seed);
+                m.run(60.0);
+                let before = limit.limit();
+                m.world = World { load, ..change };
+                let at = m.seconds();
+                let n = m.trace.len();
+                for _ in 0..60 {
+                    m.run(1.0);
+                }
+                let tr: Vec<_> = m.trace[n..].iter().take(40).copied().collect();
+                let t = m.seconds() - at;
+                m.world = w0;
+                let n = m.trace.len();
+                let b = m.run(20.0);
+                let c = m.run(20.0);
+                println!(
+                    "% {load:?} {name} {before} -> {tr:?} in {t:.0} then {:?} good {} {}",
+                    m.trace[n..].iter().take(20).collect::<Vec<_>>(),
+                    b.good,
+                    c.good
+                );
+            }
+        }
+    }
+}
+#[test]
+fn many_callers() {
+    for (k, c) in [(2, 20), (4, 40), (10, 100)] {
+        for service in [Service::Constant(0.1), Service::Exponential(0.1)] {
+            let limits: Vec<_> = (0..k).map(|_| build(AdaptiveLimit::new())).collect();
+            let mut m = Model::shared(
+                limits.iter().collect(),
+                World { servers: c, service, load: Load::Saturated, timeout: f64::INFINITY, errors: 0.0 },
+                1,
+            );
+            for t in 0..8 {
+                m.run(if t == 0 { 20.0 } else { 100.0 });
+                let l: Vec<_> = limits.iter().map(|l| l.limit()).collect();
+                println!("% {k} callers c {c} {service:?} after {:.0} s: {} {l:?}", m.seconds(), l.iter().sum::<usize>());
+            }
+        }
+    }
+}

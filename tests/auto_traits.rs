@@ -18,7 +18,7 @@ plain!(
     CircuitBreaker, CircuitBreakerConfig, CircuitState, CircuitSnapshot, OpenFacts, Transition, TransitionCause,
     Throttle, ThrottleConfig, ThrottleSnapshot, CoDel,
     Bulkhead, BulkheadConfig, RateLimiter, RateLimiterConfig,
-    Retry, RetryConfig, RetryState, RetryStats, StopReason, Backoff, Jitter, Budget, BudgetConfig, BudgetSource,
+    Retry, RetryConfig, RetryState, RetryStats, Hedge, HedgeConfig, HedgeStats, StopReason, Backoff, Jitter, Budget, BudgetConfig, BudgetSource,
     Monitor, Report, Snapshot, Stats, Latency, Window, CallEnd, Event, Severity, PercentileError,
     Pipeline, Request<'static>, Nested<'static>, Explanation, Warning, PipelineStats, Gauge,
     Fallback<u32, String>, TypedPipeline<u32, String>, PolicyOf<RetryConfig, Retry>, ByErrorType, ByResult<fn()>, Judges,

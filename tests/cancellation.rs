@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use steadfast::{
-    Bulkhead, Call, CallEnd, CircuitBreaker, CircuitState, Error, Event, Events, Fallback, Gate, GateFuture, Monitor, Outcome, Pass,
+    Bulkhead, Call, CallEnd, CircuitBreaker, CircuitState, Error, Event, Events, Fallback, Gate, GateFuture, Hedge, Monitor, Outcome, Pass,
     Pipeline, RateLimiter, Rejected, RejectedKind, Retry, TypedPipeline,
 };
 
@@ -82,6 +82,9 @@ fn stack(which: u32) -> Stack {
     if on(7) {
         builder = builder.monitor(monitor.clone());
     }
+    if on(8) {
+        builder = builder.hedge(Hedge::after(MS).max_hedges(2).idempotent());
+    }
     Stack { pipeline: builder.build().unwrap(), places, limiter, breaker, door, monitor }
 }
 
@@ -112,7 +115,7 @@ async fn operation(attempt: steadfast::Attempt) -> Result<(), String> {
 
 #[tokio::test(start_paused = true)]
 async fn h18_a_call_dropped_at_any_await_point_of_any_stack_gives_everything_back() {
-    for which in 0..256 {
+    for which in 0..512 {
         for drop_at in 0..200 {
             let stack = stack(which);
             // Somebody else holds the only place and the limiter's only unit at first, so that the queues are awaited too.
@@ -130,7 +133,7 @@ async fn h18_a_call_dropped_at_any_await_point_of_any_stack_gives_everything_bac
             }
             drop(call);
             drop(held);
-            stack.assert_whole(&format!("stack {which:#010b}, dropped after {drop_at} polls"));
+            stack.assert_whole(&format!("stack {which:#011b}, dropped after {drop_at} polls"));
             if done {
                 break;
             }
@@ -213,7 +216,7 @@ async fn h12_h13_the_operation_is_gone_before_its_place_is_free_and_before_the_t
 
 #[tokio::test(start_paused = true)]
 async fn h20_a_call_recreated_in_a_select_loop_piles_up_nothing() {
-    let stack = stack(0b1111_1111);
+    let stack = stack(0b1_1111_1111);
     for _ in 0..1_000 {
         tokio::select! {
             biased;
@@ -309,7 +312,7 @@ struct Layer {
 
 impl Layer {
     fn random(dice: &mut Dice) -> Self {
-        let places = Bulkhead::new(1).queue(4).max_wait(20 * MS).build().unwrap();
+        let places = Bulkhead::new(1 + usize::try_from(dice.up_to(3)).unwrap()).queue(4).max_wait(20 * MS).build().unwrap();
         let limiter = RateLimiter::per_second(500).smooth().max_wait(20 * MS).build().unwrap();
         let breaker = CircuitBreaker::consecutive_failures(2).open_for(3 * MS).open_jitter(0.0).build().unwrap();
         let inside = Arc::new(AtomicUsize::new(0));
@@ -329,6 +332,14 @@ impl Layer {
                 retry = retry.retry_rejections([RejectedKind::Custom("moody"), RejectedKind::CircuitOpen, RejectedKind::BulkheadFull]);
             }
             builder = builder.retry(retry);
+        }
+        if dice.one_in(2) {
+            let hedge = match dice.up_to(4) {
+                0 => Hedge::after(Duration::MAX),
+                1 => Hedge::at_percentile(0.5).min_samples(1),
+                delay => Hedge::after(u32::try_from(delay - 2).unwrap() * MS),
+            };
+            builder = builder.hedge(hedge.max_hedges(u32::try_from(dice.up_to(4)).unwrap()).idempotent());
         }
         if dice.one_in(2) {
             builder = builder.circuit_breaker(breaker.clone());

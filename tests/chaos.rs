@@ -6,8 +6,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use steadfast::chaos::{Chaos, Injection};
-use steadfast::{Call, CircuitBreaker, CircuitState, Error, Pipeline, Priority, RejectedKind, Retry};
+use steadfast::chaos::{Chaos, ChaosConfig, Injection};
+use steadfast::{Call, CircuitBreaker, CircuitState, Error, Hedge, Pipeline, Priority, RateLimiter, RejectedKind, Retry};
 use tokio::time::{Instant, timeout};
 
 const MS: Duration = Duration::from_millis(1);
@@ -202,6 +202,110 @@ async fn in_a_pipeline_each_attempt_is_drawn_for_and_policies_see_what_comes() {
     assert!(error.is_timeout());
     assert_eq!(guarded.circuit_breaker().unwrap().state(), CircuitState::Open);
     assert_eq!(operation.runs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pipeline_knows_the_call_and_each_attempt_is_drawn_for() {
+    let chaos = Chaos::seeded(3)
+        .fault_by(1.0, |call| call.attempt().number().lt(&3).then(down))
+        .only(|call| call.key() == Some("test") && call.priority_level() == Priority::High && call.cost_units() == 5);
+    let pipeline = Pipeline::builder("p").retry(Retry::constant(3, Duration::ZERO)).chaos(chaos).build().unwrap();
+    assert!(pipeline.to_string().ends_with("chaos > operation"), "{pipeline}");
+    let (operation, chaos) = (Operation::default(), pipeline.chaos().unwrap());
+    assert_eq!(pipeline.call(|| operation.run()).await, Ok(1));
+    assert_eq!(chaos.counts().calls(), 0);
+    assert_eq!(pipeline.key("test").priority(Priority::High).cost(5).call(|| operation.run()).await, Ok(1));
+    let counts = chaos.counts();
+    assert_eq!((counts.calls(), counts.of(Injection::Fault), operation.runs()), (3, 2, 2));
+    // It stays when the settings change, and a switch is a switch for all.
+    pipeline.reconfigure(&pipeline.config().attempt_timeout(MS)).unwrap();
+    chaos.disable();
+    assert_eq!(pipeline.key("test").priority(Priority::High).cost(5).call(|| operation.run()).await, Ok(1));
+    assert!(!pipeline.chaos().unwrap().is_enabled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_pipeline_it_is_within_the_attempt_timeout_and_after_the_gates() {
+    let operation = Operation::default();
+    let build = |chaos: ChaosConfig| {
+        Pipeline::builder("p")
+            .attempt_timeout(100 * MS)
+            .circuit_breaker(CircuitBreaker::consecutive_failures(2))
+            .rate_limit(RateLimiter::per_hour(3))
+            .chaos(chaos)
+            .build()
+            .unwrap()
+    };
+    let late = build(Chaos::seeded(1).latency(1.0, 99 * MS));
+    let started = Instant::now();
+    assert_eq!(late.call(|| operation.run()).await, Ok(1));
+    assert_eq!(started.elapsed(), 99 * MS);
+    let slow = build(Chaos::seeded(1).latency(1.0, 200 * MS));
+    for _ in 0..2 {
+        assert!(slow.call(|| operation.run()).await.unwrap_err().is_timeout());
+    }
+    assert!(slow.call(|| operation.run()).await.unwrap_err().is_circuit_open(), "injected slowness is slowness to the breaker");
+    let chaos = slow.chaos().unwrap().counts();
+    assert_eq!((chaos.calls(), chaos.of(Injection::Latency), slow.rate_limiter().unwrap().available()), (2, 2, 1));
+
+    // A rejection is one of the attempt: nothing to the breaker, unless it is a timeout.
+    let rejects = build(Chaos::seeded(1).reject(1.0, RejectedKind::BulkheadFull));
+    for _ in 0..3 {
+        let error = rejects.call(|| operation.run()).await.unwrap_err();
+        assert_eq!((error.kind(), error.rejected().unwrap().pipeline()), (Some(RejectedKind::BulkheadFull), Some("p")));
+    }
+    assert!(rejects.call(|| operation.run()).await.unwrap_err().is_rate_limited());
+    assert_eq!(rejects.circuit_breaker().unwrap().state(), CircuitState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_pipeline_the_operation_is_not_even_asked_where_something_comes_instead() {
+    let asked = AtomicUsize::new(0);
+    let pipeline = Pipeline::builder("p").chaos(Chaos::seeded(1).latency(1.0, 50 * MS).fault(1.0, down)).build().unwrap();
+    let call = || {
+        pipeline.call(|| {
+            asked.fetch_add(1, Ordering::Relaxed);
+            async { Ok::<u32, String>(1) }
+        })
+    };
+    assert!(timeout(20 * MS, call()).await.is_err());
+    assert_eq!(pipeline.chaos().unwrap().counts().of(Injection::Fault), 0, "cancelled before it came");
+    assert_eq!(call().await, Err(Error::Inner(down())));
+    assert_eq!((asked.load(Ordering::Relaxed), pipeline.chaos().unwrap().counts().of(Injection::Fault)), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_leg_of_a_hedged_attempt_is_drawn_for() {
+    // The first leg of every call hangs, the second does not: so the hedge saves all of them.
+    let turn = AtomicUsize::new(0);
+    let every_second = move |_: &Call<'_>| if turn.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) { 1.0 } else { 0.0 };
+    let pipeline = Pipeline::builder("p")
+        .hedge(Hedge::after(50 * MS).idempotent().max_hedges(1))
+        .attempt_timeout(1000 * MS)
+        .chaos(Chaos::seeded(1).hang(every_second))
+        .build()
+        .unwrap();
+    let operation = Operation::default();
+    for call in 1..=3 {
+        let started = Instant::now();
+        assert_eq!(pipeline.call(|| operation.run()).await, Ok(1));
+        assert_eq!(started.elapsed(), 50 * MS);
+        assert_eq!(pipeline.chaos().unwrap().counts().of(Injection::Hang), call);
+    }
+}
+
+#[tokio::test]
+async fn a_shared_chaos_serves_many_and_faults_of_settings_are_the_pipelines() {
+    let chaos = Chaos::seeded(1).fault(1.0, down).build().unwrap();
+    for name in ["a", "b"] {
+        let pipeline = Pipeline::builder(name).chaos(chaos.clone()).build().unwrap();
+        assert_eq!(pipeline.call(async || Ok::<u32, String>(1)).await, Err(Error::Inner(down())));
+    }
+    assert_eq!(chaos.counts().calls(), 2);
+    let error = Pipeline::builder("p").chaos(Chaos::random().hang(5.0)).build().unwrap_err();
+    assert_eq!(error.faults()[0].field(), "chaos.hang");
+    let hangs = Pipeline::builder("p").chaos(Chaos::random().hang(0.1)).build().unwrap();
+    assert_eq!(hangs.warnings()[0].field(), "chaos.hang");
 }
 
 #[tokio::test]

@@ -169,7 +169,7 @@ async fn h28_endless_or_short_it_neither_panics_nor_sticks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_goes_back_ends_it() {
+async fn h33_a_clock_that_goes_back_ends_it() {
     let breaker = just_closed(rules()).await;
     let before = Instant::now() - secs(60);
     assert!((0..100).all(|_| breaker.try_acquire_at(before).is_ok()));

@@ -4,7 +4,7 @@
 use allocation_counter::measure;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use steadfast::{Budget, Bulkhead, CircuitBreaker, Error, Fallback, Jitter, Monitor, Pipeline, RateLimiter, Retry, TypedPipeline};
+use steadfast::{Budget, Bulkhead, CircuitBreaker, Error, Fallback, Hedge, Jitter, Monitor, Pipeline, RateLimiter, Retry, TypedPipeline};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -41,8 +41,10 @@ fn the_future_of_the_stack_of_six_is_at_most_512_bytes() {
     let or = pipeline.call_or(|| async move { Ok::<u64, std::num::ParseIntError>(operation[0]) }, 1);
     let (call, with_fallback, keyed, or) = (size_of_val(&call), size_of_val(&with_fallback), size_of_val(&keyed), size_of_val(&or));
     println!("call {call} bytes, with fallback {with_fallback} bytes, with fallback and options {keyed}, with a value instead {or}");
+    // Chaos is not for where bytes count.
+    let most = if cfg!(feature = "chaos") { 544 } else { 512 };
     assert!(call <= 512, "{call}");
-    assert!(with_fallback <= 512, "{with_fallback}");
+    assert!(with_fallback <= most, "{with_fallback}");
     assert!(keyed <= 2 * call && or <= call + 64, "{keyed} {or}");
 }
 
@@ -71,6 +73,21 @@ fn h92_no_allocation_on_retry_without_sleep() {
         }
     });
     assert_eq!(counted.count_total, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h92_a_hedge_allocates_only_when_a_leg_is_launched() {
+    for hedge in [Hedge::after(SECOND / 100), Hedge::at_percentile(0.9).min_samples(1)] {
+        let pipeline = six(retry()).hedge(hedge.idempotent()).build().unwrap();
+        let counted = measure(|| (0..1_000).for_each(|_| assert_eq!(ready(pipeline.call(|| async { Ok::<_, String>(1) })), Ok(1))));
+        assert_eq!(counted.count_total, 0, "answers at once");
+        let mut call = std::pin::pin!(pipeline.call(|| std::future::poll_fn(|_| Poll::<Result<(), String>>::Pending)));
+        let mut poll = || measure(|| assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending())).count_total;
+        assert_eq!(poll(), 0, "waits for the first leg");
+        tokio::time::advance(SECOND / 10).await;
+        let launched = poll();
+        assert!(launched > 0 && launched <= 4, "{launched}: at most two for each attempt");
+    }
 }
 
 #[test]

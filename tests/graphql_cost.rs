@@ -5,6 +5,7 @@
 mod model;
 
 use model::{Variables, complexity};
+use proptest::prelude::*;
 use std::time::Duration;
 use steadfast::{Call, Cost, Pipeline, RateLimiter};
 use tokio::time::advance;
@@ -130,4 +131,70 @@ async fn a_refund_moves_up_those_who_wait() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     limiter.refund(59);
     assert!(waiter.await.unwrap().unwrap() < Duration::from_secs(2));
+}
+
+/// A bucket of a second's worth at 100 a second, by the book: what is owed, in milliseconds.
+#[derive(Default)]
+struct Book {
+    owed: u64,
+}
+
+impl Book {
+    fn pass(&mut self, ms: u64) {
+        self.owed = self.owed.saturating_sub(ms);
+    }
+    fn take(&mut self, units: u32) -> bool {
+        let owed = self.owed + u64::from(units) * 10;
+        let fits = owed <= 1_000;
+        if fits {
+            self.owed = owed;
+        }
+        fits
+    }
+    fn refund(&mut self, units: u32) {
+        self.owed = self.owed.saturating_sub(u64::from(units) * 10);
+    }
+    fn charge(&mut self, units: u32) {
+        self.owed = (self.owed + u64::from(units) * 10).min(1_000);
+    }
+    fn available(&self) -> u32 {
+        u32::try_from((1_000 - self.owed) / 10).unwrap()
+    }
+}
+
+proptest! {
+    #[test]
+    fn h88_refunds_and_charges_against_the_book(steps in prop::collection::vec((0..4_u8, 0..120_u32, 0..300_u64), 1..100)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let (limiter, mut book) = (RateLimiter::per_second(100).build().unwrap(), Book::default());
+            for (kind, units, ms) in steps {
+                advance(Duration::from_millis(ms)).await;
+                book.pass(ms);
+                match kind {
+                    0 => prop_assert_eq!(limiter.try_acquire(units).is_ok(), book.take(units)),
+                    1 => {
+                        limiter.refund(units);
+                        book.refund(units);
+                    }
+                    2 => {
+                        limiter.charge(units);
+                        book.charge(units);
+                    }
+                    _ => {
+                        // Reserved, and settled at once for something else.
+                        if let Ok(reserved) = limiter.reserve(&Call::now().cost(units)) {
+                            prop_assert!(book.take(units));
+                            let cost = units / 2 + u32::try_from(ms).unwrap() / 5;
+                            reserved.settle(cost);
+                            book.refund(units.saturating_sub(cost));
+                            book.charge(cost.saturating_sub(units));
+                        }
+                    }
+                }
+                prop_assert_eq!(limiter.available(), book.available());
+            }
+            Ok(())
+        })?;
+    }
 }

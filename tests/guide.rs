@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 use steadfast::{
-    Backoff, Budget, Bulkhead, Call, CallEnd, CircuitBreaker, CircuitState, CoDel, Event, Jitter, Monitor, Outcome, Pipeline, RateLimiter,
-    RejectedKind, Retry, Verdict,
+    Backoff, Budget, Bulkhead, Call, CallEnd, CircuitBreaker, CircuitState, CoDel, Coalesce, Event, Jitter, Monitor, Outcome, PerKey,
+    Pipeline, RateLimiter, RejectedKind, Retry, Verdict,
 };
 use tokio::time::advance;
 
@@ -339,7 +339,7 @@ fn the_events_of_each_page_exist() {
         Event::CallFinished { end: CallEnd::Success, attempts: 1, elapsed: zero },
     ]
     .map(|event| event.name());
-    for page in ["timeouts", "retry", "circuit_breaker", "rate_limiter", "bulkhead", "fallback"] {
+    for page in ["timeouts", "retry", "circuit_breaker", "rate_limiter", "bulkhead", "fallback", "coalesce"] {
         for row in table(&format!("policies/{page}"), "# What you will see") {
             let name = row[0].split([',', ' ']).next().unwrap();
             assert!(known.contains(&name), "{page}: no event is called {name}");
@@ -373,4 +373,33 @@ fn pages_of_policies_are_short() {
         let lines = fs::read_to_string(&path).unwrap().lines().count();
         assert!(lines <= 75, "{}: {lines} lines", path.display());
     }
+}
+
+#[test]
+fn defaults_of_policies_for_each_key() {
+    let keys = || PerKey::new(9);
+    holds("policies/keyed", |setting, default| {
+        Some(match setting {
+            "rate_limit" => default == "none" && keys() != keys().rate_limit(RateLimiter::per_second(1)),
+            "circuit_breaker" => default == "none" && keys() != keys().circuit_breaker(CircuitBreaker::failure_rate(0.5)),
+            "bulkhead" => default == "none" && keys() != keys().bulkhead(Bulkhead::new(1)),
+            "statistics" => keys() == keys().statistics(default.parse().ok()?),
+            "idle" => keys() == keys().idle(duration(default)?),
+            _ => return None,
+        })
+    });
+}
+
+#[test]
+fn defaults_of_coalesce() {
+    let group = Coalesce::new;
+    holds("policies/coalesce", |setting, default| {
+        Some(match setting {
+            "share_errors" => group() == group().share_errors(default.parse().ok()?),
+            "max_keys" => group() == group().max_keys(number(default)? as usize),
+            "patience" => group() == group().patience(duration(default)?),
+            "max_wait" => group() == group().max_wait(duration(default)?),
+            _ => return None,
+        })
+    });
 }

@@ -226,6 +226,23 @@ async fn an_error_rate_is_of_the_attempts_since_the_last_reading_and_never_of_re
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_tracked_without_a_pipeline_is_a_signal_too() {
+    let monitor = Monitor::new();
+    let errors = ErrorRate::of(&monitor, "db").above(0.1);
+    let slow = ResponseTime::p50_above(Duration::from_millis(10), &monitor, "db");
+    for i in 0..20 {
+        let query = async {
+            sleep(Duration::from_millis(20)).await;
+            if i % 2 == 0 { Err("down") } else { Ok(()) }
+        };
+        let _ = monitor.track("db", query).await;
+    }
+    advance(SECOND).await;
+    assert_eq!(errors.read(Instant::now()), Some(5.0));
+    assert!((slow.read(Instant::now()).unwrap() - 2.0).abs() < 0.1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_dependency_is_cut_once_for_what_the_window_remembers() {
     let monitor = Monitor::new();
     let limiter = steered(Steering::between(10, 200).signal(ResponseTime::p95_above(Duration::from_millis(100), &monitor, "slow")));
@@ -235,7 +252,11 @@ async fn a_slow_dependency_is_cut_once_for_what_the_window_remembers() {
         slow.store(second < 2, Ordering::Relaxed);
         for _ in 0..5 {
             let wait = Duration::from_millis(if slow.load(Ordering::Relaxed) { 200 } else { 20 });
-            api.call(|| async { Ok::<_, String>(sleep(wait).await) }).await.unwrap();
+            let operation = || async {
+                sleep(wait).await;
+                Ok::<_, String>(())
+            };
+            api.call(operation).await.unwrap();
             advance(Duration::from_millis(200) - wait).await;
         }
         if second == 9 {
@@ -360,6 +381,36 @@ async fn signals_bound_what_a_forecast_asks_for() {
         ask(&limiter, 300).await;
     }
     assert_eq!(limiter.rate(), 400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_finds_a_capacity_that_changes_and_stays_near_it() {
+    // What is over the capacity of a second fails: the error rate is all that tells of it. 300 a second are asked for.
+    let monitor = Monitor::new();
+    let limiter = RateLimiter::per_second(50).burst(5);
+    let limiter = limiter.steered(Steering::between(10, 200).signal(ErrorRate::of(&monitor, "api").above(0.05))).unwrap();
+    let api = Pipeline::builder("api").monitor(monitor).rate_limit(limiter.clone()).build().unwrap();
+    for (capacity, seconds) in [(120, 60), (30, 60), (120, 60)] {
+        let (mut good, mut bad) = (0, 0);
+        for second in 0..seconds {
+            let sent = std::cell::Cell::new(0_u32);
+            for _ in 0..300 {
+                let answer = api.call(|| async {
+                    sent.set(sent.get() + 1);
+                    if sent.get() > capacity { Err("overloaded") } else { Ok(()) }
+                });
+                let _ = answer.await;
+                advance(SECOND / 300).await;
+            }
+            if second >= 20 {
+                (good, bad) = (good + sent.get().min(capacity), bad + sent.get().saturating_sub(capacity));
+            }
+        }
+        // Once it has found out: most of what could be done is done, and little is sent in vain.
+        let all = capacity * (seconds - 20);
+        assert!(good * 100 >= all * 85, "{good} of {all} at {capacity}");
+        assert!(bad * 100 <= all * 10, "{bad} of {all} at {capacity}");
+    }
 }
 
 #[test]

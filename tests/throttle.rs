@@ -115,11 +115,12 @@ fn whatever_the_demand_it_forwards_at_most_k_times_what_is_accepted() {
             let throttle = build(Throttle::new().accept_multiplier(k));
             let mut world = World::new(&throttle, secs(0.05));
             let mut server = Server::new(capacity, world.now);
-            let told = world.run(90, capacity as u32 * times, |now| server.serve(now));
+            let told = world.run(61, capacity as u32 * times, |now| server.serve(now));
             let steady = sum(&told[1..]);
-            let forwarded = f64::from(steady.forwarded) / 89.0 / capacity;
-            assert!(forwarded <= k * 1.03, "K {k}, {times}x demand: {forwarded:.3} times the capacity");
-            let accepted = f64::from(steady.accepted) / 89.0 / capacity;
+            let forwarded = f64::from(steady.forwarded) / 60.0 / capacity;
+            // Chance forwards a little more or less: of 1,800 calls, 2.4 % are one standard deviation.
+            assert!(forwarded <= k * 1.05, "K {k}, {times}x demand: {forwarded:.3} times the capacity");
+            let accepted = f64::from(steady.accepted) / 60.0 / capacity;
             // So little above capacity, chance leaves some of it unused.
             let least = if k < 1.2 { 0.85 } else { 0.97 };
             assert!(accepted > least, "K {k}, {times}x demand: {accepted:.3} of the capacity is used");
@@ -159,15 +160,15 @@ fn a_quota_that_is_full_for_most_of_each_minute_is_used_and_not_overrun() {
 // ------------------------------------------------------------------ outage and recovery
 
 /// After a good time and an outage of 300 s: how long until 99 % of what is asked is answered again, for good.
-fn recovery(config: ThrottleConfig, rate: u32, latency: f64) -> usize {
+fn recovery(config: ThrottleConfig, rate: u32, latency: f64, watched: u32) -> usize {
     let throttle = build(config);
     let mut world = World::new(&throttle, secs(latency));
     let good = sum(&world.run(120, rate, |_| YES));
     assert_eq!(good.goodput(), 1.0);
     world.run(300, rate, |_| NO);
-    let after = world.run(2_000, rate, |_| YES);
+    let after = world.run(watched, rate, |_| YES);
     let last_bad = after.iter().rposition(|second| second.goodput() < 0.99);
-    assert!(last_bad < Some(1_999), "it never came back");
+    assert!(last_bad < Some(watched as usize - 1), "it never came back");
     last_bad.map_or(0, |last| last + 1)
 }
 
@@ -175,7 +176,7 @@ fn recovery(config: ThrottleConfig, rate: u32, latency: f64) -> usize {
 fn after_an_outage_of_300_s_it_is_back_within_10_s() {
     for (rate, latency) in [(10, 0.1), (100, 0.01), (100, 0.5), (1000, 0.05), (1000, 0.2)] {
         for config in [Throttle::new(), Throttle::new().window(2 * MINUTE), Throttle::new().accept_multiplier(1.1)] {
-            let took = recovery(config.clone(), rate, latency);
+            let took = recovery(config.clone(), rate, latency, 150);
             assert!(took <= 10, "{rate} a second, {latency} s each, {config:?}: {took} s");
         }
     }
@@ -185,8 +186,8 @@ fn after_an_outage_of_300_s_it_is_back_within_10_s() {
 fn the_textbook_takes_ten_minutes_and_more() {
     // The same window and K as in the book, and nothing but the formula.
     for rate in [100, 1000] {
-        let took = recovery(Throttle::new().window(2 * MINUTE).fast_recovery(false), rate, 0.05);
-        assert!((500..1_500).contains(&took), "{rate} a second: {took} s");
+        let took = recovery(Throttle::new().window(2 * MINUTE).fast_recovery(false), rate, 0.05, 1_200);
+        assert!((600..1_100).contains(&took), "{rate} a second: {took} s");
     }
 }
 
@@ -253,7 +254,7 @@ fn a_dependency_that_fails_nine_of_ten_is_spared_and_found_well_again() {
 }
 
 #[test]
-fn throttle_stuck_shut_recovers_whatever_it_met() {
+fn a_throttle_that_is_shut_opens_again_whatever_it_met() {
     // Outages of any length, of every class of outcome, at several settings.
     for k in [1.05, 2.0, 10.0] {
         for outage in [5, 20, 40, 600] {
@@ -384,6 +385,34 @@ fn critical_keeps_99_percent_in_overload_while_the_bound_holds() {
 }
 
 #[test]
+fn on_the_way_back_critical_comes_first() {
+    // A tenth is critical; calls take half a second, so the way back takes a few of them.
+    let (throttle, start) = (build(Throttle::new()), Instant::now());
+    let mut out: VecDeque<(Instant, ThrottlePermit<'_>, Outcome)> = VecDeque::new();
+    let (mut seen, mut through) = ([0_u32; 2], [0_u32; 2]);
+    for n in 0..400_000_u32 {
+        let now = start + Duration::from_millis(1) * n;
+        while out.front().is_some_and(|(end, ..)| *end <= now) {
+            let (end, permit, outcome) = out.pop_front().expect("there is one");
+            permit.settle_at(outcome, end);
+        }
+        let is_back = n >= 390_000;
+        let priority = if n % 10 == 3 { Priority::Critical } else { Priority::Normal };
+        let class = usize::from(priority == Priority::Normal);
+        let granted = throttle.try_acquire(priority, now);
+        if is_back && n < 394_000 {
+            seen[class] += 1;
+            through[class] += u32::from(granted.is_ok());
+        }
+        if let Ok(permit) = granted {
+            out.push_back((now + secs(0.5), permit, if n < 90_000 || is_back { YES } else { NO }));
+        }
+    }
+    let share = |class: usize| f64::from(through[class]) / f64::from(seen[class]);
+    assert!(share(0) > 2.0 * share(1), "critical {:.2}, normal {:.2}", share(0), share(1));
+}
+
+#[test]
 fn where_all_are_critical_they_bear_it_like_all() {
     let (throttle, start) = (build(Throttle::new()), Instant::now());
     let mut server = Server::new(50.0, start);
@@ -396,6 +425,82 @@ fn where_all_are_critical_they_bear_it_like_all() {
         }
     }
     assert!(forwarded <= 60 * 105, "{forwarded}");
+}
+
+// ------------------------------------------------------------------ whatever happens
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+    #[test]
+    fn whatever_happens_it_lets_go_again(
+        (k, window, least, cap, fast) in (1.1..8.0_f64, 20..60_000_u64, 1..50_u32, 0.1..=1.0_f64, proptest::bool::ANY),
+        steps in proptest::collection::vec((0..9_u8, 0..5_000_u64, 0..5_u8), 1..600),
+    ) {
+        let config = Throttle::new().accept_multiplier(k).window(Duration::from_millis(window)).min_requests(least);
+        let throttle = build(config.max_rejection(cap).fast_recovery(fast));
+        let (mut now, mut held) = (Instant::now() + MINUTE, VecDeque::new());
+        for (kind, step, which) in steps {
+            let priority = Priority::ALL[usize::from(which)];
+            match kind {
+                0 => now += Duration::from_millis(step),
+                1 if step < 10 => now -= MINUTE,
+                1 | 2 => held.extend(throttle.try_acquire(priority, now)),
+                3 => drop(held.pop_front()),
+                4 if step < 50 => throttle.reconfigure(&throttle.config().window(Duration::from_millis(20 + step))).expect("valid"),
+                _ => {
+                    held.extend(throttle.try_acquire(priority, now));
+                    let outcome = [NO, NO, YES, Outcome::NotAttempted, Outcome::Abandoned][usize::from(which)];
+                    held.pop_front().into_iter().for_each(|permit: ThrottlePermit<'_>| permit.settle_at(outcome, now));
+                }
+            }
+            let then = throttle.snapshot();
+            proptest::prop_assert!((0.0..=cap).contains(&then.probability) && then.accepts + then.held_back <= then.requests);
+        }
+        held.into_iter().for_each(|permit| permit.settle_at(NO, now));
+        if !fast {
+            return Ok(());
+        }
+        // All is well for as long as any window, and then nobody is refused.
+        for n in 0..1_200_u32 {
+            now += Duration::from_millis(100);
+            let granted = throttle.try_acquire(Priority::Background, now);
+            proptest::prop_assert!(granted.is_ok() || n < 1_000, "after {} s", n / 10);
+            granted.into_iter().for_each(|permit| permit.settle_at(YES, now));
+        }
+    }
+}
+
+#[test]
+fn many_threads_at_once_lose_nothing() {
+    let (throttle, now) = (build(Throttle::new().min_requests(1_000_000)), Instant::now());
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let throttle = throttle.clone();
+            scope.spawn(move || (0..1_000).for_each(|n| one(&throttle, if (n + thread) % 2 == 0 { YES } else { NO }, now)));
+        }
+    });
+    let then = throttle.snapshot();
+    assert_eq!((then.requests, then.accepts), (4_000, 2_000));
+}
+
+#[test]
+fn h92_zero_allocations_whether_it_lets_go_or_refuses() {
+    let (throttle, now) = (build(Throttle::new()), Instant::now());
+    one(&throttle, YES, now);
+    let info = allocation_counter::measure(|| (0..100).for_each(|_| one(&throttle, YES, now)));
+    assert_eq!(info.count_total, 0, "healthy");
+    (0..300).for_each(|_| one(&throttle, NO, now));
+    let mut refused = 0;
+    let info = allocation_counter::measure(|| {
+        for _ in 0..1_000 {
+            match throttle.try_acquire(Priority::Normal, now) {
+                Ok(permit) => permit.settle_at(NO, now),
+                Err(_) => refused += 1,
+            }
+        }
+    });
+    assert_eq!(info.count_total, 0, "under overload");
+    assert!(refused > 100, "{refused}");
 }
 
 // ------------------------------------------------------------------ settings
@@ -428,7 +533,7 @@ fn h28_endless_settings_neither_panic_nor_overflow() {
 }
 
 #[test]
-fn h71_a_clock_that_goes_back_shuts_nothing_for_ever() {
+fn h33_a_clock_that_goes_back_shuts_nothing_for_ever() {
     let throttle = build(Throttle::new());
     let mut world = World::new(&throttle, secs(0.01));
     world.now += 100 * MINUTE;
@@ -437,6 +542,16 @@ fn h71_a_clock_that_goes_back_shuts_nothing_for_ever() {
     world.now -= 90 * MINUTE;
     let after = world.run(20, 100, |_| YES);
     assert!(after[10..].iter().all(|second| second.goodput() >= 0.99), "{after:?}");
+}
+
+#[test]
+fn h32_a_clock_that_leaps_forward_costs_nothing_and_forgets_the_past() {
+    let throttle = build(Throttle::new());
+    let mut world = World::new(&throttle, secs(0.01));
+    world.run(60, 100, |_| NO);
+    world.now += Duration::from_secs(10 * 365 * 24 * 3600);
+    let after = world.run(10, 100, |_| YES);
+    assert!(after[2..].iter().all(|second| second.goodput() == 1.0), "{after:?}");
 }
 
 #[test]

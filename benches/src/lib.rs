@@ -45,6 +45,21 @@ pub const OPEN: Duration = Duration::from_secs(24 * 60 * 60);
 /// The answer of every fallback.
 pub const FALLBACK: u64 = 7;
 
+/// Keys that calls are made for in turn, as many as a busy service has tenants.
+pub static KEYS: LazyLock<Vec<String>> = LazyLock::new(|| (0..1_000).map(|number| format!("tenant-{number:04}")).collect());
+
+/// The keys, one after another.
+#[derive(Debug, Default)]
+pub struct Keys(usize);
+
+impl Keys {
+    /// The next one.
+    pub fn next(&mut self) -> &'static String {
+        self.0 = if self.0 + 1 == KEYS.len() { 0 } else { self.0 + 1 };
+        &KEYS[self.0]
+    }
+}
+
 /// What an operation may fail with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {

@@ -3,10 +3,10 @@
 //! Breaker, limiter and bulkhead are measured as their peers are, by their own `try_acquire`, and once more inside a pipeline with that policy
 //! and nothing else. No monitor, no observer and no total timeout where a peer has none.
 
-use crate::{AT_ONCE, BACKOFF, FALLBACK, Failure, MIN_CALLS, OPEN, RATE, RETRIES, Row, TIMEOUT, WINDOW};
+use crate::{AT_ONCE, Keys, BACKOFF, FALLBACK, Failure, MIN_CALLS, OPEN, RATE, RETRIES, Row, TIMEOUT, WINDOW};
 use crate::{drive, failing_op, leak, op, refused, row, slow_op, tasks, threaded};
 use steadfast::{
-    Bulkhead, CircuitBreaker, CircuitBreakerConfig, Monitor, Outcome, Pipeline, PipelineBuilder, RateLimiter, Retry, RetryConfig, Verdict,
+    Bulkhead, CircuitBreaker, CircuitBreakerConfig, Monitor, Outcome, Pipeline, PerKey, PipelineBuilder, RateLimiter, Retry, RetryConfig, Verdict,
 };
 use tokio::time::Instant;
 
@@ -77,6 +77,7 @@ pub fn overhead() -> Vec<Row> {
         piped("bulkhead", builder().bulkhead(Bulkhead::new(AT_ONCE))),
         alone("timeout", builder().attempt_timeout(TIMEOUT)),
     ];
+    rows.extend(keyed());
     let timed = built(builder().attempt_timeout(TIMEOUT));
     rows.push(row("timeout, operation suspends once", OURS, async move || timed.call(slow_op).await));
     let empty = built(builder());
@@ -98,6 +99,28 @@ pub fn overhead() -> Vec<Row> {
     let group = "stack of six, operation suspends once";
     rows.push(row(group, OURS, async move || Ok::<_, Failure>(stack.call_or(slow_op, FALLBACK).await)));
     rows
+}
+
+/// A thousand keys in turn; the time is read once a call, as by the peer.
+fn keyed() -> Vec<Row> {
+    let group = "keyed check";
+    let (mut keys, limited) = (Keys::default(), leak(PerKey::new(100_000).rate_limit(RateLimiter::per_second(RATE)).build().expect("valid")));
+    let mut more_keys = Keys::default();
+    let config = PerKey::new(100_000).rate_limit(RateLimiter::per_second(RATE)).circuit_breaker(breaker()).bulkhead(Bulkhead::new(AT_ONCE));
+    let all = leak(config.build().expect("valid"));
+    vec![
+        row(group, OURS, async move || {
+            limited.try_acquire(keys.next(), 1).map(drop).map_err(drop)?;
+            op().await.map_err(drop)
+        }),
+        row(group, "steadfast, with breaker and bulkhead", async move || {
+            let now = Instant::now();
+            let permit = all.try_acquire_at(more_keys.next(), 1, now).map_err(drop)?;
+            let answer = op().await;
+            permit.settle_at(if answer.is_ok() { Outcome::Judged(Verdict::Success) } else { Outcome::Judged(Verdict::transient()) }, now);
+            answer.map_err(drop)
+        }),
+    ]
 }
 
 fn open_breaker() -> Row {

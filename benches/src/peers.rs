@@ -1,10 +1,10 @@
 //! Each policy of each peer alone, set up and called as its documentation shows.
 
 use crate::window::WindowBreaker;
-use crate::{AT_ONCE, Answer, BACKOFF, FALLBACK, Failure, MIN_CALLS, OPEN, RATE, RETRIES, Row, TIMEOUT, WINDOW};
+use crate::{AT_ONCE, Answer, Keys, BACKOFF, FALLBACK, Failure, MIN_CALLS, OPEN, RATE, RETRIES, Row, TIMEOUT, WINDOW};
 use crate::{drive, failing_op, leak, op, refused, row, slow_op};
 use backon::{ExponentialBuilder, Retryable};
-use governor::{DefaultDirectRateLimiter, Quota};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota};
 use layered::{Execute, Service as _, Stack};
 use seatbelt::{RecoveryInfo, ResilienceContext};
 use std::future::{Ready, ready};
@@ -82,7 +82,7 @@ where
 
 /// All of them.
 pub fn rows() -> Vec<Row> {
-    [retry(), breaker(), open_breaker(), rate_limit(), bulkhead(), timeout(), fallback()].into_iter().flatten().collect()
+    [retry(), breaker(), open_breaker(), rate_limit(), keyed(), bulkhead(), timeout(), fallback()].into_iter().flatten().collect()
 }
 
 fn retry() -> Vec<Row> {
@@ -191,6 +191,16 @@ fn rate_limit() -> Vec<Row> {
         tower_row(group, "tower", tower),
         tower_row(group, "tower-resilience", resilience.layer(service_fn(|()| op()))),
     ]
+}
+
+/// governor's keyed store as its documentation has it: a `DashMap` of the standard library's SipHash.
+fn keyed() -> Vec<Row> {
+    let governor: DefaultKeyedRateLimiter<String> = DefaultKeyedRateLimiter::keyed(Quota::per_second(NonZeroU32::new(RATE).expect("not zero")));
+    let mut keys = Keys::default();
+    vec![row("keyed check", "governor (check_key)", async move || match governor.check_key(keys.next()) {
+        Ok(()) => op().await,
+        Err(_) => Err(Failure::Refused),
+    })]
 }
 
 /// One call under a permit of tokio's semaphore, refused rather than made to wait.

@@ -2,8 +2,8 @@
 //!
 //! `RUSTFLAGS="--cfg steadfast_loom" cargo test --release --lib models`
 
-use super::{Bulkhead, BulkheadPermit, CircuitBreaker, CircuitBreakerConfig, CircuitState, Listener, Transition};
-use crate::call::Call;
+use super::{Bulkhead, BulkheadPermit, CircuitBreaker, CircuitBreakerConfig, CircuitState, Listener, Throttle, Transition};
+use crate::call::{Call, Priority};
 use crate::outcome::{Outcome, Rejected, Verdict};
 use loom::thread;
 use std::pin::Pin;
@@ -369,5 +369,65 @@ fn the_limit_holds_between_threads() {
         call();
         threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
         assert_eq!(bulkhead.available(), 1);
+    });
+}
+
+// ---- throttle ----
+
+#[test]
+fn two_accepts_that_end_an_outage_together_forget_it_once() {
+    model(2, || {
+        let throttle = Throttle::from_config(Throttle::new().min_requests(2).seed(1), 1);
+        let throttle: &'static Throttle = Box::leak(Box::new(throttle));
+        let now = Instant::now();
+        let take = |now| throttle.try_acquire(Priority::Critical, now);
+        (0..10).for_each(|_| _ = take(now).map(|permit| permit.settle_at(F, now)));
+        // An outage of ten seconds; then two probes are accepted at once.
+        let late = now + 10 * SECOND;
+        let probes: Vec<_> = [late, late + 2 * SECOND].into_iter().filter_map(|at| take(at).ok()).collect();
+        assert_eq!(probes.len(), 2);
+        let threads: Vec<_> = probes.into_iter().map(|probe| thread::spawn(move || probe.settle_at(S, late + 2 * SECOND))).collect();
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        // Whoever was first, the way back has begun, and somebody gets through.
+        assert!(throttle.snapshot().recovering);
+        assert!(take(late + 2 * SECOND).is_ok());
+    });
+}
+
+#[test]
+fn a_failure_beside_an_accept_never_shuts_it_for_good() {
+    model(2, || {
+        let throttle = Throttle::from_config(Throttle::new().min_requests(2).seed(1), 1);
+        let throttle: &'static Throttle = Box::leak(Box::new(throttle));
+        let now = Instant::now();
+        let [a, b] = [now, now].map(|now| throttle.try_acquire(Priority::Normal, now).expect("nothing is known yet"));
+        let thread = thread::spawn(move || a.settle_at(F, now));
+        b.settle_at(S, now);
+        thread.join().expect("no panic");
+        let then = throttle.snapshot();
+        assert_eq!((then.accepts, then.requests), (1, 2));
+        let late = now + 2 * SECOND;
+        assert!(throttle.try_acquire(Priority::Background, late).is_ok(), "a probe is due at least");
+    });
+}
+
+// ---- the breaker's warm-up ----
+
+#[test]
+fn the_end_of_a_ramp_beside_a_failure_loses_neither() {
+    model(3, || {
+        let breaker = breaker(CircuitBreaker::consecutive_failures(1).ramp(SECOND));
+        let (breaker, now): (&'static CircuitBreaker, _) = (Box::leak(Box::new(breaker)), Instant::now());
+        fail(breaker, now);
+        breaker.try_acquire_at(now + SECOND).expect("a probe").settle_at(S, now + SECOND);
+        let early = breaker.try_acquire_at(now + SECOND).expect("the first goes");
+        // One thread finds the ramp over while the other's outcome opens the circuit.
+        let late = now + 2 * SECOND;
+        let thread = thread::spawn(move || early.settle_at(F, late));
+        let beside = breaker.try_acquire_at(late).map(drop);
+        thread.join().expect("no panic");
+        assert!(breaker.check_at(late).is_err(), "the failure counted, and nothing closed the circuit after it");
+        assert_eq!(breaker.snapshot().stale, 0);
+        let _either = beside;
     });
 }

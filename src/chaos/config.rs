@@ -41,7 +41,7 @@ impl<F: Fn(&Call<'_>) -> f64 + Send + Sync + 'static> Chance for F {
 
 type Made<T> = Box<dyn Fn(&Call<'_>) -> Option<T> + Send + Sync>;
 /// The future of a behaviour.
-pub(super) type Doing = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Doing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 #[derive(Clone)]
 pub(super) enum What {
@@ -126,7 +126,7 @@ impl ChaosConfig {
     /// Rejects calls as a policy would have. [`RejectedKind::Timeout`] looks like an attempt that timed out; most others like one that
     /// was never made, so that a breaker or a retry does not care: they are for the code that handles them.
     ///
-    /// [`Chaos::around`] knows no errors but the operation's own and lets these calls pass; [`Chaos::call`] rejects them.
+    /// [`Chaos::around`] knows no errors but the operation's own and lets these calls pass; a pipeline and [`Chaos::call`] reject them.
     pub fn reject(self, rate: impl Chance, kind: RejectedKind) -> Self {
         self.with(Injection::Rejection, rate, What::Rejection(kind))
     }
@@ -143,7 +143,7 @@ impl ChaosConfig {
     }
 
     /// Answers calls with this value, without running their operation; calls whose value is of another type are let be. Only
-    /// [`Chaos::around`] and [`Chaos::call`] know the type of a value.
+    /// [`Chaos::around`] and [`Chaos::call`] do it: a pipeline does not know the types of values.
     pub fn outcome<T: 'static>(self, rate: impl Chance, value: impl Fn() -> T + Send + Sync + 'static) -> Self {
         self.with(Injection::Outcome, rate, What::value(move |_: &Call<'_>| Some(value())))
     }

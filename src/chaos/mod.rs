@@ -18,20 +18,24 @@
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::time::Duration;
-//! use steadfast::chaos::Chaos;
+//! use steadfast::chaos::{Chaos, Injection};
 //! use steadfast::{Pipeline, Retry};
 //!
 //! let chaos = Chaos::seeded(42)
 //!     .latency(0.1, Duration::from_millis(300))
 //!     .fault(0.3, || std::io::Error::other("chaos"))
 //!     .build()?;
-//! let api = Pipeline::builder("api").retry(Retry::exponential(5, Duration::from_millis(50))).build()?;
+//! let api = Pipeline::builder("api").retry(Retry::exponential(5, Duration::from_millis(50))).chaos(chaos.clone()).build()?;
 //!
 //! for _ in 0..20 {
-//!     let answer = api.call(chaos.around(|| async { Ok::<_, std::io::Error>(42) })).await?; // retried until it goes well
+//!     let answer = api.call(|| async { Ok::<_, std::io::Error>(42) }).await?; // retried until it goes well
 //!     assert_eq!(answer, 42);
 //! }
-//! assert!(chaos.counts().of(steadfast::chaos::Injection::Fault) > 0);
+//! assert!(chaos.counts().of(Injection::Fault) > 0);
+//!
+//! // Without a pipeline, or on one operation only:
+//! let flaky = chaos.around(|| async { Ok::<_, std::io::Error>(42) });
+//! # let _ = flaky().await;
 //! # Ok(()) }
 //! ```
 //!
@@ -45,6 +49,7 @@
 mod config;
 mod disturbed;
 
+pub(crate) use config::Doing;
 pub use config::{Chance, ChaosConfig};
 pub use disturbed::Disturbed;
 
@@ -53,7 +58,7 @@ use crate::fault::{ConfigError, Fault};
 use crate::outcome::{Error, Rejected};
 use crate::random::Random;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use config::{Doing, What, not_a_rate};
+use config::{What, not_a_rate};
 use std::any::TypeId;
 use std::fmt;
 use std::sync::Arc;
@@ -206,6 +211,11 @@ impl Chaos {
             }
         }
         ChaosConfig { seed: Some(self.shared.seed), enabled: self.is_enabled(), ..config }
+    }
+
+    /// Whether calls may hang.
+    pub(crate) fn hangs(&self) -> bool {
+        self.shared.config.rules.iter().any(|rule| rule.kind == Injection::Hang)
     }
 
     /// What was injected so far.
@@ -410,30 +420,30 @@ pub(crate) struct Instead {
 }
 
 impl Instead {
-    /// The answer; `None` where a function had none, and the operation is to run.
+    /// The answer, and its entry in the counts; `None` where a function had none, and the operation is to run.
     pub(crate) fn answer<T: 'static, E: 'static>(&self, call: &Call<'_>) -> Option<Result<T, Error<E>>> {
         let rule = &self.chaos.shared.config.rules[self.rule];
-        let answer = match (rule.kind, &rule.what) {
-            (Injection::Outcome, what) => what.make::<T>(call).map(Ok),
-            (..) => self.error(call).map(Err),
+        let answer = match rule.kind {
+            Injection::Outcome => rule.what.make::<T>(call).map(Ok),
+            _ => self.error(call).map(Err),
         };
-        if answer.is_some() && rule.kind == Injection::Outcome {
-            self.chaos.count(rule.kind);
+        if answer.is_some() {
+            self.count();
         }
         answer
     }
 
     /// The error; `None` where a function had none, and the operation is to run.
     pub(crate) fn error<E: 'static>(&self, call: &Call<'_>) -> Option<Error<E>> {
-        let rule = &self.chaos.shared.config.rules[self.rule];
-        let error = match &rule.what {
+        match &self.chaos.shared.config.rules[self.rule].what {
             What::Rejection(kind) => Some(Error::Rejected(Rejected::new(*kind))),
             what => what.make::<E>(call).map(Error::Inner),
-        };
-        if error.is_some() {
-            self.chaos.count(rule.kind);
         }
-        error
+    }
+
+    /// It was injected.
+    pub(crate) fn count(&self) {
+        self.chaos.count(self.chaos.shared.config.rules[self.rule].kind);
     }
 }
 

@@ -25,13 +25,20 @@ pub(crate) struct Until<F> {
     #[pin]
     operation: F,
     #[pin]
-    timer: Option<Sleep>,
-    polled: bool,
+    timer: Timer,
+}
+
+/// In one with whether the operation was polled, which makes every call 8 bytes smaller.
+#[pin_project(project = TimerProjection)]
+enum Timer {
+    Unpolled,
+    Unneeded,
+    Set(#[pin] Sleep),
 }
 
 impl<F: Future> Until<F> {
     pub(crate) fn new(operation: F) -> Self {
-        Self { operation, timer: None, polled: false }
+        Self { operation, timer: Timer::Unpolled }
     }
 
     /// Polls the operation in its surroundings; if it does not finish, waits until `limit`.
@@ -51,8 +58,11 @@ impl<F: Future> Until<F> {
     /// Polls the operation in its surroundings, and tells whether it finished at its first poll.
     #[inline]
     pub(crate) fn poll_operation(self: Pin<&mut Self>, cx: &mut Context<'_>, surroundings: &mut Surroundings) -> Poll<(F::Output, bool)> {
-        let this = self.project();
-        let at_once = !std::mem::replace(this.polled, true);
+        let mut this = self.project();
+        let at_once = matches!(*this.timer, Timer::Unpolled);
+        if at_once {
+            this.timer.set(Timer::Unneeded);
+        }
         let mut inside = surroundings.enter();
         let polled = this.operation.poll(cx);
         inside.ended();
@@ -67,17 +77,17 @@ impl<F: Future> Until<F> {
 }
 
 /// Waits for the limit, if there is one. Not generic, so that it is compiled once. `false`: there is no runtime to wait in.
-fn wait(mut timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>, limit: Option<Instant>) -> Poll<bool> {
+fn wait(mut timer: Pin<&mut Timer>, cx: &mut Context<'_>, limit: Option<Instant>) -> Poll<bool> {
     let Some(limit) = limit else { return Poll::Pending };
-    match timer.as_mut().as_pin_mut() {
-        Some(timer) if timer.deadline() == limit => {}
-        Some(timer) => timer.reset(limit),
-        None if has_runtime() => timer.set(Some(sleep_until(limit))),
-        None => return Poll::Ready(false),
+    match timer.as_mut().project() {
+        TimerProjection::Set(timer) if timer.deadline() == limit => {}
+        TimerProjection::Set(timer) => timer.reset(limit),
+        _ if has_runtime() => timer.set(Timer::Set(sleep_until(limit))),
+        _ => return Poll::Ready(false),
     }
-    match timer.as_pin_mut() {
-        Some(timer) => timer.poll(cx).map(|()| true),
-        None => Poll::Pending,
+    match timer.project() {
+        TimerProjection::Set(timer) => timer.poll(cx).map(|()| true),
+        _ => Poll::Pending,
     }
 }
 

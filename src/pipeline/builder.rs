@@ -26,6 +26,8 @@ pub struct PipelineBuilder {
     attempt_timeout: Option<Duration>,
     pub(super) policies: Slots,
     gates: Vec<Arc<dyn Gate>>,
+    #[cfg(feature = "chaos")]
+    chaos: Option<PolicyOf<crate::chaos::ChaosConfig, crate::chaos::Chaos>>,
     judges: Judges,
     monitor: Option<Monitor>,
     observers: Vec<Arc<dyn Observer>>,
@@ -41,6 +43,8 @@ impl PipelineBuilder {
             attempt_timeout: None,
             policies: Slots::default(),
             gates: Vec::new(),
+            #[cfg(feature = "chaos")]
+            chaos: None,
             judges: Judges::default(),
             monitor: None,
             observers: Vec::new(),
@@ -129,6 +133,14 @@ impl PipelineBuilder {
         self
     }
 
+    /// Breaks attempts on purpose, right before the operation begins, within its attempt timeout: see [`chaos`](crate::chaos). Of two the
+    /// later counts. **Default**: none.
+    #[cfg(feature = "chaos")]
+    pub fn chaos(mut self, chaos: impl Into<PolicyOf<crate::chaos::ChaosConfig, crate::chaos::Chaos>>) -> Self {
+        self.chaos = Some(chaos.into());
+        self
+    }
+
     /// Judges errors of type `E`; one judge per type, and the later of two for one type counts. `Display` lets a rejection quote the
     /// last error. **Default**: every error is transient, except that an inner pipeline's rejections ([`Pipeline::around`]) are known.
     pub fn classify<E: fmt::Display + 'static>(mut self, judge: impl Fn(&E) -> Verdict + Send + Sync + 'static) -> Self {
@@ -187,6 +199,8 @@ impl PipelineBuilder {
             faults.push(Fault::new("name", "is empty, and errors and statistics need it; name the dependency, `\"github\"`"));
         }
         let policies = self.policies.build(&mut faults);
+        #[cfg(feature = "chaos")]
+        let chaos = self.chaos.and_then(|chaos| super::disturb::build(chaos, &mut faults));
         faults.extend(timeout_faults(self.total_timeout, self.attempt_timeout));
         let name = clean_arc(&self.name);
         ConfigError::check(format!("pipeline `{name}`"), faults)?;
@@ -205,6 +219,8 @@ impl PipelineBuilder {
             attempt_timeout: self.attempt_timeout.filter(|limit| *limit != Duration::MAX),
             policies,
             gates: self.gates,
+            #[cfg(feature = "chaos")]
+            chaos,
             judges: self.judges,
             monitor: self.monitor,
             recorder,

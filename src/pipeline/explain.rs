@@ -34,6 +34,8 @@ pub(super) fn draw(core: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if let Some(limit) = core.attempt_timeout {
         step(&format!("attempt timeout {}", Seconds(limit)), true)?;
     }
+    #[cfg(feature = "chaos")]
+    step("chaos", core.chaos.is_some())?;
     f.write_str("operation")
 }
 
@@ -204,6 +206,10 @@ pub(super) fn warnings(core: &Core) -> Vec<Warning> {
     }
     if core.policies.circuit_breaker.is_some() && timeless {
         warn("circuit_breaker", "calls that hang never end, so they never count as failures; set attempt_timeout".into());
+    }
+    #[cfg(feature = "chaos")]
+    if core.chaos.as_ref().is_some_and(crate::chaos::Chaos::hangs) && timeless {
+        warn("chaos.hang", "a call that hangs never ends; set attempt_timeout or total_timeout".into());
     }
     if let (Some(bulkhead), None) = (&core.policies.bulkhead, core.total_timeout)
         && bulkhead.config().waits_for_ever()

@@ -19,7 +19,10 @@
 
 mod answered;
 mod builder;
+mod coalesced;
 pub mod config;
+#[cfg(feature = "chaos")]
+mod disturb;
 mod explain;
 mod leg;
 mod policies;
@@ -34,6 +37,7 @@ mod typed;
 mod waiting;
 
 pub use builder::PipelineBuilder;
+pub use coalesced::Coalesced;
 pub use config::{Change, Changes, PipelineConfig, text};
 pub use explain::{Explanation, Warning};
 use policies::Policies;
@@ -56,6 +60,9 @@ use crate::outcome::{Error, Origin, Verdict};
 use crate::substitution::OrElse;
 use crate::versions::Versions;
 use answered::answered;
+#[cfg(feature = "chaos")]
+use disturb::run;
+#[cfg(not(feature = "chaos"))]
 use run::run;
 use std::fmt;
 use std::sync::Arc;
@@ -69,6 +76,8 @@ pub(crate) struct Core {
     attempt_timeout: Option<Duration>,
     policies: Policies,
     gates: Vec<Arc<dyn Gate>>,
+    #[cfg(feature = "chaos")]
+    chaos: Option<crate::chaos::Chaos>,
     judges: Judges,
     monitor: Option<Monitor>,
     recorder: Option<Arc<Recorder>>,
@@ -260,6 +269,13 @@ impl Pipeline {
     #[must_use]
     pub fn retry(&self) -> Option<&Retry> {
         self.core().policies.retry.as_ref()
+    }
+
+    /// The live chaos, to switch it, to change its rates, and to read what it injected.
+    #[cfg(feature = "chaos")]
+    #[must_use]
+    pub fn chaos(&self) -> Option<&crate::chaos::Chaos> {
+        self.core().chaos.as_ref()
     }
 
     /// The live hedge, with its statistics.

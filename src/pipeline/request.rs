@@ -1,12 +1,12 @@
 //! The options of one call, said before the call: key, priority, cost, deadline, judge.
 
-use super::{Core, Pipeline, answered, run};
+use super::{Coalesced, Core, Pipeline, answered, run};
 use crate::admission::Cost;
 use crate::call::{Attempt, Priority};
 use crate::classify::{ByErrorType, ByResult, Judge};
 use crate::observation::CallEnd;
 use crate::outcome::{Error, Outcome, Verdict};
-use crate::substitution::OrElse;
+use crate::substitution::{Coalesce, OrElse};
 use crate::time;
 use std::fmt;
 use std::time::Duration;
@@ -241,7 +241,13 @@ impl<'a, J, P> Request<'a, J, P> {
     }
 }
 
-impl<J> Request<'_, J> {
+impl<'a, J> Request<'a, J> {
+    /// Shares one answer among all calls of the same [`key`](Self::key) in the group that are made at the same time: the first one runs, the others
+    /// wait for it. Outside the total timeout and the retries: what is shared is the end of the whole call. A call without a key shares nothing.
+    pub const fn coalesced<T, E>(self, group: &'a Coalesce<T, Error<E>>) -> Coalesced<'a, T, E, J> {
+        Coalesced { request: self, group }
+    }
+
     /// See [`Pipeline::call`].
     ///
     /// # Errors

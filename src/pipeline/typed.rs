@@ -80,7 +80,7 @@ impl<T: 'static, E: 'static> TypedPipeline<T, E> {
         F: Fn(Attempt) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        answered(run::run(self.pipeline.core(), &Options::NONE, ByErrorType, Error::Inner, operation), &self.fallback)
+        answered(run(self.pipeline.core(), &Options::NONE, ByErrorType, Error::Inner, operation), &self.fallback)
     }
 
     begins_requests!(['a] self: [&'a self] &'a Self, of [] Result<T, E>);
@@ -117,7 +117,7 @@ impl<J: Judge<T, E>, T: 'static, E: 'static> Request<'_, J, &TypedPipeline<T, E>
     {
         async move {
             let TypedPipeline { pipeline, fallback } = self.pipeline;
-            answered(run::run(pipeline.core(), &self.options, self.judge, Error::Inner, operation), fallback).await
+            answered(run(pipeline.core(), &self.options, self.judge, Error::Inner, operation), fallback).await
         }
     }
 }

@@ -237,12 +237,12 @@ impl fmt::Debug for Entry {
 }
 
 /// How far two clocks may be apart before an entry that comes from the future is one of a clock gone wrong.
-#[cfg(any(feature = "file", feature = "sqlite"))]
+#[cfg(feature = "file")]
 const SKEW: Duration = Duration::from_secs(60);
 
 /// Whether an entry of a clock shared with others is over. Besides the plain rule: one stamped well after now was written by a clock that
 /// has been put back since, and who knows how long its time would last.
-#[cfg(any(feature = "file", feature = "sqlite"))]
+#[cfg(feature = "file")]
 pub(super) fn is_over(created_at: Timestamp, expires_at: Option<Timestamp>, now: Timestamp) -> bool {
     expires_at.is_some_and(|end| now >= end || created_at.since(now) > SKEW)
 }
@@ -307,7 +307,7 @@ mod tests {
         assert!(!format!("{entry:?}").contains("hunter2"));
     }
 
-    #[cfg(any(feature = "file", feature = "sqlite"))]
+    #[cfg(feature = "file")]
     #[test]
     fn h42_what_comes_from_the_future_is_over() {
         let (now, month) = (Timestamp(1 << 40), Duration::from_secs(30 * 24 * 3600));

@@ -1,5 +1,6 @@
 //! What a store fails with: one type for every backend, without keys, values or secrets in it.
 
+use crate::fault::ConfigError;
 use crate::outcome::{Rejected, Verdict};
 use std::borrow::Cow;
 use std::error::Error;
@@ -11,6 +12,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
+    /// Settings that cannot work, or an address of no store; the detail names each fault.
+    InvalidConfig,
     /// A key that no store takes: empty, or not in the form that [`Key`](super::Key) makes.
     InvalidKey,
     /// A value beyond the store's limit for one value. What was stored before is untouched.
@@ -50,6 +53,7 @@ pub enum StoreErrorKind {
 impl StoreErrorKind {
     const fn describe(self) -> &'static str {
         match self {
+            Self::InvalidConfig => "cannot be opened like this",
             Self::InvalidKey => "invalid key",
             Self::TooLarge => "value too large",
             Self::Unsupported => "not supported by this store",
@@ -74,6 +78,7 @@ impl StoreErrorKind {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::InvalidConfig => "invalid_config",
             Self::InvalidKey => "invalid_key",
             Self::TooLarge => "too_large",
             Self::Unsupported => "unsupported",
@@ -227,7 +232,7 @@ impl StoreError {
         use StoreErrorKind as Kind;
         match self.kind() {
             _ if self.is_retriable() => Verdict::Transient { retry_after: self.retry_after() },
-            Kind::InvalidKey | Kind::TooLarge | Kind::Unsupported | Kind::Closed | Kind::Codec => Verdict::Ignored,
+            Kind::InvalidConfig | Kind::InvalidKey | Kind::TooLarge | Kind::Unsupported | Kind::Closed | Kind::Codec => Verdict::Ignored,
             _ => Verdict::permanent(),
         }
     }
@@ -277,6 +282,12 @@ impl From<Rejected> for StoreError {
     }
 }
 
+impl From<ConfigError> for StoreError {
+    fn from(error: ConfigError) -> Self {
+        Self::new(StoreErrorKind::InvalidConfig).with_detail(error.to_string()).with_source(error)
+    }
+}
+
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { kind, store, detail, .. } = &*self.0;
@@ -293,6 +304,14 @@ impl fmt::Debug for StoreError {
         let mut debug = f.debug_struct("StoreError");
         debug.field("kind", &self.0.kind).field("store", &self.0.store).field("detail", &self.0.detail);
         debug.field("retriable", &self.0.retriable).finish_non_exhaustive()
+    }
+}
+
+/// Equal in all they say; the errors below them are not compared.
+impl PartialEq for StoreError {
+    fn eq(&self, other: &Self) -> bool {
+        let of = |error: &Self| (error.0.kind, error.0.store, error.0.retriable, error.0.retry_after, error.0.completed);
+        of(self) == of(other) && self.0.detail == other.0.detail && self.0.rejected == other.0.rejected
     }
 }
 

@@ -316,7 +316,7 @@ fn push_hash(text: &mut String, of: &[u8]) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::{HashMap, HashSet};
+    use std::collections::HashSet;
 
     fn text(raw: impl AsRef<[u8]>) -> String {
         Key::new(raw).map(|key| key.as_str().to_owned()).unwrap_or_default()
@@ -387,7 +387,7 @@ mod tests {
     #[cfg(feature = "json")]
     #[test]
     fn h112_keys_of_values_know_their_kind_and_no_order() {
-        let maps: Vec<HashMap<String, u32>> = (0..8).map(|_| (0..50).map(|i| (i.to_string(), i)).collect()).collect();
+        let maps: Vec<std::collections::HashMap<String, u32>> = (0..8).map(|_| (0..50).map(|i| (i.to_string(), i)).collect()).collect();
         let keys: HashSet<_> = maps.iter().map(|map| Key::of("map", map).ok()).collect();
         assert_eq!(keys.len(), 1);
         let distinct = [Key::of("a", &1), Key::of("b", &1), Key::of("a", "1"), Key::of("a", &[1]), Key::of("a:b", &1)];

@@ -30,6 +30,8 @@
 //! | store | feature | seen by | survives |
 //! |---|---|---|---|
 //! | [`MemoryStore`] | `store` | this process | nothing |
+//! | `FileStore` | `file` | processes of one machine | kills, and power cuts if asked to |
+//! | `SqliteStore` | `sqlite` | processes of one machine | kills, and power cuts but for the last moment |
 //!
 //! To write one of your own, implement the five methods of [`Store`], and run `steadfast::testing::conformance` on it: the same suite that
 //! the stores here pass. `examples/custom_store.rs` does both.
@@ -38,11 +40,17 @@ mod any;
 mod codec;
 mod entry;
 mod error;
+#[cfg(feature = "file")]
+pub mod file;
 mod glob;
 mod key;
-mod memory;
+pub mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 mod stats;
 mod traits;
+#[cfg(any(feature = "file", feature = "sqlite"))]
+mod words;
 mod wrap;
 
 pub use any::{AnyStore, DynStore, StoreFuture};
@@ -51,9 +59,13 @@ pub use codec::Json;
 pub use codec::{Codec, Raw};
 pub use entry::{Entry, Metadata, SetOptions, Timestamp, Ttl};
 pub use error::{StoreError, StoreErrorKind};
+#[cfg(feature = "file")]
+pub use file::{FileStore, FileStoreBuilder};
 pub use glob::Glob;
 pub use key::{Key, KeyPolicy};
 pub use memory::{MemoryStore, MemoryStoreBuilder};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteStore, SqliteStoreBuilder};
 pub use stats::CacheStats;
 pub use traits::{Capabilities, Store};
 pub use wrap::{FailSoft, Guarded, Namespace, Observed, StoreEvent, StoreObserver, StoreOperation};

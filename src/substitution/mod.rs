@@ -10,7 +10,12 @@
 //! # Ok(()) }
 //! ```
 
+pub mod coalesce;
 pub mod fallback;
+#[cfg(all(test, steadfast_loom))]
+mod models;
 
+pub(crate) use coalesce::End as CoalesceEnd;
+pub use coalesce::{Coalesce, CoalesceConfig, CoalesceStats};
 pub use fallback::Fallback;
 pub(crate) use fallback::{OrElse, Substitute, Substituted};

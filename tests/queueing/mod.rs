@@ -96,7 +96,10 @@ enum Event {
 }
 
 pub struct Model<'a> {
+    /// The first of the callers, who is watched.
     pub limit: &'a AdaptiveLimit,
+    /// All of them, each with a limit of its own.
+    callers: Vec<&'a AdaptiveLimit>,
     pub world: World,
     pub books: Books,
     /// The limit after each window.
@@ -120,8 +123,14 @@ pub fn build(config: AdaptiveLimitConfig) -> AdaptiveLimit {
 
 impl<'a> Model<'a> {
     pub fn new(limit: &'a AdaptiveLimit, world: World, seed: u64) -> Self {
+        Self::shared(vec![limit], world, seed)
+    }
+
+    /// A dependency with several callers who do not know of each other.
+    pub fn shared(callers: Vec<&'a AdaptiveLimit>, world: World, seed: u64) -> Self {
         Self {
-            limit,
+            limit: callers[0],
+            callers,
             world,
             books: Books::default(),
             trace: Vec::new(),
@@ -152,9 +161,8 @@ impl<'a> Model<'a> {
     }
 
     /// One call asks to go. False when it is refused.
-    fn ask(&mut self) -> bool {
+    fn ask(&mut self, limit: &'a AdaptiveLimit) -> bool {
         self.books.offered += 1;
-        let limit: &'a AdaptiveLimit = self.limit;
         let Ok(permit) = limit.try_acquire_at(self.instant()) else {
             self.books.refused += 1;
             return false;
@@ -202,7 +210,12 @@ impl<'a> Model<'a> {
 
     fn fill(&mut self) {
         match self.world.load {
-            Load::Saturated => while self.limit.available() > 0 && self.ask() {},
+            Load::Saturated => {
+                for caller in 0..self.callers.len() {
+                    let limit = self.callers[caller];
+                    while limit.available() > 0 && self.ask(limit) {}
+                }
+            }
             Load::Poisson(rate) if !self.arriving => {
                 self.arriving = true;
                 let gap = -(1.0 - self.rng.random::<f64>()).ln() / rate;
@@ -220,7 +233,8 @@ impl<'a> Model<'a> {
         match event {
             Event::Arrival => {
                 self.arriving = false;
-                self.ask();
+                let caller = self.rng.random_range(0..self.callers.len());
+                self.ask(self.callers[caller]);
             }
             Event::Done(call) => {
                 self.busy -= 1;

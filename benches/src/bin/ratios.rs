@@ -47,6 +47,7 @@ const TARGETS: &[Target] = &[
     against("breaker, closed", "window by hand", "closed breaker / 10-bucket window by hand", Time(1.2)),
     against("breaker, closed", "seatbelt", "closed breaker / seatbelt", Time(0.25)),
     against("breaker, open", "failsafe", "open breaker / failsafe", Time(0.5)),
+    against("keyed check", "governor (check_key)", "keyed check / governor keyed", Time(1.2)),
     Target { what: "monitor on - monitor off", ours: ("monitor", "on"), peer: ("monitor", "off"), rule: Nanos(40.0) },
     against("2 threads, closed breaker", "recloser", "2 threads on a closed breaker / recloser", Throughput(3.0)),
     against("64 tasks, stack of six", "by hand", "64 tasks through six / by hand", Throughput(1.0)),

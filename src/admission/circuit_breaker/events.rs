@@ -173,9 +173,8 @@ pub struct CircuitSnapshot {
 impl fmt::Display for CircuitSnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, {} of {} failed, {} refused", self.state, self.failures, self.calls, self.not_permitted)?;
-        match self.next_probe_in {
-            Some(wait) => write!(f, ", next probe in {}", Seconds(wait))?,
-            None => {}
+        if let Some(wait) = self.next_probe_in {
+            write!(f, ", next probe in {}", Seconds(wait))?;
         }
         match self.ramp_left {
             Some(left) => write!(f, ", warming up for {}", Seconds(left)),

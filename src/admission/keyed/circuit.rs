@@ -50,16 +50,6 @@ impl Rules {
         }
     }
 
-    /// Whether the time an attempt took decides anything.
-    pub(super) const fn times_calls(&self) -> bool {
-        self.config.slow.is_some()
-    }
-
-    /// Whether a dropped call may count, so that the moment of the drop matters.
-    pub(super) const fn counts_abandoned(&self) -> bool {
-        self.config.abandoned_after.is_some()
-    }
-
     fn weigh(&self, outcome: Outcome, age: u64) -> Option<Weight> {
         let given_up = || self.config.abandoned_after.is_some_and(|limit| age >= time::nanos(limit));
         let failure = match outcome {

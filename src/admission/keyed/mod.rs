@@ -15,7 +15,7 @@
 //! # What it costs
 //!
 //! A table never holds more than `max_keys` keys, and never more than **160 bytes a key** for limiter, bulkhead and circuit together, all in (index,
-//! chunks, shared buckets; 32 more with statistics), plus 128 KiB and what stands in queues: a live limiter and bulkhead for
+//! chunks, shared buckets; 32 more with statistics), plus 192 KiB and what stands in queues: a live limiter and bulkhead for
 //! each key in which somebody waits now, and only as long. So a million hostile keys are at most 153 MiB; with a limiter alone 73 MiB. Memory
 //! once used is used again, and not given back before the table is dropped.
 //!
@@ -72,9 +72,9 @@ pub use tally::{KeyCounts, RejectedKey};
 
 use super::CircuitState;
 use super::gate::Entry;
-use crate::call::{Call, Priority};
+use crate::call::Call;
 use crate::fault::ConfigError;
-use crate::outcome::Rejected;
+use crate::outcome::{Rejected, RejectedKind};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,11 +115,12 @@ impl PerKey {
     /// As [`try_acquire`](Self::try_acquire).
     #[inline]
     pub fn try_acquire_at(&self, key: &str, cost: u32, now: Instant) -> Result<KeyPermit<'_>, Rejected> {
-        match self.table.enter(key, cost, now, false, || Call::at(now).cost(cost)) {
+        let refused = |door| match self.table.not_at_once(door, key, false, || Call::at(now).cost(cost)) {
             Entry::Granted(permit) => Ok(permit),
             Entry::Refused(rejected) => Err(rejected),
-            Entry::Wait(_) => Err(Rejected::new(crate::RejectedKind::BulkheadFull)), // only who is patient is made to wait
-        }
+            Entry::Wait(_) => Err(Rejected::new(RejectedKind::BulkheadFull)), // only who is patient is made to wait
+        };
+        self.table.ask(key, cost, now, Ok, refused)
     }
 
     /// The same for the key, cost and priority of a [`Call`], waiting where the policies of the key let it wait. A call without a key passes.
@@ -132,7 +133,8 @@ impl PerKey {
     /// Dropped while it waits, it gives up its place in line and has taken nothing.
     pub async fn acquire(&self, call: &Call<'_>) -> Result<KeyPermit<'_>, Rejected> {
         let Some(key) = call.key else { return Ok(KeyPermit::FREE) };
-        match self.table.enter(key, call.cost, call.attempt.started, true, || *call) {
+        let wait = |door| self.table.not_at_once(door, key, true, || *call);
+        match self.table.ask(key, call.cost, call.attempt.started, Entry::Granted, wait) {
             Entry::Granted(permit) => Ok(permit),
             Entry::Refused(rejected) => Err(rejected),
             Entry::Wait(waiter) => waiter.await,
@@ -149,10 +151,12 @@ impl PerKey {
         call: impl FnOnce() -> Call<'k>,
     ) -> Entry<KeyPermit<'a>, KeyWaiter<'a>> {
         let Some(key) = key else { return Entry::Granted(KeyPermit::FREE) };
-        match self.table.enter(key, cost, now, true, call) {
-            Entry::Granted(permit) => Entry::Granted(permit.reserved()),
+        let granted = |permit: KeyPermit<'a>| Entry::Granted(permit.reserved());
+        let wait = |door| match self.table.not_at_once(door, key, true, call) {
+            Entry::Granted(permit) => granted(permit),
             other => other,
-        }
+        };
+        self.table.ask(key, cost, now, granted, wait)
     }
 
     /// Whether the circuit of a key would refuse at a moment to come, so that it is no use to wait for it. Changes nothing.
@@ -214,8 +218,8 @@ impl PerKey {
         keys
     }
 
-    /// Forgets a key and all it owes: the next call finds it new. Calls under way keep their places and settle as stale. `false` where
-    /// it was not known.
+    /// Forgets a key and all it owes: the next call finds it new. Calls under way keep their places and settle as stale; where callers
+    /// wait, the rate goes on from where it is. `false` where it was not known.
     pub fn forget(&self, key: &str) -> bool {
         self.table.forget(key)
     }

@@ -112,7 +112,7 @@ impl Drop for KeyPermit<'_> {
 
 impl fmt::Debug for KeyPermit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ticket = self.held.as_ref().and_then(|held| held.grant.ticket);
+        let ticket = self.held.as_ref().and_then(|held| held.grant.ticket());
         f.debug_struct("KeyPermit").field("is_probe", &ticket.is_some_and(|ticket| ticket.probe)).finish_non_exhaustive()
     }
 }

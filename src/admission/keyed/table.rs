@@ -112,42 +112,60 @@ impl Table {
         }
     }
 
-    /// The door. `patient`: may wait, and then the whole `call` is asked for.
-    #[inline]
-    pub(super) fn enter<'a, 'k>(
+    /// The door: `granted` where all is had at once, `otherwise` what [`not_at_once`](Self::not_at_once) has an answer to.
+    ///
+    /// Two functions and not a value for both, for that would be moved, which costs more than the check.
+    #[inline(always)]
+    pub(super) fn ask<'a, R>(
         &'a self,
         key: &str,
         cost: u32,
         now: Instant,
-        patient: bool,
-        call: impl FnOnce() -> Call<'k>,
-    ) -> Entry<KeyPermit<'a>, KeyWaiter<'a>> {
+        granted: impl FnOnce(KeyPermit<'a>) -> R,
+        otherwise: impl FnOnce(Door<'a>) -> R,
+    ) -> R {
         let (hash, own) = self.hash(key);
         let nanos = self.nanos(now);
         let mut shard = self.shard(own);
+        // Before the key is looked for: it may be one of those that go.
+        if shard.is_turn_to_sweep() {
+            shard.sweep(2, nanos, &self.keys.0);
+        }
         let (slot, newcomer) = match shard.find(hash) {
             Some(slot) => (slot, false),
             None => self.admit(&mut shard, own, hash, nanos),
         };
-        if shard.is_turn_to_sweep() {
-            shard.sweep(2, nanos, &self.keys.0);
-        }
         let at = At { shard: own, slot };
         match shard.ask(slot, Ask { cost, nanos, newcomer, waited: false }) {
             Ok(Some(grant)) => {
                 let settles = shard.settings.settles;
                 drop(shard);
-                Entry::Granted(KeyPermit::new(self, at, hash, grant, cost, nanos, settles))
+                granted(KeyPermit::new(self, at, hash, grant, cost, nanos, settles))
             }
-            Ok(None) => {
-                let live = shard.live(slot);
-                self.ask_live(shard, at, live, (hash, key), call(), patient)
-            }
-            Err(no) => self.refused(shard, at, no, (hash, key), call, patient),
+            Ok(None) => otherwise(Door { shard, at, hash, no: None }),
+            Err(no) => otherwise(Door { shard, at, hash, no: Some(no) }),
         }
     }
 
+    /// `patient`: may wait, and then the whole `call` is asked for.
     #[cold]
+    pub(super) fn not_at_once<'a, 'k>(
+        &'a self,
+        door: Door<'a>,
+        key: &str,
+        patient: bool,
+        call: impl FnOnce() -> Call<'k>,
+    ) -> Entry<KeyPermit<'a>, KeyWaiter<'a>> {
+        let Door { shard, at, hash, no } = door;
+        match no {
+            Some(no) => self.refused(shard, at, no, (hash, key), call, patient),
+            None => {
+                let live = shard.live(at.slot);
+                self.ask_live(shard, at, live, (hash, key), call(), patient)
+            }
+        }
+    }
+
     fn refused<'a, 'k>(
         &'a self,
         mut shard: MutexGuard<'a, Shard>,
@@ -174,7 +192,7 @@ impl Table {
                 return self.ask_live(shard, at, live, who, call, patient);
             }
         }
-        shard.refused(at.slot, who.0, who.1);
+        shard.refused(at.slot, who.0, Some(who.1));
         Entry::Refused(no.into())
     }
 
@@ -198,7 +216,7 @@ impl Table {
             Ok(Some(grant)) => Entry::Granted(pin.granted(grant, Instant::now())),
             Ok(None) => Entry::Wait(KeyWaiter::new(Box::pin(self.wait(pin, live, call)))),
             Err(rejected) => {
-                self.shard(at.shard).refused(at.slot, who.0, who.1);
+                self.shard(at.shard).refused(at.slot, who.0, Some(who.1));
                 Entry::Refused(rejected)
             }
         }
@@ -227,7 +245,17 @@ impl Table {
         pin.admitted(reservation, place, call.attempt.started).map(Some)
     }
 
-    async fn wait<'a>(&'a self, pin: Pin<'a>, live: Arc<Live>, mut call: Call<'static>) -> Result<KeyPermit<'a>, Rejected> {
+    async fn wait<'a>(&'a self, pin: Pin<'a>, live: Arc<Live>, call: Call<'static>) -> Result<KeyPermit<'a>, Rejected> {
+        match Self::stand_in_line(&pin, &live, call).await {
+            Ok((grant, now)) => Ok(pin.granted(grant, now)),
+            Err(rejected) => {
+                self.shard(pin.at.shard).refused(pin.at.slot, pin.hash, None);
+                Err(rejected)
+            }
+        }
+    }
+
+    async fn stand_in_line(pin: &Pin<'_>, live: &Live, mut call: Call<'static>) -> Result<(Grant, Instant), Rejected> {
         let reservation = match &live.limiter {
             None => None,
             Some(limiter) => match limiter.enter(call.cost, call.priority, call.attempt.started, || call) {
@@ -242,14 +270,13 @@ impl Table {
             Some(bulkhead) => Some(bulkhead.acquire(&call).await?),
         };
         let now = Instant::now();
-        let grant = pin.admitted(reservation, place, now)?;
-        Ok(pin.granted(grant, now))
+        Ok((pin.admitted(reservation, place, now)?, now))
     }
 
     pub(super) fn settle(&self, held: &Held<'_>, outcome: Outcome, now: Instant) {
         let nanos = self.nanos(now);
         let age = nanos.saturating_sub(held.started);
-        let live = self.shard(held.at.shard).settle(held.at.slot, held.grant.ticket, held.grant.place, outcome, age, nanos);
+        let live = self.shard(held.at.shard).settle(held.at.slot, held.grant.ticket(), held.grant.place(), outcome, age, nanos);
         give_back(live);
     }
 
@@ -336,6 +363,15 @@ impl Table {
         let keys: usize = self.parts().map(|shard| self.shard(shard).check()).sum();
         assert_eq!(keys, self.len());
     }
+}
+
+/// A key that did not get all at once, its part of the table still locked.
+pub(super) struct Door<'a> {
+    shard: MutexGuard<'a, Shard>,
+    at: At,
+    hash: Hash,
+    /// Why not; `None` where its live policies have to be asked.
+    no: Option<No>,
 }
 
 /// Gives a place back to live policies, under no lock.

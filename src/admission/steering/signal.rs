@@ -1,7 +1,7 @@
 //! What a rate is steered by: how hard a dependency, or this machine, is pressed.
 
 use crate::admission::bulkhead::Bulkhead;
-use crate::observation::{Monitor, Snapshot, Stats, Window};
+use crate::observation::{Monitor, Snapshot, Window};
 use crate::outcome::{Outcome, Verdict};
 use crate::sync::{Mutex, lock};
 use std::fmt;
@@ -54,7 +54,7 @@ pub struct ErrorRate {
 }
 
 impl ErrorRate {
-    /// Of the pipeline of this name, as it reports to `monitor`. An allowance of 10 %, unless [`above`](Self::above) says otherwise.
+    /// Of the pipeline of this name, as it reports to `monitor`, or of what is [tracked](Monitor::track) under it. An allowance of 10 %, unless [`above`](Self::above) says otherwise.
     #[must_use]
     pub fn of(monitor: &Monitor, pipeline: impl Into<String>) -> Self {
         let name = pipeline.into().into_boxed_str();
@@ -77,15 +77,15 @@ impl ErrorRate {
     }
 }
 
+/// What ended, and what failed: attempts, or, where no pipeline reports (`monitor.track`), calls.
 fn counted(snapshot: &Snapshot) -> (u64, u64) {
     let stats = snapshot.all_time();
-    let of = |outcome| stats.attempts_by(outcome);
-    let failures = [Outcome::Judged(Verdict::transient()), Outcome::Judged(Verdict::Permanent), Outcome::TimedOut, Outcome::Panicked]
-        .into_iter()
-        .fold(0_u64, |sum, outcome| sum.saturating_add(of(outcome)));
-    let others =
-        [Outcome::Judged(Verdict::Success), Outcome::Judged(Verdict::Ignored)].into_iter().fold(0_u64, |sum, o| sum.saturating_add(of(o)));
-    (failures.saturating_add(others), failures)
+    let sum = |outcomes: &[Outcome]| outcomes.iter().fold(0_u64, |sum, outcome| sum.saturating_add(stats.attempts_by(*outcome)));
+    let failed = sum(&[Outcome::Judged(Verdict::transient()), Outcome::Judged(Verdict::Permanent), Outcome::TimedOut, Outcome::Panicked]);
+    let others = sum(&[Outcome::Judged(Verdict::Success), Outcome::Judged(Verdict::Ignored)]);
+    let (failed, others) =
+        if stats.attempts() > 0 { (failed, others) } else { (stats.failures().saturating_add(stats.panics()), stats.successes()) };
+    (failed.saturating_add(others), failed)
 }
 
 impl Signal for ErrorRate {
@@ -162,7 +162,8 @@ const WINDOW: Window = Window::TenSeconds;
 impl Signal for ResponseTime {
     fn read(&self, _: Instant) -> Option<f64> {
         let snapshot = self.monitor.stats(&self.name)?;
-        let latency = Stats::attempt_latency(snapshot.window(WINDOW));
+        let stats = snapshot.window(WINDOW);
+        let latency = if stats.attempts() > 0 { stats.attempt_latency() } else { stats.call_latency() };
         if latency.count() < self.min_attempts {
             return None;
         }

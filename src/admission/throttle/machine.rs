@@ -35,6 +35,10 @@ const RUN: u64 = 10;
 const LASTING: u64 = 3;
 /// On the way back, the first few failures are no overload: so many calls it takes to say so.
 const EVIDENCE: u64 = 100;
+/// As a logarithm: one in three thousand.
+const LIKELIHOOD: f64 = 8.0;
+/// So many may go on the way back for nothing but being `Critical`. What they take is made up for before others go.
+const KEPT: u64 = 8;
 
 const fn generation_of(word: u64) -> u64 {
     word >> MODE_BITS
@@ -97,14 +101,14 @@ impl Rules {
         forwarded >= u64::from(self.config.min_requests) && 2.0 * self.config.accept_multiplier * (counts.accepts as f64) < forwarded as f64
     }
 
-    /// Whether far more is accepted of what is forwarded than in steady overload: beyond halfway from one in `K` to all. Of so many that
-    /// it is five standard deviations off.
+    /// Whether far more is accepted of what is forwarded than in steady overload: beyond halfway from one in `K` to all; and of so many that
+    /// chance alone would hardly make it so (the likelihood ratio of the two, Wilks 1938).
     #[expect(clippy::cast_precision_loss, reason = "counts of one window")]
     fn has_room(&self, counts: Counts) -> bool {
-        let (k, forwarded) = (self.config.accept_multiplier, counts.forwarded());
-        forwarded >= u64::from(self.config.min_requests)
-            && forwarded as f64 >= 100.0 / (k - 1.0)
-            && 2.0 * k * (counts.accepts as f64) >= (k + 1.0) * forwarded as f64
+        let (steady, forwarded) = (1.0 / self.config.accept_multiplier, counts.forwarded() as f64);
+        let accepted = counts.accepts as f64 / forwarded.max(1.0);
+        let term = |seen: f64, expected: f64| if seen > 0.0 { seen * (seen / expected).ln() } else { 0.0 };
+        accepted >= f64::midpoint(steady, 1.0) && forwarded * (term(accepted, steady) + term(1.0 - accepted, 1.0 - steady)) >= LIKELIHOOD
     }
 
     /// Whether, of what is forwarded, less than one in `K` is accepted.
@@ -193,14 +197,16 @@ impl Machine {
     fn weigh(&self, word: u64, priority: Priority, nanos: u64) -> Option<Ticket> {
         let rules = self.rules.get();
         let lent =
-            if word & MODE == RECOVERING { self.lend(rules, generation_of(word), nanos) } else { self.draw(rules, word, priority, nanos) };
+            if word & MODE == RECOVERING { self.lend(rules, word, priority, nanos) } else { self.draw(rules, word, priority, nanos) };
         lent.map(|lent| Ticket { generation: generation_of(word), started: nanos, lent })
     }
 
     /// Recovering: who may go?
-    fn lend(&self, rules: &Rules, generation: u64, nanos: u64) -> Option<Lent> {
+    fn lend(&self, rules: &Rules, word: u64, priority: Priority, nanos: u64) -> Option<Lent> {
         let back = &self.back.0;
-        if back.credit.fetch_update(Ordering::AcqRel, Ordering::Acquire, |credit| credit.checked_sub(1)).is_ok() {
+        let kept = if priority == Priority::Critical { 0 } else { KEPT };
+        let take = |credit: u64| if credit > kept { Some(credit - 1) } else { None };
+        if back.credit.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok() {
             return Some(Lent::Credit);
         }
         if self.is_time_for_a_probe(rules, nanos) {
@@ -211,7 +217,7 @@ impl Machine {
             return Some(Lent::Nothing);
         }
         back.refused_at.store(nanos, Ordering::Release);
-        rules.tally.refusal(generation, nanos);
+        rules.tally.refusal(generation_of(word), nanos);
         None
     }
 
@@ -313,7 +319,7 @@ impl Machine {
         }
         // The outage is over, so far as one accept can tell: forget it, and feel the way.
         if self.begin(rules, word, RECOVERING) {
-            back.credit.store(rules.credit(), Ordering::Release);
+            back.credit.store(KEPT + rules.credit(), Ordering::Release);
             back.refused_at.store(nanos, Ordering::Release);
             recovery.store(nanos.saturating_add(pause), Ordering::Release);
         }

@@ -11,7 +11,7 @@
 //! ```text
 //!   p = max(0, (requests - K * accepts) / (requests + 1))      over a window of time
 //!
-//!             p > 0                        an accept, where nearly all had failed
+//!             p > 0                        an accept that is not like steady overload
 //!  +------+ --------> +--------------+ ----------------------------------------> +------------+
 //!  | Idle |           | Holding back |                                           | Recovering |
 //!  +------+ <-------- +--------------+ <---------------------------------------- +------------+
@@ -29,8 +29,9 @@
 //!   that all is well. So while calls are held back at least one [a second](ThrottleConfig::probe_interval) goes through. The first that
 //!   is accepted, where nearly all had failed, makes the throttle forget the outage; from there on each accept lets `K` more calls go (at least
 //!   2), which doubles the load with each round trip until nobody has to be refused. What is refused meanwhile says nothing about the
-//!   dependency and is not counted; if it proves to be overloaded still, the formula takes over again. Steady overload is no outage:
-//!   there one call in `K` is accepted, and that is how the two are told apart.
+//!   dependency; if that proves to be overloaded still, the formula takes over again. In *steady* overload one call in `K` is accepted of
+//!   those forwarded, and that is how it is told apart: less than half of that was an outage, and far more than that is room to spare, where
+//!   the overload is over.
 //!
 //! A refusal has no `retry_after`: the next call is judged anew, so no moment is better than another.
 //!

@@ -13,20 +13,23 @@
 //! use steadfast::chaos::{Chaos, Injection};
 //! use steadfast::{Pipeline, Retry};
 //!
-//! let chaos = Chaos::seeded(42)
-//!     .latency(0.1, Duration::from_millis(300))
-//!     .hang(0.01)                                              // needs a timeout, or nobody ever ends it
-//!     .fault(0.05, || std::io::Error::other("chaos"))          // for calls that fail with an `io::Error`
-//!     .fault(0.05, || String::from("chaos"))                   // and for those that fail with a `String`
-//!     .build()?;
 //! let api = Pipeline::builder("api")
 //!     .attempt_timeout(Duration::from_secs(1))
 //!     .retry(Retry::exponential(3, Duration::from_millis(100)))
+//!     .chaos(
+//!         Chaos::seeded(42)
+//!             .latency(0.1, Duration::from_millis(300))
+//!             .hang(0.01)                                      // needs a timeout, or nobody ever ends it
+//!             .fault(0.05, || std::io::Error::other("chaos"))  // for calls that fail with an `io::Error`
+//!             .fault(0.05, || String::from("chaos"))           // and for those that fail with a `String`
+//!             .only(|call| call.key() != Some("important")),
+//!     )
 //!     .build()?;
 //!
 //! for _ in 0..100 {
-//!     api.call(chaos.around(|| async { Ok::<_, std::io::Error>(1) })).await?;
+//!     api.call(|| async { Ok::<_, std::io::Error>(1) }).await?;
 //! }
+//! let chaos = api.chaos().expect("it was built with it");
 //! chaos.set_rate(Injection::Fault, 0.5)?;                      // while calls run
 //! chaos.disable();
 //! println!("{:?}", chaos.counts());
@@ -48,7 +51,9 @@
 //!
 //! Each injection is drawn for by itself, with a rate or a function of the call, and they come true in one order, whatever that of the setters:
 //! behaviour, latency, hang, rejection, fault, outcome. Behaviours and latencies add up, and the operation runs after them; of the others
-//! the first counts, and the operation does not run.
+//! the first counts, and the operation does not run. It happens within the timeout of the attempt and after all gates, so policies take it
+//! for real. Values instead of the operation's own (`outcome`) need `chaos.around(operation)`, for a
+//! pipeline does not know their types.
 //!
 //! # What you will see
 //!

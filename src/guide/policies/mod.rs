@@ -4,15 +4,18 @@
 //! |---|---|---|
 //! | [`timeouts`] | `total_timeout`, `attempt_timeout` | – |
 //! | [`retry`] | `retry` | `next_delay()` |
+//! | [`hedge`] | `hedge` | `record()`, `delay()` |
 //! | [`circuit_breaker`] | `circuit_breaker` | `try_acquire()` |
 //! | [`throttle`] | – | `try_acquire(priority, now)` |
 //! | [`rate_limiter`] | `rate_limit` | `try_acquire(cost)`, `acquire(&call)` |
 //! | [`dynamic_rate`] | `rate_limit`, with a steered limiter | `steered(..)`, `steer(..)` |
 //! | [`bulkhead`] | `bulkhead` | `try_acquire()`, `acquire(&call)` |
+//! | [`keyed`] | `per_key` | `try_acquire(key, cost)`, `acquire(&call)` |
+//! | [`coalesce`] | `key(..).coalesced(&group)` | `call(&key, operation)` |
 //! | [`fallback`] | `fallback`, `call_or`, `call_or_else` | – |
 //! | [`monitor`] | `monitor`, `observer` | `track()`, `timer()` |
 //! | [`own_gate`] | `gate` | – |
-//! | [`chaos`] | – | `around(operation)`, `call(..)` |
+//! | [`chaos`] | `chaos` | `around(operation)`, `call(..)` |
 //!
 //! The numbers in the tables of defaults are held against the code by a test.
 //!
@@ -32,8 +35,11 @@
 pub mod bulkhead;
 pub mod chaos;
 pub mod circuit_breaker;
+pub mod coalesce;
 pub mod dynamic_rate;
 pub mod fallback;
+pub mod hedge;
+pub mod keyed;
 pub mod monitor;
 pub mod own_gate;
 pub mod rate_limiter;

@@ -4,7 +4,7 @@
 //! them as well.
 //!
 //! **When not**: to limit how many run at once (that is a [bulkhead](super::bulkhead)); for a quota shared by several processes (it counts
-//! its own; give each its part); to keep your own server from overload by strangers (it has no buckets by key yet).
+//! its own; give each its part); to keep your tenants from each other (that is a rate [for each key](super::keyed)).
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {

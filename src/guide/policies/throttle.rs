@@ -47,7 +47,7 @@
 //!
 //! | event | when |
 //! |---|---|
-//! | `rejected`, kind `throttled` | the call was held back; the least important first, so set [`Priority`](crate::Priority) where calls differ |
+//! | `rejected`, kind `throttled` | the call was held back; the least important first, so set [`Priority`] where calls differ |
 //!
 //! `throttle.snapshot()` tells requests, accepts and the share held back. Refusals without a word from the service mean that it refuses too,
 //! or was down a moment ago; they end by themselves.

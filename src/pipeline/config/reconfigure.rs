@@ -88,6 +88,8 @@ impl Core {
             reads_end: recorder.is_some() || policies.need_end_time(),
             policies,
             gates: self.gates.clone(),
+            #[cfg(feature = "chaos")]
+            chaos: self.chaos.clone(),
             judges: self.judges.clone(),
             monitor,
             recorder,

@@ -125,10 +125,9 @@ impl MemoryStore {
         nanos_since(self.shared.origin, Instant::now())
     }
 
-    /// The wall clock's word for such a moment; a part of a millisecond is a whole one where something ends.
-    fn wall(&self, nanos: u64, end: bool) -> Timestamp {
-        let millis = if end { nanos.div_ceil(1_000_000) } else { nanos / 1_000_000 };
-        Timestamp::from_millis(self.shared.origin_wall.as_millis().saturating_add(millis))
+    /// The wall clock's word for such a moment.
+    fn wall(&self, nanos: u64) -> Timestamp {
+        Timestamp::from_millis(self.shared.origin_wall.as_millis().saturating_add(nanos / 1_000_000))
     }
 
     /// Does something with the shelf, after freeing a little of what is over. What goes is dropped outside the lock: bytes may belong to
@@ -147,14 +146,13 @@ impl MemoryStore {
     }
 
     fn entry(&self, now: u64, slot: &Slot) -> Entry {
-        Entry {
-            value: slot.value.clone(),
-            created_at: self.wall(slot.created, false),
-            expires_at: slot.expires.map(|end| self.wall(end, true)),
-            read_at: self.wall(now, false),
-            size: slot.value.len() as u64,
-            metadata: slot.about.as_ref().and_then(|about| about.metadata.clone()),
-        }
+        // Told from the moment of reading, so that the time left is never more than the time given, nor zero while it is live.
+        let read_at = self.wall(now);
+        let expires_at = slot.expires.and_then(|end| read_at.after(Duration::from_nanos(end.saturating_sub(now))));
+        Entry::new(slot.value.clone(), super::Ttl::Never, read_at)
+            .with_created_at(self.wall(slot.created))
+            .with_expires_at(expires_at)
+            .with_metadata(slot.about.as_ref().and_then(|about| about.metadata.clone()))
     }
 
     fn put(&self, now: u64, key: &Key, value: Bytes, options: SetOptions) -> Result<bool, StoreError> {

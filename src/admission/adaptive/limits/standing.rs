@@ -33,14 +33,17 @@ const BURST: f64 = 3.0;
 const MEMORY: f64 = 400.0;
 /// Under lasting saturation the baseline is measured anew after so many windows.
 const EXPIRES: u32 = 100;
+/// Trials raise the baseline to so many times the lowest that was measured, and no further: where others keep the queue up, a trial sees no
+/// end of it.
+const RISE: f64 = 4.0;
+/// The lowest is forgotten by and by: doubled in an hour, in nanoseconds.
+const FORGOTTEN: f64 = 3600e9;
 /// So many calm calls make sure of the baseline.
 const CALM: f64 = 30.0;
 /// A limit this near to the one wished for stays: the next window would say something else again.
 const NEAR: f64 = 0.05;
 /// A decrease to this share tells whether it cost throughput.
 const LARGE: f64 = 0.7;
-/// With less than this above the baseline nothing stood in a queue.
-const CLEAR: f64 = 1.1;
 
 /// A mean that forgets, and that follows at once what cannot be chance.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -59,12 +62,15 @@ impl Mean {
         self.calls > 0.0
     }
 
-    fn add(&mut self, value: f64, calls: f64) {
-        if !self.is_known() || (value / self.value - 1.0).abs() > doubt(calls) {
+    /// Returns whether it jumped.
+    fn add(&mut self, value: f64, calls: f64) -> bool {
+        let jumps = !self.is_known() || (value / self.value - 1.0).abs() > doubt(calls);
+        if jumps {
             *self = Self::of(value, calls);
         } else {
             self.blend(value, calls);
         }
+        jumps
     }
 
     fn blend(&mut self, value: f64, calls: f64) {
@@ -91,6 +97,8 @@ struct Trial {
 pub(in super::super) struct Standing {
     pub(in super::super) tolerance: f64,
     baseline: Mean,
+    /// The lowest that was made sure of.
+    floor: f64,
     /// Whether the baseline was measured where no queue stood.
     is_sure: bool,
     /// Windows since then.
@@ -113,6 +121,7 @@ impl Standing {
         Self {
             tolerance,
             baseline: unknown,
+            floor: f64::INFINITY,
             is_sure: false,
             age: 0,
             calm: 0.0,
@@ -148,11 +157,15 @@ impl Standing {
             return if window.drops > 0 { limit * 0.7 } else { limit };
         }
         let now = Now::new(window, limit);
-        if !self.baseline.is_known() {
+        if !self.baseline.is_known() && !now.is_dropping {
             self.baseline = Mean::of(now.rtt, now.calls);
         }
         self.learn_from_calm(window, now.is_saturated);
         self.age = self.age.saturating_add(1);
+        self.floor *= 1.0 + window.elapsed / FORGOTTEN;
+        if self.is_sure {
+            self.floor = self.floor.min(self.baseline.value);
+        }
         let judged = match self.trial {
             // A small cut proves nothing yet.
             Some(before) if !before.is_probe && limit > LARGE * before.limit => None,
@@ -178,12 +191,14 @@ impl Standing {
 
     fn learn_from_calm(&mut self, window: &Window, is_saturated: bool) {
         let calls = window.calm as f64;
-        if calls < 1.0 || is_saturated && !self.is_sure {
+        if calls < 1.0 || is_saturated {
             return;
         }
         let mean = window.calm_rtt / calls;
         if window.calm * 2 > window.samples && calls >= 10.0 {
-            self.baseline.add(mean, calls);
+            if self.baseline.add(mean, calls) {
+                self.floor = mean;
+            }
         } else {
             // Where calm is rare, those that began in one calm moment end one after the other, the quick ones first: only their mean over
             // several windows tells.
@@ -206,7 +221,7 @@ impl Standing {
             if now.flow > before.flow * (0.35 + 0.65 * share) {
                 return None;
             }
-            self.baseline.add(now.whole_rtt(), now.calls);
+            self.baseline.add(now.whole_rtt().min(RISE * self.floor), now.calls);
             self.age = 0;
             return Some(before.limit);
         }
@@ -228,7 +243,7 @@ impl Standing {
     }
 
     fn relearn(&mut self, now: &Now) {
-        self.baseline = Mean::of(now.whole_rtt(), now.calls);
+        self.baseline = Mean::of(now.whole_rtt().min(RISE * self.floor), now.calls);
         self.is_sure = true;
         self.age = 0;
     }
@@ -257,6 +272,12 @@ impl Standing {
 
     fn hold(&mut self, now: &Now) -> f64 {
         let limit = now.limit;
+        if now.is_dropping {
+            // What is measured now is how long callers wait, and what was known of the throughput may no longer be so.
+            let busy = (now.throughput * self.baseline.value).min(limit);
+            self.throughput = Mean::of(0.0, 0.0);
+            return self.limit_for(busy).min(limit * 0.8);
+        }
         if now.rtt < self.baseline.value * (1.0 - doubt(now.calls)).min(0.8) {
             self.baseline = Mean::of(now.rtt, now.calls);
             self.is_sure = false;
@@ -266,7 +287,7 @@ impl Standing {
             return self.probe(now);
         }
         let ratio = now.rtt / self.baseline.value;
-        let may_grow = !now.is_dropping && !now.is_failing;
+        let may_grow = !now.is_failing;
         if !self.throughput.is_known() && ratio <= 1.05 + self.tolerance && may_grow {
             // The beginning: capacity has not been met yet, so nothing stands in a queue.
             if (ratio - 1.0).abs() < 0.2 {
@@ -274,18 +295,22 @@ impl Standing {
             }
             return limit * 2.0;
         }
-        self.clear = if ratio < CLEAR { self.clear + 1 } else { 0 };
-        if ratio > CLEAR || now.throughput > self.throughput.value {
-            self.throughput.add(now.throughput, now.calls);
+        // Under saturation a third more than what works should stand in the queue: where there is not half of that, more could work.
+        let is_clear = ratio < 1.0 + self.tolerance / 2.0;
+        self.clear = if is_clear { self.clear + 1 } else { 0 };
+        if !is_clear || now.throughput > self.throughput.value {
+            let knew = self.throughput.is_known();
+            if self.throughput.add(now.throughput, now.calls) && knew && ratio < 0.8 {
+                // Something has changed over there: perhaps the baseline, too.
+                self.age = EXPIRES;
+            }
         }
         if self.clear >= 3 {
             // There is more to be had than was known.
             self.throughput.value *= 1.25;
         }
         let wish = self.limit_for(self.throughput.value * self.baseline.value);
-        if now.is_dropping {
-            self.cut(now, wish.min(limit * 0.8))
-        } else if ratio > 1.0 + self.tolerance && wish < limit * (1.0 - NEAR) {
+        if ratio > 1.0 + self.tolerance && wish < limit * (1.0 - NEAR) {
             self.cut(now, wish)
         } else if may_grow && wish > limit * (1.0 + NEAR) {
             wish

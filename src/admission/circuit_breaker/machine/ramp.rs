@@ -67,7 +67,7 @@ impl Machine {
         };
         let gone = self.ramp.0.length.load(Ordering::Acquire).saturating_sub(left);
         let share = FIRST + (u128::from(WHOLE - FIRST) * u128::from(gone) / u128::from(gone + left)) as u64;
-        let step = |level: u64| Some(level.saturating_add(share)).map(|level| if level >= WHOLE { level - WHOLE } else { level });
+        let step = |level: u64| Some((level + share) % WHOLE);
         let level = self.ramp.0.level.fetch_update(Ordering::AcqRel, Ordering::Acquire, step).unwrap_or(0);
         if level.saturating_add(share) >= WHOLE {
             return Ok(ticket);

@@ -1,0 +1,93 @@
+//! The layer around a call that shares its answer with others who ask the same.
+
+use super::Request;
+use crate::call::Attempt;
+use crate::classify::Judge;
+use crate::execution::Nesting;
+use crate::observation::{CallEnd, Event};
+use crate::outcome::{Error, Rejected, RejectedKind};
+use crate::substitution::{Coalesce, CoalesceEnd};
+use crate::time;
+use std::fmt;
+use tokio::time::Instant;
+
+/// A call that shares its answer with those of the same key: made by [`Request::coalesced`].
+#[must_use = "nothing runs until `call`"]
+pub struct Coalesced<'a, T, E, J> {
+    pub(super) request: Request<'a, J>,
+    pub(super) group: &'a Coalesce<T, Error<E>>,
+}
+
+impl<T, E, J> fmt::Debug for Coalesced<'_, T, E, J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coalesced").field("group", &self.group).finish_non_exhaustive()
+    }
+}
+
+impl<T, E, J> Coalesced<'_, T, E, J> {
+    /// Runs `operation` under every policy, unless a call of the same key is under way in the group: then its answer is this call's.
+    ///
+    /// # Errors
+    /// As [`Pipeline::call`](crate::Pipeline::call), by this call or by the one that it shares with; and `DeadlineExceeded` when its own
+    /// deadline (its total timeout counts from its own beginning) comes before the answer.
+    ///
+    /// # Cancel safety
+    /// As [`Coalesce::call`].
+    pub fn call<F, Fut>(self, operation: F) -> impl Future<Output = Result<T, Error<E>>>
+    where
+        T: Clone,
+        E: Clone + 'static,
+        J: Judge<T, E>,
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        self.call_with(move |_| operation())
+    }
+
+    /// The same, telling the operation which attempt it is, and how much time is left.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn call_with<F, Fut>(self, operation: F) -> Result<T, Error<E>>
+    where
+        T: Clone,
+        E: Clone + 'static,
+        J: Judge<T, E>,
+        F: Fn(Attempt) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let Self { request, group } = self;
+        let core = request.pipeline.core();
+        let Some(key) = request.options.key else { return request.call_with(operation).await };
+        let started = Instant::now();
+        let own = time::earlier(core.total_timeout.and_then(|limit| time::after(started, limit)), request.options.deadline_at(started));
+        let deadline = time::earlier(Nesting::current().deadline, own);
+        // One deadline for the wait and for the call that may follow it.
+        let request = match deadline {
+            Some(deadline) => request.deadline(deadline),
+            None => request,
+        };
+        let answer = match group.join(key, deadline, || request.call_with(operation)).await {
+            CoalesceEnd::Own(answer) => return answer, // it is in the books already
+            CoalesceEnd::Shared(answer) => answer,
+            CoalesceEnd::OutOfTime => {
+                let rejected = Rejected::new(RejectedKind::DeadlineExceeded);
+                Err(Error::Rejected(rejected.in_call(&core.origin, 0, started.elapsed(), None)))
+            }
+        };
+        let end = answer.as_ref().map_or_else(CallEnd::of, |_| CallEnd::Success);
+        core.shared_answer(end, started, Instant::now());
+        answer
+    }
+}
+
+impl super::Core {
+    /// A call that ended without an attempt of its own.
+    fn shared_answer(&self, end: CallEnd, started: Instant, now: Instant) {
+        let elapsed = now.saturating_duration_since(started);
+        if let Some(recorder) = &self.recorder {
+            recorder.record_call(end, 0, elapsed, now);
+        }
+        self.emitter.emit(|| Event::CallFinished { end, attempts: 0, elapsed });
+    }
+}

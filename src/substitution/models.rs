@@ -1,0 +1,172 @@
+//! Small models that loom plays through in every order of their steps: what many threads do to one key in flight.
+//!
+//! `RUSTFLAGS="--cfg steadfast_loom" cargo test --release --lib models`
+
+use super::coalesce::{Coalesce, CoalesceConfig, End};
+use loom::thread;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+fn model(preemptions: usize, play: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(play);
+}
+
+/// Counts its wakes. Of std, so that it is no step of the model: what counts is whether it was woken, not when that is seen.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// How many operations run, and how often one began. An operation takes two polls.
+#[derive(Clone, Copy)]
+struct Watch {
+    running: &'static AtomicUsize,
+    runs: &'static AtomicUsize,
+}
+
+struct Running(&'static AtomicUsize);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Watch {
+    fn new() -> Self {
+        Self { running: Box::leak(Box::default()), runs: Box::leak(Box::default()) }
+    }
+
+    async fn operation(self) -> Result<usize, ()> {
+        assert_eq!(self.running.fetch_add(1, Ordering::SeqCst), 0, "one at a time");
+        let _running = Running(self.running);
+        let run = self.runs.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut first = true;
+        std::future::poll_fn(|cx| {
+            if std::mem::take(&mut first) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
+        Ok(run)
+    }
+}
+
+type Call = Pin<Box<dyn Future<Output = End<usize, ()>> + Send>>;
+
+/// A caller that is polled whenever it is woken.
+struct Caller {
+    call: Call,
+    woken: Arc<Woken>,
+    waker: Waker,
+}
+
+impl Caller {
+    fn new(group: &'static Coalesce<usize, ()>, watch: Watch) -> Self {
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        Self { call: Box::pin(group.join("key", None, move || watch.operation())), woken, waker }
+    }
+
+    fn poll(&mut self) -> Option<usize> {
+        match self.call.as_mut().poll(&mut Context::from_waker(&self.waker)) {
+            Poll::Ready(End::Own(answer) | End::Shared(answer)) => answer.ok(),
+            Poll::Ready(End::OutOfTime) | Poll::Pending => None,
+        }
+    }
+
+    /// Polls as long as it is woken: what an executor does.
+    fn run(&mut self) -> Option<usize> {
+        while self.woken.0.swap(0, Ordering::SeqCst) > 0 {
+            if let Some(answer) = self.poll() {
+                return Some(answer);
+            }
+        }
+        None
+    }
+}
+
+fn group() -> &'static Coalesce<usize, ()> {
+    let config: CoalesceConfig = Coalesce::new();
+    Box::leak(Box::new(config.build().expect("valid")))
+}
+
+#[test]
+fn h10_a_leader_dropped_beside_its_followers_hands_over_to_one() {
+    model(3, || {
+        let (group, watch) = (group(), Watch::new());
+        let mut leader = Caller::new(group, watch);
+        let mut followers = [Caller::new(group, watch), Caller::new(group, watch)];
+        assert!(leader.poll().is_none());
+        assert!(followers.iter_mut().all(|follower| follower.poll().is_none()));
+        let thread = thread::spawn(move || drop(leader));
+        let [mut one, mut two] = followers;
+        let (first, second) = (one.run(), two.run());
+        thread.join().expect("no panic");
+        let first = first.or_else(|| one.run());
+        let second = second.or_else(|| two.run());
+        let first = first.or_else(|| one.run());
+        assert_eq!((first, second), (Some(2), Some(2)), "one ran, and both have it");
+        assert_eq!((watch.runs.load(Ordering::SeqCst), group.in_flight()), (2, 0));
+    });
+}
+
+#[test]
+fn an_arrival_beside_the_answer_gets_it_or_asks_anew() {
+    model(4, || {
+        let (group, watch) = (group(), Watch::new());
+        let mut leader = Caller::new(group, watch);
+        assert!(leader.poll().is_none());
+        let thread = thread::spawn(move || leader.run().expect("it was woken"));
+        let mut late = Caller::new(group, watch);
+        let early = late.poll();
+        assert_eq!(thread.join().expect("no panic"), 1);
+        let answer = early.or_else(|| late.run()).expect("woken");
+        assert_eq!(answer, watch.runs.load(Ordering::SeqCst), "the first one's, or its own");
+        assert_eq!(group.in_flight(), 0);
+    });
+}
+
+#[test]
+fn h10_a_follower_dropped_beside_its_leader_passes_the_call_on() {
+    model(3, || {
+        let (group, watch) = (group(), Watch::new());
+        let mut leader = Caller::new(group, watch);
+        let (mut leaver, mut stays) = (Caller::new(group, watch), Caller::new(group, watch));
+        assert!(leader.poll().is_none() && leaver.poll().is_none() && stays.poll().is_none());
+        let one = thread::spawn(move || drop(leader));
+        let two = thread::spawn(move || drop(leaver));
+        let early = stays.run();
+        one.join().expect("no panic");
+        two.join().expect("no panic");
+        assert_eq!(early.or_else(|| stays.run()), Some(2));
+        assert_eq!((watch.runs.load(Ordering::SeqCst), group.in_flight()), (2, 0));
+    });
+}
+
+#[test]
+fn two_arrivals_are_one_flight_and_the_key_is_not_leaked() {
+    model(3, || {
+        let (group, watch) = (group(), Watch::new());
+        let thread = thread::spawn(move || {
+            let mut caller = Caller::new(group, watch);
+            let _ = caller.poll();
+            let _ = caller.run();
+        });
+        let mut caller = Caller::new(group, watch);
+        let early = caller.poll().or_else(|| caller.run());
+        thread.join().expect("no panic");
+        assert!(early.or_else(|| caller.run()).is_some(), "whatever became of the other");
+        assert_eq!(group.in_flight(), 0);
+    });
+}

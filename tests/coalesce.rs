@@ -1,0 +1,384 @@
+//! Coalesce: one runs, all have the answer; and nobody waits for who does not come.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::cell::Cell;
+use std::future::{pending, ready};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use steadfast::{Coalesce, Error, Monitor, Pipeline, RejectedKind, Retry};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+type Group<T = u32, E = String> = Coalesce<T, E>;
+
+fn group() -> Group {
+    Coalesce::new().build().unwrap()
+}
+
+fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Counts how many run at once, and how often one began.
+#[derive(Default)]
+struct Watch {
+    now: AtomicU32,
+    most: AtomicU32,
+    runs: AtomicU32,
+}
+
+struct Running<'a>(&'a Watch);
+
+impl Watch {
+    fn begin(&self) -> Running<'_> {
+        self.runs.fetch_add(1, SeqCst);
+        self.most.fetch_max(self.now.fetch_add(1, SeqCst) + 1, SeqCst);
+        Running(self)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, SeqCst);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h10_a_dropped_leader_hands_over_to_exactly_one() {
+    let (group, watch) = (group(), Arc::new(Watch::default()));
+    let mut callers = Vec::new();
+    for _ in 0..1_000 {
+        let (group, watch) = (group.clone(), Arc::clone(&watch));
+        callers.push(tokio::spawn(async move {
+            let operation = || async {
+                let run = watch.begin();
+                let leader = run.0.runs.load(SeqCst);
+                sleep(SECOND).await;
+                Ok(leader)
+            };
+            group.call("key", operation).await
+        }));
+    }
+    // Whoever is first in line leads next.
+    for leader in callers.iter().take(5) {
+        sleep(SECOND / 2).await;
+        assert_eq!(watch.now.load(SeqCst), 1);
+        leader.abort();
+    }
+    let mut answers = 0;
+    for caller in callers {
+        match caller.await {
+            Ok(answer) => {
+                assert_eq!(answer, Ok(6));
+                answers += 1;
+            }
+            Err(error) => assert!(error.is_cancelled()),
+        }
+    }
+    assert_eq!((answers, watch.runs.load(SeqCst), watch.most.load(SeqCst)), (995, 6, 1));
+    assert_eq!(group.in_flight(), 0);
+    let stats = group.stats();
+    assert_eq!((stats.led, stats.shared, stats.handed_over, stats.impatient, stats.alone), (6, 994, 5, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn h11_dropped_followers_are_missed_by_nobody() {
+    let (group, watch) = (group(), Watch::default());
+    let operation = || async {
+        let _run = watch.begin();
+        sleep(SECOND).await;
+        Ok(7)
+    };
+    let mut leader = Box::pin(group.call("key", operation));
+    assert!(poll(leader.as_mut()).is_pending());
+    let mut followers: Vec<_> = (0..999).map(|_| Box::pin(group.call("key", operation))).collect();
+    followers.iter_mut().for_each(|follower| assert!(poll(follower.as_mut()).is_pending()));
+    drop(followers);
+    assert_eq!(leader.await, Ok(7));
+    assert_eq!((watch.runs.load(SeqCst), group.in_flight()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn h24_a_leader_that_panics_leaves_its_followers_an_answer() {
+    for kept in [false, true] {
+        let (group, started) = (group(), Instant::now());
+        let mut doomed = Box::pin(group.call("key", || async {
+            sleep(SECOND / 2).await;
+            panic!("the leader")
+        }));
+        assert!(poll(doomed.as_mut()).is_pending());
+        let mut followers = JoinSet::new();
+        for number in 0..100 {
+            let group = group.clone();
+            followers.spawn(async move { group.call("key", || ready(Ok(number))).await });
+        }
+        sleep(SECOND / 2).await;
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poll(doomed.as_mut())));
+        assert!(panicked.is_err());
+        let kept = kept.then_some(doomed); // who keeps the wreck blocks nobody
+        let answers = followers.join_all().await;
+        assert_eq!(answers.len(), 100);
+        assert!(answers.iter().all(|answer| answer == &answers[0] && answer.is_ok()));
+        assert!(started.elapsed() <= SECOND, "{:?}", started.elapsed());
+        assert_eq!(group.in_flight(), 0);
+        drop(kept);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h24_a_panic_where_the_operation_is_made_hands_over_too() {
+    let group = group();
+    let mut doomed = Box::pin(group.call("key", || -> std::future::Ready<Result<u32, String>> { panic!("in the closure") }));
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poll(doomed.as_mut()))).is_err());
+    assert_eq!(group.call("key", || ready(Ok(1))).await, Ok(1));
+    assert_eq!(group.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h21_a_leader_that_is_not_polled_delays_its_followers_by_twice_its_patience_at_most() {
+    let (group, started) = (group(), Instant::now());
+    let mut parked = Box::pin(group.call("key", || async {
+        sleep(SECOND / 10).await;
+        Ok(1)
+    }));
+    tokio::select! {
+        biased;
+        _ = &mut parked => panic!("it sleeps"),
+        () = ready(()) => {}
+    }
+    // It is alive, and nobody polls it. Its timer rings, and nobody comes.
+    let answers = tokio::join!(group.call("key", || ready(Ok(2))), group.call("key", || ready(Ok(3))));
+    assert!(matches!(answers, (Ok(2), Ok(2)) | (Ok(3), Ok(3))), "one of the followers ran, and the other has its answer: {answers:?}");
+    assert!(started.elapsed() <= 2 * SECOND + SECOND / 10, "{:?}", started.elapsed());
+    assert_eq!(group.stats().impatient, 1);
+    assert_eq!(parked.await, Ok(1), "late, but its own");
+    assert_eq!(group.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_is_merely_slow_is_left_alone() {
+    let (group, watch) = (group(), Watch::default());
+    let operation = || async {
+        let _run = watch.begin();
+        for _ in 0..25 {
+            sleep(SECOND).await;
+        }
+        Ok(7)
+    };
+    let (a, b) = tokio::join!(group.call("key", operation), group.call("key", operation));
+    assert_eq!((a, b, watch.runs.load(SeqCst)), (Ok(7), Ok(7), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_longer_than_max_wait_not_even_for_itself() {
+    let group = Coalesce::new().max_wait(5 * SECOND).build::<u32, String>().unwrap();
+    let started = Instant::now();
+    // An operation that asks its own group for its own key would wait for itself.
+    let inner = || group.call("key", || ready(Ok(3)));
+    assert_eq!(group.call("key", inner).await, Ok(3));
+    assert_eq!(started.elapsed(), 5 * SECOND);
+    assert_eq!((group.stats().impatient, group.in_flight()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_impatient_follower_gets_the_answer_of_whoever_is_first() {
+    let group = Coalesce::new().max_wait(SECOND).build::<u32, String>().unwrap();
+    let call = |time, answer| {
+        group.call("key", move || async move {
+            sleep(time).await;
+            Ok(answer)
+        })
+    };
+    let started = Instant::now();
+    // The second one runs beside the first from 1 s on; the third, which follows, has the first one's answer at 1.5 s.
+    let third = async {
+        let answer = call(SECOND, 3).await;
+        (answer, started.elapsed())
+    };
+    let (first, second, third) = tokio::join!(call(SECOND * 3 / 2, 1), call(10 * SECOND, 2), third);
+    assert_eq!((first, second), (Ok(1), Ok(2)));
+    assert_eq!(third, (Ok(1), SECOND * 3 / 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_are_shared_unless_told_otherwise() {
+    for (share, runs) in [(true, 1), (false, 4)] {
+        let group = Coalesce::new().share_errors(share).build::<u32, String>().unwrap();
+        let watch = Watch::default();
+        let operation = || async {
+            let _run = watch.begin();
+            sleep(SECOND).await;
+            Err(format!("run {}", watch.runs.load(SeqCst)))
+        };
+        let answers = tokio::join!(
+            group.call("key", operation),
+            group.call("key", operation),
+            group.call("key", operation),
+            group.call("key", operation)
+        );
+        let expected = if share { ["run 1"; 4] } else { ["run 1", "run 2", "run 3", "run 4"] }.map(|text| Err(text.to_owned()));
+        let mut answers = <[_; 4]>::from(answers);
+        answers.sort(); // who leads next is whoever is polled first
+        assert_eq!(answers, expected);
+        assert_eq!((watch.runs.load(SeqCst), watch.most.load(SeqCst), group.in_flight()), (runs, 1, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_after_the_answer_asks_anew_and_other_keys_are_others() {
+    let group = group();
+    assert_eq!(group.call("key", || ready(Ok(1))).await, Ok(1));
+    assert_eq!(group.call("key", || ready(Ok(2))).await, Ok(2));
+    let long = "x".repeat(1_000_000);
+    let mut leader = Box::pin(group.call(&*long, pending));
+    assert!(poll(leader.as_mut()).is_pending());
+    assert_eq!(group.call("x", || ready(Ok(3))).await, Ok(3));
+    assert_eq!(group.call(&("x", 1_u8), || ready(Ok(4))).await, Ok(4));
+    assert_eq!(group.in_flight(), 1);
+    drop(leader);
+    assert_eq!(group.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h88_keys_in_flight_are_bounded_and_what_is_beyond_runs_alone() {
+    let group = Coalesce::new().max_keys(2).build::<u32, String>().unwrap();
+    let mut held: Vec<_> = [1, 2].map(|key: u32| Box::pin(group.call(&key, pending))).into();
+    held.iter_mut().for_each(|call| assert!(poll(call.as_mut()).is_pending()));
+    assert_eq!(group.call(&3_u32, || ready(Ok(3))).await, Ok(3));
+    assert_eq!((group.stats().alone, group.in_flight()), (1, 2));
+    held.pop();
+    assert_eq!(group.call(&3_u32, || ready(Ok(3))).await, Ok(3));
+    assert_eq!((group.stats().alone, group.in_flight()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vacancy_goes_past_followers_that_are_not_polled() {
+    let group = group();
+    let mut leader = Box::pin(group.call("key", pending));
+    let mut parked = Box::pin(group.call("key", || ready(Ok(1))));
+    assert!(poll(leader.as_mut()).is_pending() && poll(parked.as_mut()).is_pending());
+    let awake = {
+        let group = group.clone();
+        tokio::spawn(async move { group.call("key", || ready(Ok(2))).await })
+    };
+    sleep(SECOND / 10).await;
+    drop(leader); // wakes the parked one, which does not come
+    assert_eq!(awake.await.unwrap(), Ok(2));
+    assert_eq!(parked.await, Ok(2), "the answer waited for it");
+    assert_eq!(group.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_was_called_and_dropped_calls_the_next() {
+    let group = group();
+    let mut leader = Box::pin(group.call("key", pending));
+    let mut called = Box::pin(group.call("key", || ready(Ok(1))));
+    assert!(poll(leader.as_mut()).is_pending() && poll(called.as_mut()).is_pending());
+    let next = {
+        let group = group.clone();
+        tokio::spawn(async move {
+            let started = Instant::now();
+            (group.call("key", || ready(Ok(2))).await, started.elapsed())
+        })
+    };
+    tokio::task::yield_now().await;
+    drop(leader);
+    drop(called);
+    assert_eq!(next.await.unwrap(), (Ok(2), Duration::ZERO));
+}
+
+#[test]
+fn it_works_for_what_is_not_send_and_without_a_runtime() {
+    let group: Group<Rc<Cell<u32>>, Rc<str>> = Coalesce::new().build().unwrap();
+    let (send, receive) = oneshot::channel();
+    let mut leader = Box::pin(group.call("key", || async {
+        let _ = receive.await;
+        Ok(Rc::new(Cell::new(5)))
+    }));
+    let mut follower = Box::pin(group.call("key", || ready(Err("unused".into()))));
+    assert!(poll(leader.as_mut()).is_pending() && poll(follower.as_mut()).is_pending());
+    send.send(()).unwrap();
+    let (Poll::Ready(Ok(led)), Poll::Ready(Ok(shared))) = (poll(leader.as_mut()), poll(follower.as_mut())) else { panic!("pending") };
+    assert!(Rc::ptr_eq(&led, &shared));
+}
+
+#[test]
+fn futures_are_send_when_the_parts_are() {
+    fn send<T: Send>(_: &T) {}
+    let group = group();
+    send(&group.call("key", || async { Ok(1) }));
+    let pipeline = Pipeline::builder("p").build().unwrap();
+    let shared = Coalesce::new().build().unwrap();
+    send(&pipeline.key("key").coalesced(&shared).call(|| async { Ok::<u32, String>(1) }));
+}
+
+#[test]
+fn what_every_type_may_be() {
+    use static_assertions::{assert_impl_all, assert_not_impl_any};
+    assert_impl_all!(Group: Send, Sync, Unpin, Clone, std::fmt::Debug);
+    assert_impl_all!(steadfast::CoalesceConfig: Send, Sync, Unpin, Clone, std::fmt::Debug, PartialEq);
+    assert_impl_all!(steadfast::CoalesceStats: Send, Sync, Unpin, Clone, std::fmt::Debug);
+    assert_not_impl_any!(Group<Rc<()>, ()>: Send, Sync);
+}
+
+#[test]
+fn every_fault_is_told() {
+    let faults = Coalesce::new().max_keys(0).patience(Duration::ZERO).max_wait(Duration::ZERO).build::<(), ()>().unwrap_err();
+    assert_eq!(faults.faults().iter().map(|fault| fault.field()).collect::<Vec<_>>(), ["max_keys", "patience", "max_wait"]);
+    let group = group();
+    group.reconfigure(&Coalesce::new().share_errors(false).max_keys(5)).unwrap();
+    assert_eq!(group.config(), Coalesce::new().share_errors(false).max_keys(5));
+    assert!(group.reconfigure(&Coalesce::new().max_keys(0)).is_err());
+}
+
+// ------------------------------------------------------------------ in a pipeline
+
+#[tokio::test(start_paused = true)]
+async fn in_a_pipeline_the_retries_of_one_serve_all() {
+    let pipeline = Pipeline::builder("quotes").retry(Retry::constant(3, SECOND)).monitor(Monitor::new()).build().unwrap();
+    let group = Coalesce::new().build::<u32, Error<String>>().unwrap();
+    let tries = AtomicU32::new(0);
+    let call = || {
+        pipeline.key("tea").coalesced(&group).call(|| async {
+            let number = tries.fetch_add(1, SeqCst);
+            if number < 2 { Err("down".to_owned()) } else { Ok(number) }
+        })
+    };
+    assert_eq!(tokio::join!(call(), call(), call()), (Ok(2), Ok(2), Ok(2)));
+    assert_eq!(tries.load(SeqCst), 3);
+    let report = pipeline.stats();
+    assert!(report.to_string().contains('3'), "three calls are in the books: {report}");
+    // Without a key there is nothing to share.
+    let alone = || pipeline.priority(steadfast::Priority::Normal).coalesced(&group).call(|| ready(Ok(tries.fetch_add(1, SeqCst))));
+    assert_eq!(tokio::join!(alone(), alone()), (Ok(3), Ok(4)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_keeps_to_its_own_deadline_and_so_does_the_call_after_its_wait() {
+    let pipeline = Pipeline::builder("quotes").total_timeout(10 * SECOND).build().unwrap();
+    let group = Coalesce::new().build::<u32, Error<String>>().unwrap();
+    let started = Instant::now();
+    let mut leader = Box::pin(pipeline.key("tea").coalesced(&group).call(pending));
+    assert!(poll(leader.as_mut()).is_pending());
+    let hurried = pipeline.key("tea").within(SECOND).coalesced(&group).call(|| ready(Ok(1))).await.unwrap_err();
+    let rejected = hurried.rejected().unwrap();
+    assert_eq!((rejected.kind(), rejected.pipeline(), rejected.attempts()), (RejectedKind::DeadlineExceeded, Some("quotes"), 0));
+    assert_eq!(started.elapsed(), SECOND);
+    // This one waits from 1 s on, takes over at 6 s, and ends at 11 s: ten seconds in all.
+    let waits = {
+        let (pipeline, group) = (pipeline.clone(), group.clone());
+        tokio::spawn(async move { pipeline.key("tea").coalesced(&group).call(pending).await })
+    };
+    sleep(5 * SECOND).await;
+    drop(leader);
+    let error = waits.await.unwrap().unwrap_err();
+    assert_eq!(error.rejected().unwrap().kind(), RejectedKind::DeadlineExceeded);
+    assert_eq!(started.elapsed(), 11 * SECOND);
+}
