@@ -727,7 +727,7 @@ fn worked_out(delay: Option<u64>, most: usize, script: &[(u64, Result<u32, &'sta
 
 #[tokio::test(start_paused = true)]
 async fn any_race_ends_as_it_does_when_worked_out_leg_by_leg() {
-    let (mut dice, mut up_to) = (Dice(7), |dice: &mut Dice, n: u64| (dice.unit() * n as f64) as u64);
+    let (mut dice, up_to) = (Dice(7), |dice: &mut Dice, n: u64| (dice.unit() * n as f64) as u64);
     let mut seen = [0; 3];
     for case in 0..2_000 {
         let delay = (up_to(&mut dice, 4) > 0).then(|| up_to(&mut dice, 30));
