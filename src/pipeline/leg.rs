@@ -63,6 +63,25 @@ pub(super) struct Held<'c> {
     pub(super) permit: Option<CircuitPermit<'c>>,
 }
 
+impl Held<'_> {
+    /// The operation panicked. For a drop: calls no user code, so the caller's own gates only hear that it was abandoned.
+    #[cold]
+    pub(super) fn panicked(&mut self, now: Instant) {
+        if let Some(permit) = self.permit.take() {
+            permit.settle_in_drop(Outcome::Panicked);
+        }
+        if let Some(permit) = self.throttle.take() {
+            permit.settle_at(Outcome::Panicked, now);
+        }
+        if let Some(slot) = self.slot.take() {
+            slot.settle_at(Outcome::Panicked, now);
+        }
+        if let Some(permit) = self.key.take() {
+            permit.settle_in_drop(Outcome::Panicked);
+        }
+    }
+}
+
 pub(super) type Passes<'c> = Vec<Box<dyn Pass + 'c>>;
 
 /// The gates that may make an attempt wait, in their order.

@@ -221,18 +221,12 @@ impl<'c> Story<'c> {
             Outcome::NotAttempted => false,
             _ => return After::Nothing, // another leg would not mend it
         };
-        let was_newest = self.is_newest(self.legs());
         let launched = might_have_worked && self.launch(true);
         let turn = self.turn();
         let Some(race) = &mut self.race else { return After::Nothing };
-        if !launched {
-            let runs = |(place, parked): (usize, &Parked<'_>)| place != turn && parked.leg.phase != Phase::Over;
-            if !race.parked.iter().enumerate().any(runs) {
-                return After::Nothing;
-            }
-            if was_newest {
-                self.alarm = NEVER;
-            }
+        let goes_on = |(place, parked): (usize, &Parked<'_>)| place != turn && parked.leg.phase != Phase::Over;
+        if !race.parked.iter().enumerate().any(goes_on) {
+            return After::Nothing; // what was just launched would go on
         }
         self.leg.phase = Phase::Over;
         if outcome != Outcome::NotAttempted || race.telling.is_none() {
