@@ -153,9 +153,8 @@ impl<'a, J> Request<'a, J> {
         Request { pipeline: self.pipeline, options: self.options, judge }
     }
 
-    /// Shares one answer among all calls of the same [`key`](Self::key) in the group that are made at the same time: the first one runs,
-    /// the others wait for it. Outside the total timeout and the retries: what is shared is the end of the whole call. A call without a key
-    /// shares nothing.
+    /// Shares one answer among all calls of the same [`key`](Self::key) in the group that are made at the same time: the first one runs, the others
+    /// wait for it. Outside the total timeout and the retries: what is shared is the end of the whole call. A call without a key shares nothing.
     pub const fn coalesced<T, E>(self, group: &'a Coalesce<T, Error<E>>) -> Coalesced<'a, T, E, J> {
         Coalesced { request: self, group }
     }
