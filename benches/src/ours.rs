@@ -3,10 +3,11 @@
 //! Breaker, limiter and bulkhead are measured as their peers are, by their own `try_acquire`, and once more inside a pipeline with that policy
 //! and nothing else. No monitor, no observer and no total timeout where a peer has none.
 
-use crate::{AT_ONCE, Keys, BACKOFF, FALLBACK, Failure, MIN_CALLS, OPEN, RATE, RETRIES, Row, TIMEOUT, WINDOW};
+use crate::{AT_ONCE, BACKOFF, FALLBACK, Failure, Keys, MIN_CALLS, OPEN, RATE, RETRIES, Row, TIMEOUT, WINDOW};
 use crate::{drive, failing_op, leak, op, refused, row, slow_op, tasks, threaded};
 use steadfast::{
-    Bulkhead, CircuitBreaker, CircuitBreakerConfig, Monitor, Outcome, Pipeline, PerKey, PipelineBuilder, RateLimiter, Retry, RetryConfig, Verdict,
+    Bulkhead, CircuitBreaker, CircuitBreakerConfig, Monitor, Outcome, PerKey, Pipeline, PipelineBuilder, RateLimiter, Retry, RetryConfig,
+    Verdict,
 };
 use tokio::time::Instant;
 
@@ -104,7 +105,8 @@ pub fn overhead() -> Vec<Row> {
 /// A thousand keys in turn; the time is read once a call, as by the peer.
 fn keyed() -> Vec<Row> {
     let group = "keyed check";
-    let (mut keys, limited) = (Keys::default(), leak(PerKey::new(100_000).rate_limit(RateLimiter::per_second(RATE)).build().expect("valid")));
+    let (mut keys, limited) =
+        (Keys::default(), leak(PerKey::new(100_000).rate_limit(RateLimiter::per_second(RATE)).build().expect("valid")));
     let mut more_keys = Keys::default();
     let config = PerKey::new(100_000).rate_limit(RateLimiter::per_second(RATE)).circuit_breaker(breaker()).bulkhead(Bulkhead::new(AT_ONCE));
     let all = leak(config.build().expect("valid"));

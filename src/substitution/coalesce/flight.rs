@@ -2,13 +2,13 @@
 //!
 //! # Implementation details
 //!
-//! Two locks, the map's before the flight's. A flight that is *done* takes nobody in any more, and whoever finds one in the map puts a new one
-//! in its place; so the order in which it is done and taken out does not matter. Under neither lock runs code of anybody else: keys are hashes,
-//! answers are cloned and dropped outside, and wakers are cloned before and woken after.
+//! Two locks, the map's before the flight's. A flight that is *done* takes nobody in any more, and whoever finds one in the map puts a
+//! new one in its place; so the order in which it is done and taken out does not matter. Under neither lock runs code of anybody else:
+//! keys are hashes, answers are cloned and dropped outside, and wakers are cloned before and woken after.
 //!
 //! Leadership is *put on the table*, not handed over: a vacancy wakes the first follower, but whoever is polled first takes it. So a
-//! follower that is parked somewhere cannot hold up the others; one that is dropped instead of coming wakes the next; and every follower looks by itself once in a
-//! while.
+//! follower that is parked somewhere cannot hold up the others; one that is dropped instead of coming wakes the next; and every
+//! follower looks by itself once in a while.
 
 use super::{CoalesceConfig, CoalesceStats};
 use crate::admission::keyed::{Hash, Secret};
