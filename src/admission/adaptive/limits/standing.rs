@@ -42,6 +42,8 @@ const FORGOTTEN: f64 = 3600e9;
 const CALM: f64 = 30.0;
 /// A limit this near to the one wished for stays: the next window would say something else again.
 const NEAR: f64 = 0.05;
+/// Small cuts within so many windows add up.
+const FORGOTTEN_CUT: u32 = 10;
 /// A decrease to this share tells whether it cost throughput.
 const LARGE: f64 = 0.7;
 
@@ -89,6 +91,8 @@ fn doubt(calls: f64) -> f64 {
 struct Trial {
     limit: f64,
     flow: f64,
+    /// Windows since then.
+    age: u32,
     /// It was made to measure the baseline, and not because of overload.
     is_probe: bool,
 }
@@ -167,8 +171,11 @@ impl Standing {
             self.floor = self.floor.min(self.baseline.value);
         }
         let judged = match self.trial {
-            // A small cut proves nothing yet.
-            Some(before) if !before.is_probe && limit > LARGE * before.limit => None,
+            // A small cut proves nothing yet; and what flowed long before it proves nothing any more.
+            Some(before) if !before.is_probe && limit > LARGE * before.limit => {
+                self.trial = (before.age < FORGOTTEN_CUT).then_some(Trial { age: before.age + 1, ..before });
+                None
+            }
             Some(before) => {
                 self.trial = None;
                 if now.is_saturated && !now.is_dropping { self.judge(before, &now) } else { None }
@@ -254,7 +261,7 @@ impl Standing {
             self.relearn(now);
             return now.limit;
         }
-        self.trial = Some(Trial { limit: now.limit, flow: now.flow, is_probe: true });
+        self.trial = Some(Trial { limit: now.limit, flow: now.flow, age: 0, is_probe: true });
         (now.limit * 0.5).floor()
     }
 
@@ -320,7 +327,7 @@ impl Standing {
     }
 
     fn cut(&mut self, now: &Now, wish: f64) -> f64 {
-        self.trial.get_or_insert(Trial { limit: now.limit, flow: now.flow, is_probe: false });
+        self.trial.get_or_insert(Trial { limit: now.limit, flow: now.flow, age: 0, is_probe: false });
         wish
     }
 }
@@ -343,9 +350,12 @@ struct Now {
 
 impl Now {
     fn new(window: &Window, limit: f64) -> Self {
-        let (rtt, in_flight) = (window.mean_rtt(), window.mean_in_flight());
+        let rtt = window.mean_rtt();
+        // Where as many find no place as find one all places are taken all the time, though those who enter as many leave at once may
+        // each see few others.
+        let in_flight = if window.pressed > window.samples { limit } else { window.mean_in_flight() };
         let throughput = window.samples as f64 / window.elapsed.max(1.0);
-        let is_saturated = in_flight >= SATURATED * limit;
+        let is_saturated = in_flight >= SATURATED * limit || window.pressed * 2 > window.samples;
         Self {
             limit,
             calls: window.samples as f64,
@@ -363,5 +373,55 @@ impl Now {
     /// Of the calls that began under a new limit the quick ones end first. Little's law gives the time of them all, with more noise.
     fn whole_rtt(&self) -> f64 {
         (self.in_flight.min(self.limit) / self.throughput).clamp(self.rtt, self.rtt * 1.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: f64 = 1e6;
+
+    /// A saturated window of a dependency with ten servers, at this limit.
+    fn saturated(limit: f64, work: f64) -> Window {
+        let rtt = work * (limit / 10.0).max(1.0);
+        let in_flight = limit as u64 * 100;
+        Window { samples: 100, rtt: rtt * 100.0, in_flight, peak: limit as u32, elapsed: rtt * 100.0 / limit, ..Window::default() }
+    }
+
+    fn settled(law: &mut Standing, mut limit: f64, work: f64, windows: usize) -> Vec<f64> {
+        let step = |_| {
+            limit = law.next(&saturated(limit, work), limit);
+            limit
+        };
+        (0..windows).map(step).collect()
+    }
+
+    #[test]
+    fn a_limit_too_high_is_halved_until_that_costs_throughput() {
+        let mut law = Standing::new(TOLERANCE);
+        assert_eq!(settled(&mut law, 160.0, 100.0 * MS, 8), [80.0, 40.0, 20.0, 10.0, 5.0, 15.0, 14.0, 14.0]);
+        assert_eq!(law.baseline(), 100.0 * MS);
+    }
+
+    #[test]
+    fn a_slower_server_costs_one_cut_and_a_longer_queue_the_queue() {
+        let mut law = Standing::new(TOLERANCE);
+        settled(&mut law, 20.0, 100.0 * MS, 10);
+        let slower = settled(&mut law, 14.0, 300.0 * MS, 4);
+        assert_eq!((slower[0] < 10.0, slower[2], slower[3]), (true, 14.0, 14.0), "{slower:?}");
+        assert_eq!(law.baseline(), 300.0 * MS);
+        assert_eq!(settled(&mut law, 40.0, 300.0 * MS, 2), [14.0, 14.0]);
+    }
+
+    #[test]
+    fn a_burst_makes_room_and_a_quiet_window_changes_nothing() {
+        let mut law = Standing::new(TOLERANCE);
+        let calm = Window { calm: 60, calm_rtt: 60.0 * 100.0 * MS, elapsed: 1000.0 * MS, ..Window::default() };
+        let window = |peak| Window { samples: 100, rtt: 100.0 * 120.0 * MS, in_flight: 900, peak, ..calm };
+        assert_eq!(law.next(&window(19), 20.0), 20.0);
+        assert_eq!(law.next(&window(20), 20.0), 26.0);
+        assert_eq!(law.calm_level(), 9, "no more than are in flight");
+        assert_eq!(law.next(&Window { failure_share: 0.5, ..window(26) }, 26.0), 26.0, "h64");
     }
 }
