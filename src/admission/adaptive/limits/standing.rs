@@ -2,7 +2,7 @@
 //!
 //! # Implementation details
 //!
-//! By Little's law so many places work: `busy = in flight × baseline / time of a call`; the rest of what is in flight stands in a queue.
+//! By Little's law so many calls are at work: `busy = throughput × baseline`; the rest of what is in flight stands in a queue.
 //! Under saturation the limit is `busy` and a third more (`tolerance`). Three questions are left.
 //!
 //! *What is the baseline?* The mean time of calls that began *calm*, with no more than `busy` in flight: those met no queue. Their mean follows
@@ -13,9 +13,14 @@
 //!
 //! *Is it a queue or a burst?* (Nichols and Jacobson, *Controlling Queue Delay*, ACM Queue 10 (2012): a good queue empties by itself.)
 //! Where the mean number in flight stays well below the limit and yet the limit was met, that was a burst: the limit grows, though calls
-//! took longer. Where the mean stays at the limit it is overload: the limit goes to `busy` and a third, at once.
+//! took longer. Where the mean stays at the limit, or as many calls find no place as find one, it is overload: the limit goes to `busy` and
+//! a third, at once.
 //!
-//! *How much is noise?* A limit that is near enough stays.
+//! *How much is noise?* Means remember 400 calls and jump only where three standard errors say that it is no chance; a limit that is near
+//! enough stays; a baseline and a throughput that cannot both be right (saturated, and no queue) raise the limit.
+//!
+//! What it cannot know: whether the queue is its own. Several callers that saturate one dependency for long each lower their limit, see
+//! the time stay (the others keep the queue up) and take it for the baseline. So trials raise the baseline to four times the lowest at most.
 //!
 //! Relatives: BBR (Cardwell and others, ACM Queue 14 (2016)) also divides throughput and propagation time and lowers its window to measure the latter;
 //! Envoy's adaptive concurrency filter lowers the limit now and then to measure its `minRTT`; failsafe-go caps the limit at a multiple of
@@ -156,6 +161,12 @@ impl Standing {
     }
 
     pub(super) fn next(&mut self, window: &Window, limit: f64) -> f64 {
+        let next = self.decide(window, limit);
+        // Whole places: whether a limit was met must not depend on a fraction that nobody can take.
+        if next < limit { next.floor() } else { next.round() }
+    }
+
+    fn decide(&mut self, window: &Window, limit: f64) -> f64 {
         if window.samples == 0 {
             // Nothing was measured. Pushback alone is a reason to send less.
             return if window.drops > 0 { limit * 0.7 } else { limit };
@@ -421,6 +432,7 @@ mod tests {
         let window = |peak| Window { samples: 100, rtt: 100.0 * 120.0 * MS, in_flight: 900, peak, ..calm };
         assert_eq!(law.next(&window(19), 20.0), 20.0);
         assert_eq!(law.next(&window(20), 20.0), 26.0);
+        assert_eq!(law.next(&window(26), 26.0), 34.0, "whole places");
         assert_eq!(law.calm_level(), 9, "no more than are in flight");
         assert_eq!(law.next(&Window { failure_share: 0.5, ..window(26) }, 26.0), 26.0, "h64");
     }
