@@ -62,6 +62,8 @@
 mod config;
 mod control;
 mod limits;
+#[cfg(all(test, steadfast_loom))]
+mod models;
 mod permit;
 mod places;
 mod sampling;
@@ -73,7 +75,7 @@ use crate::call::{Call, Priority};
 use crate::fault::ConfigError;
 use crate::outcome::{Outcome, Rejected, RejectedKind};
 use crate::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{Mutex, lock};
+use crate::sync::{Counter, Mutex, lock};
 use crate::time;
 pub use config::AdaptiveLimitConfig;
 pub(crate) use config::Algorithm;
@@ -99,6 +101,8 @@ struct Shared {
     queue: WaitQueue<Places>,
     face: Face,
     tally: Tally,
+    /// How many calls found no place.
+    pressed: Counter,
     control: Mutex<Control>,
     changes: watch::Sender,
     /// In nanoseconds; the maximum is for ever.
@@ -159,8 +163,16 @@ impl AdaptiveLimit {
         };
         let queue = WaitQueue::new(Places::new(limit), config.queue, config.ageing);
         let max_wait = AtomicU64::new(time::nanos(config.max_wait));
-        let shared =
-            Shared { queue, face, tally: Tally::default(), control: Mutex::new(control), changes: watch::sender(limit), max_wait, epoch };
+        let shared = Shared {
+            queue,
+            face,
+            tally: Tally::default(),
+            pressed: Counter::default(),
+            control: Mutex::new(control),
+            changes: watch::sender(limit),
+            max_wait,
+            epoch,
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -184,9 +196,9 @@ impl AdaptiveLimit {
             Grab::Got(free) => Ok(self.permit(free, now)),
             Grab::Crowded => match queue.try_take(now, 1) {
                 Take::Taken(free) => Ok(self.permit(free, now)),
-                _ => Err(limited()),
+                _ => Err(self.refuse()),
             },
-            Grab::Full => Err(limited()),
+            Grab::Full => Err(self.refuse()),
         }
     }
 
@@ -220,6 +232,7 @@ impl AdaptiveLimit {
     fn stand_in_line<'a>(&'a self, now: Instant, call: &Call<'_>, grab: &Grab) -> Entry<AdaptivePermit<'a>, AdaptiveWaiter<'a>> {
         let (queue, max_wait) = (&self.shared.queue, self.max_wait());
         let deadline = call.attempt.deadline;
+        self.shared.pressed.add(1);
         if call.priority == Priority::Critical
             && let Some(free) = queue.supply().overdraw(self.shared.face.reserve.load(Ordering::Relaxed))
         {
@@ -282,7 +295,7 @@ impl AdaptiveLimit {
     /// Closes the window if it is over. Whoever comes while somebody else does need not.
     #[cold]
     fn look(&self, now: Instant) {
-        let Shared { queue, face, tally, control, changes, epoch, .. } = &*self.shared;
+        let Shared { queue, face, tally, pressed, control, changes, epoch, .. } = &*self.shared;
         let mut control = match control.try_lock() {
             Ok(control) => control,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -291,7 +304,7 @@ impl AdaptiveLimit {
         if time::nanos_since(*epoch, now) < face.look_at.load(Ordering::Relaxed) {
             return;
         }
-        let step = control.look(now, &tally.sum(), self.in_use());
+        let step = control.look(now, &tally.sum(), self.in_use(), pressed.get());
         let look_at = control.next_look(now).map_or(u64::MAX, |at| time::nanos_since(*epoch, at));
         face.look_at.store(look_at, Ordering::Relaxed);
         let limit = match step {
@@ -427,6 +440,14 @@ impl fmt::Debug for AdaptiveLimit {
             .field("waiting", &self.waiting())
             .field("queue", &self.shared.queue.room())
             .finish_non_exhaustive()
+    }
+}
+
+impl AdaptiveLimit {
+    #[cold]
+    fn refuse(&self) -> Rejected {
+        self.shared.pressed.add(1);
+        limited()
     }
 }
 
