@@ -8,7 +8,7 @@ mod plot;
 #[expect(dead_code, reason = "the example writes tables and lists scenarios")]
 mod scenarios;
 
-use scenarios::{ALL, Findings, Lab, storm};
+use scenarios::{ALL, Findings, Lab, day, storm};
 use std::sync::Arc;
 use std::time::Duration;
 use steadfast::testing::sim::{self, Dependency, Failure, Latency, Load, Scenario};
@@ -197,6 +197,31 @@ fn h70_an_overload_ends_with_its_cause() {
     assert!(report.goodput(60..70) >= 0.95, "{}", report.goodput(60..70));
     assert!(report.served(35..60) >= 0.95, "within five seconds already: {}", report.served(35..60));
     assert!(report.load(20..75) <= 1.1, "{}", report.load(20..75));
+}
+
+/// Every kind of incident twice: noticed within the breaker's window, over within two of its open times, at hardly any more load.
+fn e02(incidents: u32, per_second: f64, seconds: u32) {
+    let incidents = day::incidents(incidents, seconds);
+    let report = sim::run(&day::scenario(&incidents, per_second, seconds), 1).expect("sound");
+    for incident in incidents {
+        let after = day::aftermath(&report, incident);
+        println!("{after:?}");
+        assert!(after.noticed <= Some(10), "{after:?}");
+        // 5, 10, 20 and 40 s it is open, if it lasts so long.
+        assert!(after.recovered <= 2 * 40, "{after:?}");
+        assert!(after.load <= 1.1, "{after:?}");
+    }
+}
+
+#[test]
+fn e02_an_hour_of_incidents() {
+    e02(14, 100.0, 4_200);
+}
+
+#[test]
+#[ignore = "17 million calls: a minute, with --release"]
+fn e02_a_day_of_incidents() {
+    e02(50, 200.0, 86_400);
 }
 
 #[test]
