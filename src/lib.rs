@@ -96,7 +96,7 @@
 //! | `tower` | off | `PipelineLayer` around tower services (module `client::tower`) |
 //! | `batch` | off | callers gathered into batches, lists in chunks, many futures under one deadline (module `batch`) |
 //! | `chaos` | off | latency, faults and hangs on purpose, at a rate, seeded, switched while calls run (module `chaos`) |
-//! | `testing` | off | scripts, recordings and policies in a chosen state, for tests of *your* code (module `testing`) |
+//! | `testing` | off | scripts, recordings, policies in a chosen state and a simulator, for tests of *your* code (module `testing`) |
 //!
 //! All else is always there. Time is `tokio::time`, so a paused clock (`start_paused = true`) moves every policy in a test.
 #![forbid(unsafe_code)]

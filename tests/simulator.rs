@@ -328,6 +328,23 @@ fn policies_are_seen_bucket_by_bucket() {
 }
 
 #[test]
+fn loads_that_are_no_numbers_do_no_harm() {
+    let calls = |load: Load| {
+        let scenario = Scenario::new("odd", load, Dependency::new(10, Latency::constant(ms(1)))).lasting(secs(3));
+        sim::run(&scenario, 1).expect("sound").sum(0..3, |bucket| bucket.offered)
+    };
+    for rate in [0.0, -1.0, f64::NAN, f64::NEG_INFINITY] {
+        assert_eq!((calls(Load::poisson(rate)), calls(Load::even(rate))), (0, 0), "{rate}");
+    }
+    assert_eq!(calls(Load::even(100.0).times(f64::NAN, 0..1).times(0.0, 1..2).wave(f64::NAN, 0)), 199, "a second of silence");
+    assert!(calls(Load::poisson(100.0).times(f64::INFINITY, 0..3).times(-5.0, 1..2).mix([(Priority::Low, f64::NAN)])) < 300);
+    // Refused at once, they begin again a millisecond later.
+    let down = Dependency::new(1, Latency::constant(ms(1))).outage(0..9);
+    let eager = Scenario::new("eager", Load::clients(2, Latency::constant(ms(0))), down).lasting(secs(1));
+    assert_eq!(sim::run(&eager, 1).expect("sound").sum(0..1, |bucket| bucket.failed), 2 * 999);
+}
+
+#[test]
 fn settings_that_cannot_work_are_an_error() {
     let scenario = Scenario::new("unsound", Load::poisson(1.0), Dependency::new(1, Latency::constant(ms(1))))
         .through(|| Pipeline::builder("").bulkhead(Bulkhead::new(0)));
