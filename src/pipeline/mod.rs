@@ -302,6 +302,12 @@ impl Pipeline {
         self.core().policies.retry.as_ref().is_some_and(Retry::retries_here)
     }
 
+    /// Whether a call made here and now could run twice at the same time.
+    #[cfg(any(feature = "reqwest", feature = "tower"))]
+    pub(crate) fn hedges(&self) -> bool {
+        self.core().policies.hedge.as_ref().is_some_and(|hedge| hedge.most(Some(true)) > 0)
+    }
+
     /// A rejection of a call that never began.
     #[cfg(feature = "reqwest")]
     pub(crate) fn rejection(&self, kind: crate::RejectedKind) -> crate::Rejected {
