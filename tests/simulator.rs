@@ -140,8 +140,7 @@ fn s5_the_adaptive_limit_follows_the_capacity() {
     for servers in [20, 10, 40] {
         assert!(found.number(&format!("default: answers / capacity, {servers} servers")) > 0.97, "{servers}");
         let limit = found.number(&format!("default: mean limit / {servers} servers"));
-        assert!(limit >= 1.0, "{servers}: {limit}");
-        assert!(limit < found.number(&format!("AIMD: mean limit / {servers} servers")), "{servers}");
+        assert!((1.0..1.8).contains(&limit), "{servers}: {limit}");
     }
 }
 
