@@ -185,9 +185,8 @@ fn h69_three_layers_of_three_tries_are_hardly_more_than_one() {
     assert!((1_000..=1_130).contains(&requests), "{requests}");
 }
 
-/// E15, too.
 #[test]
-fn h70_an_overload_ends_with_its_cause() {
+fn h70_e15_an_overload_ends_with_its_cause() {
     let service = Dependency::new(100, Latency::exponential(ms(100)));
     let scenario = Scenario::new("metastable", Load::poisson(800.0).times(2.5, 20..30), service)
         .through(|| Pipeline::http("service").attempt_timeout(ms(1_000)))
