@@ -12,7 +12,7 @@ use scenarios::{ALL, Findings, Lab, day, storm};
 use std::sync::Arc;
 use std::time::Duration;
 use steadfast::testing::sim::{self, Dependency, Failure, Latency, Load, Scenario};
-use steadfast::{Bulkhead, CircuitBreaker, Pipeline, Priority, Retry, Verdict};
+use steadfast::{AdaptiveLimit, Bulkhead, CircuitBreaker, Pipeline, Priority, Retry, Verdict};
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -96,6 +96,15 @@ fn s1_retries_alone_never_answer_again_and_the_preset_holds() {
         assert!(found.number(&format!("preset, served {window} s")) >= least, "{window}");
         assert!(found.number(&format!("preset, load {window} s")) <= 1.1, "{window}");
     }
+}
+
+/// As the guide says.
+#[test]
+fn s1_a_long_queue_is_no_help() {
+    let long = || storm::preset().bulkhead(Bulkhead::new(20).queue(1_000)).adaptive_limit(AdaptiveLimit::new().initial(1_000).min(1_000));
+    let report = sim::run(&storm::scenario(long).lasting(secs(100)), 1).expect("sound");
+    let served = report.served(70..90);
+    assert!((0.6..0.8).contains(&served), "{served}");
 }
 
 #[test]
