@@ -17,6 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use scenarios::{ALL, Entry, Lab};
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -77,7 +78,17 @@ fn list() {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match simulate() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}\n{USAGE}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn simulate() -> Result<(), Box<dyn Error>> {
     let Some(wish) = wish()? else { return Ok(()) };
     std::fs::create_dir_all(&wish.out)?;
     let mut all = String::new();
