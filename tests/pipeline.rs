@@ -375,7 +375,7 @@ async fn an_adaptive_limit_learns_from_the_attempts_of_its_pipeline() {
         caller.await.unwrap();
     }
     let limit = pipeline.adaptive_limit().unwrap().snapshot();
-    assert!((5..=8).contains(&limit.limit), "{limit:?}");
+    assert!((4..=12).contains(&limit.limit), "of 60 that it began with: {limit:?}");
 }
 
 // ------------------------------------------------------------------ policies for each key
