@@ -102,6 +102,7 @@
 //! | `reqwest` | off | `client.get(url).send_through(&pipeline)` (module `client::reqwest`) |
 //! | `tower` | off | `PipelineLayer` around tower services (module `client::tower`) |
 //! | `batch` | off | callers gathered into batches, lists in chunks, many futures under one deadline (module `batch`) |
+//! | `health` | off | probes under names, asked at once, one report (module `health`) |
 //! | `chaos` | off | latency, faults and hangs on purpose, at a rate, seeded, switched while calls run (module `chaos`) |
 //! | `store` | off | stores of bytes under keys, and wrappers around any (module `store`); `file`, `sqlite`, `http-store`, `json`: more of them |
 //! | `testing` | off | scripts, recordings, policies in a chosen state, a simulator, conformance kits, for tests of *your* code (module `testing`) |
@@ -116,6 +117,8 @@ pub mod batch;
 #[cfg(any(feature = "http", feature = "tower"))]
 pub mod client;
 pub mod execution;
+#[cfg(feature = "health")]
+pub mod health;
 pub mod observation;
 pub mod pipeline;
 #[cfg(feature = "store")]
