@@ -363,8 +363,11 @@ impl Pass for MoodyPass {
 struct Layer {
     pipeline: Pipeline,
     fallback: Option<TypedPipeline<u32, String>>,
+    group: Option<Group<u32>>,
     events: Events,
     places: Bulkhead,
+    slots: AdaptiveLimit,
+    keys: PerKey,
     limiter: RateLimiter,
     breaker: CircuitBreaker,
     inside: Arc<AtomicUsize>,
@@ -376,6 +379,15 @@ impl Layer {
         let limiter = RateLimiter::per_second(500).smooth().max_wait(20 * MS).build().unwrap();
         let breaker = CircuitBreaker::consecutive_failures(2).open_for(3 * MS).open_jitter(0.0).build().unwrap();
         let inside = Arc::new(AtomicUsize::new(0));
+        let few = |dice: &mut Dice| 1 + usize::try_from(dice.up_to(3)).unwrap();
+        let slots = AdaptiveLimit::new().initial(1).max(few(dice)).queue(4).max_wait(20 * MS).build().unwrap();
+        let keys = PerKey::new(4)
+            .rate_limit(RateLimiter::per_second(500).smooth().max_wait(20 * MS))
+            .circuit_breaker(CircuitBreaker::consecutive_failures(2).open_for(3 * MS).open_jitter(0.0))
+            .bulkhead(Bulkhead::new(few(dice)).queue(4).max_wait(20 * MS))
+            .statistics(true)
+            .build()
+            .unwrap();
         let mut builder = Pipeline::builder("p").monitor(Monitor::new());
         if dice.one_in(2) {
             builder = builder.total_timeout(u32::try_from(dice.up_to(40)).unwrap() * MS);
@@ -394,9 +406,11 @@ impl Layer {
             builder = builder.retry(retry);
         }
         if dice.one_in(2) {
-            let hedge = match dice.up_to(4) {
+            let hedge = match dice.up_to(6) {
                 0 => Hedge::after(Duration::MAX),
                 1 => Hedge::at_percentile(0.5).min_samples(1),
+                4 => Hedge::custom(|leg| leg * MS),
+                5 => Hedge::custom(|leg| if leg > 1 { panic!("delay") } else { MS }),
                 delay => Hedge::after(u32::try_from(delay - 2).unwrap() * MS),
             };
             builder = builder.hedge(hedge.max_hedges(u32::try_from(dice.up_to(4)).unwrap()).idempotent());
@@ -410,6 +424,21 @@ impl Layer {
         if dice.one_in(2) {
             builder = builder.bulkhead(places.clone());
         }
+        if dice.one_in(3) {
+            builder = builder.throttle(Throttle::new().min_requests(1).seed(1).probe_interval(MS));
+        }
+        if dice.one_in(3) {
+            builder = builder.adaptive_limit(slots.clone());
+        }
+        if dice.one_in(3) {
+            builder = builder.per_key(keys.clone());
+        }
+        #[cfg(feature = "chaos")]
+        if dice.one_in(3) {
+            let chaos = steadfast::chaos::Chaos::seeded(1).latency(0.3, 2 * MS).fault(0.2, || "chaos".to_owned()).hang(0.05);
+            builder = builder.chaos(if dice.one_in(3) { chaos.fault_by(0.3, |_| -> Option<String> { panic!("chaos") }) } else { chaos });
+        }
+        let group = dice.one_in(3).then(|| Coalesce::new().share_errors(dice.one_in(2)).patience(2 * MS).build().unwrap());
         for _ in 0..dice.up_to(3) {
             let mood = Mood { turns: dice.up_to(3), refuses: dice.one_in(3), panics: dice.one_in(6), panics_late: dice.one_in(8) };
             builder = builder.gate(MoodyDoor(mood, Arc::clone(&inside)));
@@ -431,20 +460,24 @@ impl Layer {
         });
         let whole = builder.fallback(fallback).build().unwrap();
         let pipeline = whole.pipeline().clone();
-        Self { events: pipeline.events(), pipeline, fallback: typed.then_some(whole), places, limiter, breaker, inside }
+        Self { events: pipeline.events(), pipeline, fallback: typed.then_some(whole), group, places, slots, keys, limiter, breaker, inside }
     }
 
     fn assert_whole(&mut self, at: &str) {
         assert_eq!((self.places.in_use(), self.places.waiting()), (0, 0), "{at}: bulkhead");
+        assert_eq!((self.slots.in_use(), self.slots.waiting()), (0, 0), "{at}: adaptive limit");
+        assert_whole_key(&self.keys, at);
+        assert_eq!(self.group.as_ref().map_or(0, Coalesce::in_flight), 0, "{at}: coalesce");
         assert_eq!(self.limiter.waiting(), 0, "{at}: limiter queue");
         assert_eq!(self.inside.load(Ordering::Relaxed), 0, "{at}: gates");
         assert_eq!(self.breaker.snapshot().probes_in_flight, 0, "{at}: breaker");
-        let (mut calls, mut attempts, mut unfinished) = (0, 0, 0);
+        let (mut calls, mut attempts, mut unfinished, mut out_of_time) = (0, 0, 0, 0);
         while let Some(event) = self.events.try_next() {
             if let Event::CallFinished { end, attempts: made, .. } = event {
                 calls += 1;
                 attempts += u64::from(made);
                 unfinished += u64::from(matches!(end, CallEnd::Abandoned | CallEnd::Panicked));
+                out_of_time += u64::from(end == CallEnd::Rejected(RejectedKind::DeadlineExceeded));
             }
         }
         let stats = self.pipeline.stats();
@@ -452,7 +485,9 @@ impl Layer {
         assert_eq!((books.calls(), books.attempts()), (calls, attempts), "{at}: books");
         assert_eq!(books.abandoned() + books.panics(), unfinished, "{at}: books");
         if let Some(retry) = stats.retry {
-            assert_eq!(retry.calls(), calls - unfinished, "{at}: retry");
+            // Who got the answer of another did not ask its retry.
+            let followers = self.group.as_ref().map_or(0, |group| group.stats().shared) + out_of_time;
+            assert!(retry.calls() + followers >= calls - unfinished && retry.calls() <= calls - unfinished, "{at}: retry");
         }
     }
 }
@@ -487,13 +522,21 @@ async fn h15_h17_h18_h23_five_hundred_random_stacks_dropped_at_any_moment_add_up
             };
             let held = dice.one_in(3).then(|| (outer.places.clone().try_acquire().map(|p| p.into_owned()), inner.limiter.try_acquire(1)));
             {
-                let mut call: Pin<Box<dyn Future<Output = Result<u32, Error<String>>>>> = match &outer.fallback {
-                    Some(typed) => Box::pin(typed.call(operation)),
-                    None if nested => Box::pin(outer.pipeline.around(&inner.pipeline).call(operation)),
-                    None => Box::pin(outer.pipeline.key("k").call(|| async {
-                        let two = futures_util::future::join(inner.pipeline.call(operation), inner.pipeline.call(operation));
-                        two.await.0.map_err(|error| error.to_string())
-                    })),
+                // Two ask the same: shared, if the inner one has a group.
+                let two = || async {
+                    let one = || -> AnyCall<'_, u32> {
+                        match &inner.group {
+                            Some(group) => Box::pin(inner.pipeline.key("k").coalesced(group).call(operation)),
+                            None => Box::pin(inner.pipeline.key("k").call(operation)),
+                        }
+                    };
+                    futures_util::future::join(one(), one()).await.0.map_err(|error| error.to_string())
+                };
+                let mut call: AnyCall<'_, u32> = match (&outer.fallback, &outer.group) {
+                    (Some(typed), _) => Box::pin(typed.key("k").call(operation)),
+                    (None, _) if nested => Box::pin(outer.pipeline.around(&inner.pipeline).key("k").call(operation)),
+                    (None, Some(group)) => Box::pin(outer.pipeline.key("k").coalesced(group).call(two)),
+                    (None, None) => Box::pin(outer.pipeline.key("k").call(two)),
                 };
                 let mut held = held;
                 let mut left = drop_at;
