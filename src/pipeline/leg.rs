@@ -64,6 +64,15 @@ pub(super) struct Held<'c> {
 }
 
 impl Held<'_> {
+    /// Given back before the operation was asked: a probe of the throttle goes to the next call. For a drop, too.
+    #[cold]
+    pub(super) fn unused(&mut self, now: Instant) {
+        let Self { throttle, .. } = std::mem::take(self);
+        if let Some(permit) = throttle {
+            permit.settle_at(Outcome::NotAttempted, now);
+        }
+    }
+
     /// The operation panicked. For a drop: calls no user code, so the caller's own gates only hear that it was abandoned.
     #[cold]
     pub(super) fn panicked(&mut self, now: Instant) {
@@ -229,7 +238,7 @@ impl<'c> Story<'c> {
 
     #[cold]
     fn refused(&mut self, rejected: Rejected) -> Admission<'c> {
-        self.leg.held = Held::default();
+        self.leg.held.unused(self.began);
         Admission::Refused(rejected)
     }
 

@@ -258,6 +258,9 @@ impl<'c> Story<'c> {
             if place == turn {
                 continue;
             }
+            if parked.leg.phase == Phase::Waiting {
+                parked.leg.held.unused(self.now);
+            }
             parked.leg.held = Default::default();
             if std::mem::replace(&mut parked.leg.phase, Phase::Over) != Phase::Running {
                 continue;
