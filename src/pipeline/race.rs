@@ -172,7 +172,14 @@ impl<'c> Story<'c> {
         if u32::from(legs) > most || self.surroundings.deadline().is_some_and(|deadline| deadline <= self.now) {
             return false;
         }
-        if let Some(why) = self.denied() {
+        // As for the alarm: the delay may be asked for again.
+        let phase = self.leg.phase;
+        if phase == Phase::Running {
+            self.leg.phase = Phase::Judging;
+        }
+        let denied = self.denied();
+        self.leg.phase = phase;
+        if let Some(why) = denied {
             hedge.denied(why);
             return false;
         }
