@@ -497,7 +497,7 @@ fn every_fault_is_told() {
     let config = PerKey::new(0)
         .idle(Duration::ZERO)
         .rate_limit(RateLimiter::per_second(0).sliding_window())
-        .circuit_breaker(CircuitBreaker::failure_rate(50.0).count_window(1_000).open_for_fn(|_| SECOND))
+        .circuit_breaker(CircuitBreaker::failure_rate(50.0).count_window(1_000).open_for_fn(|_| SECOND).ramp(SECOND).seed(1))
         .bulkhead(Bulkhead::new(0));
     let error = config.build().unwrap_err();
     let fields: Vec<_> = error.faults().iter().map(|fault| fault.field()).collect();
@@ -511,6 +511,8 @@ fn every_fault_is_told() {
             "circuit_breaker.failure_rate",
             "circuit_breaker.count_window",
             "circuit_breaker.open_for_fn",
+            "circuit_breaker.ramp",
+            "circuit_breaker.seed",
             "bulkhead.limit"
         ]
     );

@@ -162,6 +162,7 @@ impl AdaptiveLimit {
             look_at: AtomicU64::new(0),
         };
         let queue = WaitQueue::new(Places::new(limit), config.queue, config.ageing);
+        queue.set_shedding(config.shed);
         let max_wait = AtomicU64::new(time::nanos(config.max_wait));
         let shared = Shared {
             queue,
@@ -359,6 +360,7 @@ impl AdaptiveLimit {
     pub(crate) fn reconfigure_quietly(&self, config: &AdaptiveLimitConfig) {
         let Shared { queue, face, control, max_wait, .. } = &*self.shared;
         queue.set_terms(config.queue, config.ageing);
+        queue.set_shedding(config.shed);
         max_wait.store(time::nanos(config.max_wait), Ordering::Relaxed);
         let mut control = lock(control);
         let limit = control.reconfigure(config, Instant::now());
