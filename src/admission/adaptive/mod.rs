@@ -267,20 +267,20 @@ impl AdaptiveLimit {
         let in_flight = u32::try_from(count(limit).saturating_sub(free).max(1)).unwrap_or(u32::MAX);
         let is_calm = in_flight <= face.calm_level.load(Ordering::Relaxed);
         let generation = face.generation.load(Ordering::Relaxed);
-        AdaptivePermit { limit: self, facts: Facts { began: now, in_flight, generation, is_calm } }
+        let began = time::nanos_since(self.shared.epoch, now);
+        AdaptivePermit { limit: self, facts: Facts::new(began, generation, in_flight, is_calm) }
     }
 
     /// Gives a place back, and tells what came of the call.
     #[inline]
     fn settle(&self, facts: Facts, outcome: Outcome, now: Instant) {
         let Shared { face, tally, epoch, .. } = &*self.shared;
-        let sample = Sample::from(outcome);
+        let (sample, nanos) = (Sample::from(outcome), time::nanos_since(*epoch, now));
         if sample != Sample::Nothing {
-            let rtt = time::nanos(now.saturating_duration_since(facts.began));
-            tally.add(facts.generation, sample, rtt, facts.in_flight, facts.is_calm);
+            tally.add(facts.generation, sample, nanos.saturating_sub(facts.began), facts.in_flight(), facts.is_calm());
         }
         self.give_back();
-        if time::nanos_since(*epoch, now) >= face.look_at.load(Ordering::Relaxed) {
+        if nanos >= face.look_at.load(Ordering::Relaxed) {
             self.look(now);
         }
     }
