@@ -13,7 +13,7 @@
 //!
 //! The alarm is that of the newest leg, so the timer of its attempt timeout serves for both, and until a leg is launched nothing is allocated.
 
-use super::leg::{Leg, Phase};
+use super::leg::{Held, Leg, Phase};
 use super::story::Story;
 use crate::admission::CircuitState;
 use crate::execution::{Denied, has_runtime};
@@ -268,7 +268,7 @@ impl<'c> Story<'c> {
             if parked.leg.phase == Phase::Waiting {
                 parked.leg.held.unused(self.now);
             }
-            parked.leg.held = Default::default();
+            parked.leg.held = Held::NOTHING;
             if std::mem::replace(&mut parked.leg.phase, Phase::Over) != Phase::Running {
                 continue;
             }
