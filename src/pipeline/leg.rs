@@ -206,6 +206,9 @@ impl<'c> Story<'c> {
             reservation.keep();
         }
         self.leg.held.key.used(self.began);
+        if let (Some(slot), Gates::Own) = (&mut self.leg.held.slot, self.leg.passed) {
+            slot.begins(self.began);
+        }
         Admission::Granted
     }
 

@@ -4,6 +4,7 @@ use super::super::wait_queue::Waiting;
 use super::places::Places;
 use super::{AdaptiveLimit, rejected};
 use crate::outcome::{Outcome, Rejected};
+use crate::time;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -66,6 +67,12 @@ impl Facts {
 }
 
 impl AdaptivePermit<'_> {
+    /// The call begins now: what it waited for at other gates is not its time.
+    #[cold]
+    pub(crate) fn begins(&mut self, now: Instant) {
+        self.facts.began = time::nanos_since(self.limit.shared.epoch, now);
+    }
+
     /// The call ended like this. Reads the clock.
     #[inline]
     pub fn settle(self, outcome: Outcome) {
