@@ -657,3 +657,38 @@ async fn other_settings_keep_what_was_counted() {
     let _ = pipeline.reconfigure(&pipeline.config().throttle(None)).unwrap();
     assert!(pipeline.throttle().is_none());
 }
+
+/// In an outage, with a probe due now.
+async fn with_a_probe_due() -> Throttle {
+    let (throttle, now) = (build(Throttle::new()), Instant::now());
+    for _ in 0..100_000 {
+        if let Ok(permit) = throttle.try_acquire(Priority::Normal, now) {
+            permit.settle_at(NO, now);
+        }
+    }
+    tokio::time::advance(secs(2.0)).await;
+    throttle
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_was_never_made_goes_to_the_next_call() {
+    let well = || async { Ok::<_, String>(()) };
+    // A later gate refuses it.
+    let places = Bulkhead::new(1).build().unwrap();
+    let pipeline = Pipeline::builder("p").throttle(with_a_probe_due().await).bulkhead(places.clone()).build().unwrap();
+    let held = places.try_acquire().unwrap();
+    assert_eq!(pipeline.call(well).await.unwrap_err().rejected().unwrap().kind(), RejectedKind::BulkheadFull);
+    drop(held);
+    assert_eq!(pipeline.call(well).await, Ok(()));
+    // Its caller leaves while it stands in line.
+    let places = Bulkhead::new(1).queue(1).build().unwrap();
+    let pipeline = Pipeline::builder("p").throttle(with_a_probe_due().await).bulkhead(places.clone()).build().unwrap();
+    let held = places.try_acquire().unwrap();
+    assert!(pipeline.call(well).now_or_never().is_none());
+    drop(held);
+    assert_eq!(pipeline.call(well).await, Ok(()));
+    // One that was made and given up is spent.
+    let pipeline = Pipeline::builder("p").throttle(with_a_probe_due().await).build().unwrap();
+    assert!(pipeline.call(std::future::pending::<Result<(), String>>).now_or_never().is_none());
+    assert_eq!(pipeline.call(well).await.unwrap_err().rejected().unwrap().kind(), RejectedKind::Throttled);
+}

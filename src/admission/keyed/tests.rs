@@ -85,7 +85,7 @@ fn a_call_that_is_refused_further_in_hands_its_units_back() {
     enter(1).settle(Outcome::NotAttempted);
     assert_eq!(available(), 2);
     let mut used = enter(1);
-    used.used();
+    used.used(Instant::now());
     drop(used);
     assert_eq!(available(), 1);
     let reserved = enter(1);
