@@ -136,6 +136,7 @@ mod chance;
 pub mod chaos;
 pub mod classify;
 pub mod fault;
+mod guarded;
 pub mod outcome;
 mod random;
 mod sorted;

@@ -2,11 +2,11 @@
 
 use super::helm::{Helm, Reading, Rules};
 use super::{Forecast, Signal, Steering, SteeringState};
+use crate::guarded::guarded;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Counter, Mutex, Padded, lock};
 use crate::time;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -229,18 +229,13 @@ impl Pilot {
         }
     }
 
-    /// Runs user code whose panic is nobody's problem but its own.
+    /// Runs user code, and counts its panic.
     fn guarded<T>(&self, user: impl FnOnce() -> T) -> Option<T> {
-        let payload = match catch_unwind(AssertUnwindSafe(user)) {
-            Ok(answer) => return Some(answer),
-            Err(payload) => payload,
-        };
-        self.panics.fetch_add(1, Ordering::Relaxed);
-        // What a panic carries may panic in its own drop.
-        if let Err(worse) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(worse);
+        let answer = guarded(user);
+        if answer.is_none() {
+            self.panics.fetch_add(1, Ordering::Relaxed);
         }
-        None
+        answer
     }
 }
 
