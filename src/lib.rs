@@ -37,7 +37,7 @@
 //! | most answers are quick, and one in a hundred is not | [`Hedge`] | [`hedge`](PipelineBuilder::hedge) |
 //! | one tenant takes what all should share, or breaks for all | [`PerKey`] | [`per_key`](PipelineBuilder::per_key) |
 //! | many callers ask for the same thing at the same moment | [`Coalesce`] | [`coalesced`](Request::coalesced) |
-//! | the right rate depends on how the day goes | [`Steering`] | [`steered`](RateLimiterConfig::steered) |
+//! | the right rate depends on how the day goes | [`Steering`](steering::Steering) | [`steered`](RateLimiterConfig::steered) |
 //! | somebody must be told | [`Event`]s | [`observer`](PipelineBuilder::observer), [`events`](Pipeline::events), `tracing` |
 //!
 //! Each policy also works alone: `try_acquire()` on a breaker, a limiter or a bulkhead, `next_delay()` on a retry, `track()` on a monitor.
@@ -139,6 +139,7 @@ mod chance;
 pub mod chaos;
 pub mod classify;
 pub mod fault;
+mod guarded;
 pub mod outcome;
 mod random;
 mod sorted;
