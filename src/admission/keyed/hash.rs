@@ -27,7 +27,7 @@ impl Secret {
 }
 
 /// A key, as far as a table knows it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Hash {
     pub(crate) high: u64,
     pub(crate) low: u64,
