@@ -32,6 +32,12 @@
 //! | the provider answers 429, or bills by the call | [`RateLimiter`] | [`rate_limit`](PipelineBuilder::rate_limit) |
 //! | an old or empty answer is better than none | [`Fallback`] | [`fallback`](PipelineBuilder::fallback), [`call_or`](Pipeline::call_or) |
 //! | nobody knows how often it fails, or how long it takes | [`Monitor`] | [`monitor`](PipelineBuilder::monitor), [`stats`](Pipeline::stats) |
+//! | nobody knows how many at once the dependency can work on | [`AdaptiveLimit`] | [`adaptive_limit`](PipelineBuilder::adaptive_limit) |
+//! | the dependency is overloaded and refuses much of what reaches it | [`Throttle`] | [`throttle`](PipelineBuilder::throttle) |
+//! | most answers are quick, and one in a hundred is not | [`Hedge`] | [`hedge`](PipelineBuilder::hedge) |
+//! | one tenant takes what all should share, or breaks for all | [`PerKey`] | [`per_key`](PipelineBuilder::per_key) |
+//! | many callers ask for the same thing at the same moment | [`Coalesce`] | [`coalesced`](Request::coalesced) |
+//! | the right rate depends on how the day goes | [`Steering`] | [`steered`](RateLimiterConfig::steered) |
 //! | somebody must be told | [`Event`]s | [`observer`](PipelineBuilder::observer), [`events`](Pipeline::events), `tracing` |
 //!
 //! Each policy also works alone: `try_acquire()` on a breaker, a limiter or a bulkhead, `next_delay()` on a retry, `track()` on a monitor.
@@ -63,8 +69,9 @@
 //! ([`Pipeline::around`]). A pipeline's `Display` draws its own.
 //!
 //! ```text
-//! monitor > fallback > total timeout > retry >
-//!     circuit breaker (look) > throttle > per key > rate limit > bulkhead > adaptive limit > your gates > circuit breaker (permit) > attempt timeout > operation
+//! monitor > fallback > coalesce > total timeout > retry > hedge >
+//!     circuit breaker (look) > throttle > per key > rate limit > bulkhead > adaptive limit > your gates >
+//!     circuit breaker (permit) > attempt timeout > operation
 //! ```
 //!
 //! # Map
@@ -72,10 +79,10 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`pipeline`] | [`Pipeline`], its builder and presets, options of one call, [`TypedPipeline`] |
-//! | [`admission`] | may this attempt go now? [`CircuitBreaker`], [`RateLimiter`], [`Bulkhead`], your own [`Gate`] |
+//! | [`admission`] | may this attempt go now? [`CircuitBreaker`], [`Throttle`], [`PerKey`], [`RateLimiter`], [`Bulkhead`], [`AdaptiveLimit`], your own [`Gate`] |
 //! | [`steering`] | a rate that follows signals and forecasts |
-//! | [`execution`] | how often, how long? [`Retry`], [`Backoff`], [`Budget`] |
-//! | [`substitution`] | what to answer instead? [`Fallback`] |
+//! | [`execution`] | how often, how long? [`Retry`], [`Backoff`], [`Budget`], [`Hedge`] |
+//! | [`substitution`] | what to answer instead? [`Fallback`], [`Coalesce`] |
 //! | [`observation`] | what happened? [`Monitor`], [`Event`], [`Observer`] |
 //! | [`outcome`] | [`Verdict`], [`Outcome`], [`Error`], [`Rejected`] |
 //! | [`classify`] | who judges |
@@ -96,7 +103,8 @@
 //! | `tower` | off | `PipelineLayer` around tower services (module `client::tower`) |
 //! | `batch` | off | callers gathered into batches, lists in chunks, many futures under one deadline (module `batch`) |
 //! | `chaos` | off | latency, faults and hangs on purpose, at a rate, seeded, switched while calls run (module `chaos`) |
-//! | `testing` | off | scripts, recordings and policies in a chosen state, for tests of *your* code (module `testing`) |
+//! | `store` | off | stores of bytes under keys, and wrappers around any (module `store`); `file`, `sqlite`, `http-store`, `json`: more of them |
+//! | `testing` | off | scripts, recordings, policies in a chosen state, a simulator, conformance kits, for tests of *your* code (module `testing`) |
 //!
 //! All else is always there. Time is `tokio::time`, so a paused clock (`start_paused = true`) moves every policy in a test.
 #![forbid(unsafe_code)]

@@ -359,3 +359,7 @@ fn h92_where_nothing_is_drawn_nothing_is_allocated() {
     let counted = allocation_counter::measure(|| (0..100).for_each(|_| ready()));
     assert_eq!(counted.count_total, 0);
 }
+
+static_assertions::assert_impl_all!(Chaos: Send, Sync, Unpin, Clone, std::fmt::Debug);
+static_assertions::assert_impl_all!(ChaosConfig: Send, Sync, Unpin, Clone, std::fmt::Debug);
+static_assertions::assert_impl_all!(Injection: Send, Sync, Unpin, Copy, std::fmt::Debug);

@@ -11,8 +11,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use steadfast::client::tower::{PipelineLayer, PipelineService};
 use steadfast::{
-    Bulkhead, CircuitBreaker, CircuitState, Error, Jitter, Monitor, Pipeline, PipelineBuilder, Priority, RateLimiter, RejectedKind, Retry,
-    Verdict,
+    Bulkhead, CircuitBreaker, CircuitState, Error, Hedge, Jitter, Monitor, Pipeline, PipelineBuilder, Priority, RateLimiter, RejectedKind,
+    Retry, Verdict,
 };
 use tokio::time::{Instant, sleep};
 use tokio_test::task::spawn;
@@ -366,4 +366,26 @@ fn what_is_send_and_what_is_sync() {
     let mut service = layer.layer(service_fn(|(): ()| ready(Ok::<(), String>(()))));
     send_and_sync(&service);
     send(&service.call(()));
+}
+
+// ------------------------------------------------------------------ hedging
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_hedges_copies_and_what_cannot_be_copied_is_sent_once() {
+    let pipeline = Pipeline::builder("hedged").hedge(Hedge::after(10 * MS).idempotent()).build().unwrap();
+    for (copies, seconds) in [(true, 0), (false, 1)] {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let theirs = Arc::clone(&sent);
+        let service = service_fn(move |request: u32| {
+            let first = theirs.fetch_add(1, SeqCst) == 0;
+            async move {
+                sleep(if first { 1_000 * MS } else { MS }).await;
+                Ok::<_, String>(request)
+            }
+        });
+        let layer = PipelineLayer::new(pipeline.clone()).clone_request_with(move |request: &u32| copies.then_some(*request));
+        let begun = Instant::now();
+        assert_eq!(layer.layer(service).oneshot(7).await, Ok(7));
+        assert_eq!((begun.elapsed().as_secs(), sent.load(SeqCst)), (seconds, 1 + usize::from(copies)));
+    }
 }

@@ -89,6 +89,21 @@ async fn h10_a_dropped_leader_hands_over_to_exactly_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn h110_a_stampede_runs_once() {
+    let (group, watch) = (group(), Watch::default());
+    let operation = || async {
+        let _run = watch.begin();
+        sleep(SECOND).await;
+        Ok(7)
+    };
+    let mut callers: Vec<_> = (0..10_000).map(|_| Box::pin(group.call("key", operation))).collect();
+    callers.iter_mut().for_each(|caller| assert!(poll(caller.as_mut()).is_pending()));
+    sleep(SECOND).await;
+    callers.iter_mut().for_each(|caller| assert_eq!(poll(caller.as_mut()), Poll::Ready(Ok(7))));
+    assert_eq!((watch.runs.load(SeqCst), group.in_flight()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn h11_dropped_followers_are_missed_by_nobody() {
     let (group, watch) = (group(), Watch::default());
     let operation = || async {
@@ -353,11 +368,30 @@ async fn in_a_pipeline_the_retries_of_one_serve_all() {
     };
     assert_eq!(tokio::join!(call(), call(), call()), (Ok(2), Ok(2), Ok(2)));
     assert_eq!(tries.load(SeqCst), 3);
-    let report = pipeline.stats();
-    assert!(report.to_string().contains('3'), "three calls are in the books: {report}");
+    let books = pipeline.stats().calls.unwrap();
+    let books = books.all_time();
+    assert_eq!((books.calls(), books.successes(), books.attempts()), (3, 3, 3), "three calls, and three attempts of one of them");
     // Without a key there is nothing to share.
     let alone = || pipeline.priority(steadfast::Priority::Normal).coalesced(&group).call(|| ready(Ok(tries.fetch_add(1, SeqCst))));
     assert_eq!(tokio::join!(alone(), alone()), (Ok(3), Ok(4)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_is_dropped_is_in_the_books_as_abandoned_once() {
+    let pipeline = Pipeline::builder("quotes").monitor(Monitor::new()).build().unwrap();
+    let group = Coalesce::new().build::<u32, Error<String>>().unwrap();
+    let call = || Box::pin(pipeline.key("tea").coalesced(&group).call(pending));
+    let (mut leader, mut follower, mut heir) = (call(), call(), call());
+    for waits in [&mut leader, &mut follower, &mut heir] {
+        assert!(poll(waits.as_mut()).is_pending());
+    }
+    drop(follower);
+    drop(leader);
+    assert!(poll(heir.as_mut()).is_pending(), "it runs now");
+    drop(heir);
+    drop(call()); // never begun
+    let books = pipeline.stats().calls.unwrap();
+    assert_eq!((books.all_time().calls(), books.all_time().abandoned(), books.all_time().attempts()), (3, 3, 2));
 }
 
 #[tokio::test(start_paused = true)]

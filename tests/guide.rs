@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 use steadfast::{
-    Backoff, Budget, Bulkhead, Call, CallEnd, CircuitBreaker, CircuitState, CoDel, Coalesce, Event, Jitter, Monitor, Outcome, PerKey,
-    Pipeline, RateLimiter, RejectedKind, Retry, Verdict,
+    Backoff, Budget, Bulkhead, Call, CallEnd, CircuitBreaker, CircuitState, CoDel, Coalesce, Event, Hedge, Jitter, Monitor, Outcome,
+    PerKey, Pipeline, RateLimiter, RejectedKind, Retry, Verdict,
 };
 use tokio::time::advance;
 
@@ -385,6 +385,28 @@ fn defaults_of_policies_for_each_key() {
             "bulkhead" => default == "none" && keys() != keys().bulkhead(Bulkhead::new(1)),
             "statistics" => keys() == keys().statistics(default.parse().ok()?),
             "idle" => keys() == keys().idle(duration(default)?),
+            _ => return None,
+        })
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn defaults_of_the_hedge() {
+    let hedge = || Hedge::at_percentile(0.5).idempotent();
+    let learned = |answers: u32, latency| {
+        let hedge = hedge().build().unwrap();
+        (0..answers).for_each(|_| hedge.record(Outcome::Judged(Verdict::Success), latency));
+        hedge.delay()
+    };
+    holds("policies/hedge", |setting, default| {
+        Some(match setting {
+            "max_hedges" => hedge() == hedge().max_hedges(number(default)?),
+            "min_samples" => learned(number(default)? - 1, ms(9)).is_none() && learned(number(default)?, ms(9)).is_some(),
+            "initial_delay" => default == "none" && learned(0, ms(9)).is_none(),
+            "min_delay" => learned(100, Duration::ZERO) == duration(default),
+            "max_delay" => default == "none" && learned(100, ms(3_600_000)) >= Some(ms(3_600_000)),
+            "budget" => default == "that of the retries" && hedge() != hedge().budget(Budget::new(0.1)),
+            "idempotent" => default == "–" && Hedge::after(ms(1)).build().is_err(),
             _ => return None,
         })
     });

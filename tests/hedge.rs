@@ -504,6 +504,76 @@ fn without_a_runtime_nothing_is_hedged() {
     assert_eq!(call.as_mut().poll(&mut cx), Poll::Ready(Ok(1)));
 }
 
+#[test]
+fn what_it_can_cost_is_explained_and_what_is_hardly_meant_is_named() {
+    let hedge = || Hedge::after(50 * MS).idempotent();
+    let alone = Pipeline::builder("p").attempt_timeout(100 * MS).hedge(hedge()).build().unwrap();
+    assert_eq!(alone.to_string(), "p: hedge > attempt timeout 100 ms > operation");
+    let explained = alone.explain();
+    assert_eq!((explained.attempts(), explained.worst_case(), explained.load()), (2, Some(200 * MS), 1.1));
+    let retry = Retry::constant(3, Duration::ZERO);
+    let both = Pipeline::builder("p").total_timeout(1_000 * MS).attempt_timeout(100 * MS).retry(retry).hedge(hedge()).build().unwrap();
+    let explained = both.explain();
+    assert_eq!((explained.attempts(), explained.worst_case(), explained.load()), (8, Some(800 * MS), 1.1), "one budget for both");
+    assert!(explained.to_string().contains("at most 8 ((1 + 3 retries) x 2 legs)"), "{explained}");
+    assert!(both.warnings().is_empty(), "{:?}", both.warnings());
+    let late = Pipeline::builder("p").attempt_timeout(40 * MS).hedge(hedge()).build().unwrap();
+    assert_eq!(late.warnings()[0].to_string(), "hedge.after: an attempt ends after 40 ms, so it is never slow for 50 ms; lower it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn h129_every_leg_runs_in_the_span_of_the_call() {
+    use tracing_subscriber::layer::SubscriberExt;
+    let subscriber = tracing_subscriber::registry().with(tracing_subscriber::fmt::layer().with_writer(std::io::sink));
+    let _default = tracing::subscriber::set_default(subscriber);
+    let pipeline = Pipeline::builder("p").hedge(Hedge::after(10 * MS).max_hedges(2).idempotent()).spans().build().unwrap();
+    let spans = RefCell::new(Vec::new());
+    let call = pipeline.call(|| async {
+        for _ in 0..3 {
+            spans.borrow_mut().push(tracing::Span::current().id());
+            sleep(15 * MS).await;
+        }
+        Ok::<_, String>(())
+    });
+    call.await.unwrap();
+    let spans = spans.into_inner();
+    assert!(spans.len() > 5 && spans[0].is_some() && spans.iter().all(|span| *span == spans[0]), "{spans:?}");
+    assert_eq!(tracing::Span::current().id(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_inside_a_leg_have_the_deadline_of_the_call() {
+    let inner = Pipeline::builder("inner").build().unwrap();
+    let pipeline = builder(Hedge::after(10 * MS)).total_timeout(100 * MS).build().unwrap();
+    let deadlines = RefCell::new(Vec::new());
+    let call = pipeline.call(|| async {
+        let nested = inner.call_with(|attempt| {
+            deadlines.borrow_mut().push(attempt.deadline());
+            async {
+                sleep(50 * MS).await;
+                Ok::<_, String>(())
+            }
+        });
+        nested.await.map_err(|error| error.to_string())
+    });
+    let until = Instant::now() + 100 * MS;
+    call.await.unwrap();
+    assert_eq!(*deadlines.borrow(), [Some(until); 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_judged_a_failure_is_hedged_and_given_when_nothing_better_comes() {
+    let pipeline = Pipeline::builder("p").hedge(Hedge::after(Duration::MAX).idempotent()).monitor(Monitor::new()).build().unwrap();
+    let judge = |result: &Result<u32, String>| if matches!(result, Ok(2)) { Verdict::Success } else { Verdict::transient() };
+    for (second, end) in [(2, CallEnd::Success), (1, CallEnd::Failure)] {
+        let mut events = pipeline.events();
+        let answer = pipeline.classify(judge).call_with(|attempt| async move { Ok(if attempt.is_hedge() { second } else { 0 }) }).await;
+        assert_eq!(answer, Ok(second));
+        let told: Vec<_> = std::iter::from_fn(|| events.try_next()).collect();
+        assert!(matches!(told.last(), Some(Event::CallFinished { end: told, attempts: 2, .. }) if *told == end), "{told:?}");
+    }
+}
+
 // ------------------------------------------------------------------ what it is for
 
 /// Numbers that are the same on every run (splitmix64), and latencies made of them.

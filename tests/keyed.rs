@@ -221,6 +221,24 @@ async fn h82_a_limited_key_stays_limited_under_a_flood_and_a_newcomer_gets_one()
 }
 
 #[tokio::test(start_paused = true)]
+async fn h82_strangers_open_no_circuit_to_a_newcomer_and_fill_no_place_of_it() {
+    let breaker = CircuitBreaker::consecutive_failures(1).open_for(Duration::MAX);
+    let keys = PerKey::new(1).circuit_breaker(breaker).bulkhead(Bulkhead::new(1)).build().unwrap();
+    let mut held = vec![keys.try_acquire("resident", 1).unwrap()];
+    for number in 0..1_000 {
+        let key = format!("hostile {number}");
+        held.push(keys.try_acquire(&key, 1).unwrap());
+        if let Ok(again) = keys.try_acquire(&key, 1) {
+            again.settle(F);
+        }
+    }
+    assert!(keys.try_acquire("newcomer", 1).is_ok());
+    assert!(keys.try_acquire("newcomer", 1).is_err(), "and then it is one of them");
+    drop(held);
+    assert!(keys.try_acquire("resident", 1).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn h82_who_was_limited_in_a_shared_bucket_keeps_its_debt_when_it_gets_an_entry() {
     let keys = PerKey::new(1).rate_limit(RateLimiter::per_minute(10)).build().unwrap();
     assert_eq!(grants(&keys, "first", 1), 1);
@@ -234,9 +252,9 @@ async fn h82_who_was_limited_in_a_shared_bucket_keeps_its_debt_when_it_gets_an_e
 fn e05_a_million_hostile_keys_stay_within_the_bound() {
     let config = PerKey::new(1_000_000).rate_limit(RateLimiter::per_hour(1)).circuit_breaker(CircuitBreaker::failure_rate(0.5));
     let (keys, now) = (config.build().unwrap(), Instant::now());
-    // Twice as many as fit. What it holds at most at any time, freed or not, is counted by the allocator.
+    // More than fit. What it holds at most at any time, freed or not, is counted by the allocator.
     let counted = measure(|| {
-        for number in 0..2_000_000_u64 {
+        for number in 0..1_250_000_u64 {
             if let Ok(permit) = keys.try_acquire_at(&number.to_string(), 1, now) {
                 permit.settle_at(F, now);
             }
@@ -245,6 +263,30 @@ fn e05_a_million_hostile_keys_stay_within_the_bound() {
     println!("{} bytes a key", counted.bytes_max / 1_000_000);
     assert!(counted.bytes_max <= 160 * 1_000_000 + 192 * 1024, "{}", counted.bytes_max);
     assert_eq!(keys.len(), 1_000_000);
+}
+
+proptest::proptest! {
+    /// A table that forgets answers as limiters do that forget nothing, as long as nobody has to share a bucket.
+    #[test]
+    fn whoever_is_forgotten_nobody_notices(
+        burst in 1..4_u32,
+        idle in 1..20_u32,
+        steps in proptest::collection::vec((0..12_usize, 1..4_u32, 0..3_000_u32, 0..8_u8), 1..400),
+    ) {
+        let config = RateLimiter::per(1, 2 * SECOND).burst(burst);
+        let keys = PerKey::new(6).rate_limit(config.clone()).idle(SECOND * idle).build().unwrap();
+        let alone: Vec<_> = (0..12).map(|_| config.clone().build().unwrap()).collect();
+        let mut now = Instant::now();
+        for (key, cost, wait, kind) in steps {
+            // Mostly a crowd of a few, and now and then a long pause.
+            now += Duration::from_millis(u64::from(if kind == 0 { wait * 10 } else { wait }));
+            let answer = keys.try_acquire_at(&key.to_string(), cost, now).map(drop);
+            if keys.stats().shared > 0 {
+                break;
+            }
+            proptest::prop_assert_eq!(answer, alone[key].try_acquire_at(cost, now), "{} at {:?}", key, now);
+        }
+    }
 }
 
 // ------------------------------------------------------------------ hostile keys, secrets, cost
@@ -394,6 +436,8 @@ async fn a_deadline_ends_a_wait_and_one_that_cannot_fit_is_refused_at_once() {
     let started = Instant::now();
     let call = Call::now().for_key("a").within(10 * SECOND);
     assert_eq!(kind(keys.acquire(&call).await), Some(RejectedKind::RateLimited));
+    let never = keys.acquire(&call.cost(2)).await.unwrap_err();
+    assert_eq!((never.kind(), never.retry_after()), (RejectedKind::RateLimited, None));
     assert_eq!(started.elapsed(), Duration::ZERO);
     let free = call.cost(0);
     assert_eq!(kind(keys.acquire(&free).await), Some(RejectedKind::DeadlineExceeded));

@@ -1,5 +1,6 @@
 //! `#[resilient]` with `adaptive(..)`: as many at once as the dependency bears.
 #![cfg(feature = "macros")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support_resilient {
     pub(crate) mod errors;

@@ -5,6 +5,7 @@ mod figure;
 #[path = "../examples/simulate/plot.rs"]
 mod plot;
 #[path = "../examples/simulate/scenarios/mod.rs"]
+#[expect(dead_code, reason = "the example writes tables and lists scenarios")]
 mod scenarios;
 
 use scenarios::{ALL, Findings, Lab, storm};
@@ -209,7 +210,11 @@ fn h71_clients_that_failed_together_do_not_come_back_together() {
             clients.spawn(async move {
                 let tries = std::sync::Mutex::new(Vec::new());
                 let pipeline = pipeline.expect("sound");
-                let _ = pipeline.call(|| async { Err::<(), _>(tries.lock().expect("one task").push(begun.elapsed())) }).await;
+                let fail = || async {
+                    tries.lock().expect("one task").push(begun.elapsed());
+                    Err::<(), _>("down")
+                };
+                assert!(pipeline.call(fail).await.is_err());
                 tries.into_inner().expect("one task")[1]
             });
         }

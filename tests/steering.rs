@@ -1,10 +1,11 @@
 //! The steered rate, from the outside: when it is evaluated, what moves it, and what a caller notices.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
-use steadfast::steering::{ErrorRate, Forecast, Holt, HoltWinters, QueueDepth, ResponseTime, Signal, Steering, SystemLoad};
+use steadfast::steering::{ErrorRate, Forecast, Holt, HoltWinters, QueueDepth, ResponseTime, Signal, Steering, SteeringState, SystemLoad};
 use steadfast::{Bulkhead, Call, Monitor, Pipeline, RateLimiter, RejectedKind};
 use tokio::time::{Instant, advance, sleep};
 
@@ -465,3 +466,14 @@ fn h92_a_steered_limiter_allocates_nothing_between_evaluations() {
     let counted = allocation_counter::measure(|| (0..1_000).for_each(|_| _ = limiter.try_acquire_at(1, now)));
     assert_eq!(counted.count_total, 0);
 }
+
+static_assertions::assert_impl_all!(Steering: Debug);
+static_assertions::assert_impl_all!(SteeringState: Send, Sync, Unpin, Clone, Debug);
+static_assertions::assert_impl_all!(Holt: Send, Sync, Unpin, Clone, Debug);
+static_assertions::assert_impl_all!(HoltWinters: Send, Sync, Unpin, Clone, Debug);
+static_assertions::assert_impl_all!(ErrorRate: Send, Sync, Unpin, Debug);
+static_assertions::assert_impl_all!(ResponseTime: Send, Sync, Unpin, Debug);
+static_assertions::assert_impl_all!(QueueDepth: Send, Sync, Unpin, Debug);
+static_assertions::assert_impl_all!(SystemLoad: Send, Sync, Unpin, Debug);
+// Signals and forecasts are objects.
+fn _objects(_: &dyn Signal, _: Box<dyn Forecast>) {}

@@ -59,7 +59,8 @@ pub(crate) fn svg(figure: &Figure) -> Result<String, Box<dyn std::error::Error>>
                 Frame { left: x + LEFT - 6, right: x + each - 22, top: TOP + 18, bottom: TOP + PANEL }
             } else {
                 let top = TOP + place * (PANEL + GAP + 22) + 18;
-                Frame { left: MARGIN + LEFT, right: WIDTH - MARGIN - RIGHT, top, bottom: top + PANEL - 18 }
+                let room = if panel.lines.iter().all(|line| line.name.is_empty()) { 24 } else { RIGHT };
+                Frame { left: MARGIN + LEFT, right: WIDTH - MARGIN - room, top, bottom: top + PANEL - 18 }
             };
             draw(&canvas, panel, &frame, !figure.side_by_side)?;
         }

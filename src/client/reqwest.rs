@@ -26,6 +26,8 @@
 //! | POST, PATCH, and those that HTTP does not define | a connection that was never made: nothing was sent |
 //! | the same, with [`.idempotent()`](Through::idempotent) | any transient failure, and a timeout |
 //!
+//! What is tried again after any failure is also [hedged](crate::Hedge), where the pipeline has a hedge; nothing else is.
+//!
 //! "Never made" is what `reqwest` tells of the connection it was making. Where a POST may be *redirected*, that can be the second one,
 //! after the first server acted: give such a client [`redirect::Policy::none()`](::reqwest::redirect::Policy::none).
 //!
@@ -200,10 +202,15 @@ impl<'a, J> Through<'a, J> {
             _ => options.idempotent(!only_unsent),
         };
         // Copies are made only where they may be needed, and whether they can be is known before anything is sent.
-        let copies = !matches!(repeat, Repeat::Never) && pipeline.retries();
-        if copies && request.body().is_some_and(|body| body.as_bytes().is_none()) {
+        let repeats = !matches!(repeat, Repeat::Never);
+        let (retries, hedges) = (repeats && pipeline.retries(), repeats && !only_unsent && pipeline.hedges());
+        let is_stream = request.body().is_some_and(|body| body.as_bytes().is_none());
+        if retries && is_stream {
             return Err(Error::Rejected(pipeline.rejection(RejectedKind::NotRepeatable)));
         }
+        // A hedge is a help that one can do without.
+        let options = if hedges && is_stream { options.once() } else { options };
+        let copies = (retries || hedges) && !is_stream;
         let request = Mutex::new(Some(request));
         let attempt = || {
             let request = if copies { lock(&request).as_ref().and_then(Request::try_clone) } else { lock(&request).take() };

@@ -311,8 +311,8 @@ where
     C: CloneRequest<R>,
 {
     let PipelineService { inner: service, layer: PipelineLayer { pipeline, priority, cost, judge, copy, .. } } = through;
-    let retries = pipeline.retries();
-    let spare = if retries { copy.clone_request(&request) } else { None };
+    let repeats = pipeline.retries() || pipeline.hedges();
+    let spare = if repeats { copy.clone_request(&request) } else { None };
     let copies = spare.is_some();
     let stock = Mutex::new(Stock { service, request: Some(request), spare });
     let attempt = || {
@@ -339,7 +339,7 @@ where
         }
     };
     let options = pipeline.priority(priority).cost(cost).judged_by(ByDoor);
-    let options = if retries && !copies { options.once() } else { options };
+    let options = if repeats && !copies { options.once() } else { options };
     answer(options.call(attempt).await)
 }
 

@@ -28,7 +28,7 @@ mod timeout;
 pub(crate) use backoff::Formula;
 pub use backoff::{Backoff, Delays, Jitter};
 pub use budget::{Budget, BudgetConfig, BudgetSource};
-pub(crate) use hedge::Denied;
+pub(crate) use hedge::{Denied, When};
 pub use hedge::{Hedge, HedgeConfig, HedgeStats};
 pub use retry::{Retry, RetryConfig, RetryState, RetryStats, StopReason};
 pub(crate) use surroundings::{Nesting, Surroundings};

@@ -9,6 +9,11 @@
 //! | one dependency is down, and everybody waits for it in vain | [circuit breaker](super::policies::circuit_breaker) | retry |
 //! | it is not down but slow, and all tasks, sockets or memory hang on it | [attempt timeout](super::policies::timeouts), then [bulkhead](super::policies::bulkhead) | a breaker alone: calls that hang never fail |
 //! | callers wait longer than they would for a "no" | [total timeout](super::policies::timeouts) | an attempt timeout: retries multiply it |
+//! | nobody knows how many at once the dependency can work on, or it changes | [adaptive limit](super::policies::adaptive_limit) | a bulkhead for the worst day |
+//! | the dependency is overloaded and spends its time on refusals | [throttle](super::policies::throttle) | retries, which are the overload |
+//! | most answers are quick, and one in a hundred is not | [hedge](super::policies::hedge), where the operation may happen twice | a shorter timeout: it fails the slow ones |
+//! | one tenant takes what all should share, or breaks the circuit for all | [policies per key](super::policies::keyed) | a pipeline for each tenant: nobody bounds them |
+//! | many callers ask for the same thing at the same moment | [coalesce](super::policies::coalesce) | a bulkhead: they all still ask |
 //! | nobody knows the right rate, or it changes | [dynamic rate](super::policies::dynamic_rate) | a rate for the worst day |
 //! | 429, or a bill by the call | [rate limiter](super::policies::rate_limiter) | a bulkhead: fast calls pass it by the thousand |
 //! | the database has 20 connections, and we are 500 tasks | [bulkhead](super::policies::bulkhead) with a queue | a rate limit: a slow query holds its connection all the same |
@@ -24,8 +29,9 @@
 //! There is one, whatever the order of the builder calls:
 //!
 //! ```text
-//! monitor > fallback > total timeout > retry >
-//!     circuit breaker (look) > throttle > per key > rate limit > bulkhead > adaptive limit > your gates > circuit breaker (permit) > attempt timeout > operation
+//! monitor > fallback > coalesce > total timeout > retry > hedge >
+//!     circuit breaker (look) > throttle > per key > rate limit > bulkhead > adaptive limit > your gates >
+//!     circuit breaker (permit) > attempt timeout > operation
 //! ```
 //!
 //! * **Retry outside the breaker**: the breaker sees every attempt, and an open circuit ends the retries.

@@ -1,6 +1,6 @@
 //! The layer around a call that shares its answer with others who ask the same.
 
-use super::Request;
+use super::{Core, Request};
 use crate::call::Attempt;
 use crate::classify::Judge;
 use crate::execution::Nesting;
@@ -9,6 +9,8 @@ use crate::outcome::{Error, Rejected, RejectedKind};
 use crate::substitution::{Coalesce, CoalesceEnd};
 use crate::time;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// A call that shares its answer with those of the same key: made by [`Request::coalesced`].
@@ -67,27 +69,57 @@ impl<T, E, J> Coalesced<'_, T, E, J> {
             Some(deadline) => request.deadline(deadline),
             None => request,
         };
-        let answer = match group.join(key, deadline, || request.call_with(operation)).await {
-            CoalesceEnd::Own(answer) => return answer, // it is in the books already
+        let mut waiting = Waiting { core, started, over: AtomicBool::new(false) };
+        let run = || {
+            // From here on the call has a story, which tells its end.
+            waiting.over.store(true, Ordering::Relaxed);
+            request.call_with(operation)
+        };
+        let answer = match group.join(key, deadline, run).await {
+            CoalesceEnd::Own(answer) => return answer,
             CoalesceEnd::Shared(answer) => answer,
             CoalesceEnd::OutOfTime => {
                 let rejected = Rejected::new(RejectedKind::DeadlineExceeded);
                 Err(Error::Rejected(rejected.in_call(&core.origin, 0, started.elapsed(), None)))
             }
         };
-        let end = answer.as_ref().map_or_else(CallEnd::of, |_| CallEnd::Success);
-        core.shared_answer(end, started, Instant::now());
+        waiting.end(answer.as_ref().map_or_else(CallEnd::of, |_| CallEnd::Success));
         answer
     }
 }
 
-impl super::Core {
-    /// A call that ended without an attempt of its own.
-    fn shared_answer(&self, end: CallEnd, started: Instant, now: Instant) {
-        let elapsed = now.saturating_duration_since(started);
-        if let Some(recorder) = &self.recorder {
+/// A call without an attempt of its own, for the books. Dropped before its end, it was abandoned.
+struct Waiting<'c> {
+    core: &'c Core,
+    started: Instant,
+    /// It has ended, or runs by itself.
+    over: AtomicBool,
+}
+
+impl Waiting<'_> {
+    fn end(&mut self, end: CallEnd) {
+        *self.over.get_mut() = true;
+        let elapsed = self.record(end);
+        self.core.emitter.emit(|| Event::CallFinished { end, attempts: 0, elapsed });
+    }
+
+    fn record(&self, end: CallEnd) -> Duration {
+        let now = Instant::now();
+        let elapsed = now.saturating_duration_since(self.started);
+        if let Some(recorder) = &self.core.recorder {
             recorder.record_call(end, 0, elapsed, now);
         }
-        self.emitter.emit(|| Event::CallFinished { end, attempts: 0, elapsed });
+        elapsed
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !*self.over.get_mut() {
+            let end = CallEnd::Abandoned;
+            let elapsed = self.record(end);
+            // Observers are user code, which has no place in a drop.
+            self.core.emitter.emit_unobserved(|| Event::CallFinished { end, attempts: 0, elapsed });
+        }
     }
 }

@@ -19,6 +19,7 @@ use std::task::{Context, Poll, ready};
 
 /// As [`run`](super::run::run), with the injections of the pipeline's chaos.
 #[inline]
+#[expect(clippy::type_complexity, reason = "closures have no names to shorten")]
 pub(crate) fn run<'c, T, E, X, F, Fut, J, L>(
     core: &'c Core,
     options: &'c Options<'c>,

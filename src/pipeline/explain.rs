@@ -1,7 +1,7 @@
 //! What a pipeline's settings amount to: its order drawn, what one call can cost, and the combinations that are hardly meant.
 
 use super::Core;
-use crate::execution::Retry;
+use crate::execution::{Budget, Retry, When};
 use crate::observation::clean;
 use crate::outcome::Seconds;
 use std::fmt;
@@ -54,6 +54,8 @@ pub(super) fn draw(core: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 pub struct Explanation {
     order: String,
     retries: u32,
+    /// Legs beside the first of each attempt.
+    hedges: u32,
     worst_case: Option<Duration>,
     /// Whether a server may ask for pauses that make the worst case worse.
     hints: bool,
@@ -71,21 +73,31 @@ impl Explanation {
             }
         }
         let retries = core.policies.retry.as_ref().map_or(0, |retry| retry.config().max_attempts() - 1);
-        let share: f64 = core.policies.retry.as_ref().map_or(0.0, |retry| retry.budget().share().unwrap_or(f64::from(retries)));
+        let hedges = core.policies.hedge.as_ref().map_or(0, |hedge| hedge.config().max_hedges);
+        let more = retries.saturating_add(1).saturating_mul(hedges + 1) - 1;
+        let share = |budget: &Budget, most: u32| budget.share().unwrap_or(f64::from(most));
+        let mut extra: f64 = core.policies.retry.as_ref().map_or(0.0, |retry| share(retry.budget(), more));
+        if let Some(hedge) = &core.policies.hedge
+            && (core.policies.retry.is_none() || hedge.config().budget.is_some())
+        {
+            extra += share(hedge.budget(), more - retries);
+        }
         Self {
             order: Order(core).to_string(),
             retries,
-            worst_case: worst_case(core, retries),
+            hedges,
+            worst_case: worst_case(core, retries, hedges),
             hints: core.total_timeout.is_none() && retries > 0,
-            load: 1.0 + share.min(f64::from(retries)),
+            load: 1.0 + extra.min(f64::from(more)),
             floor: core.policies.retry.as_ref().map_or(0.0, |retry| retry.budget().config().floor()),
         }
     }
 
-    /// The most attempts one call makes: the first one and its retries. `u32::MAX` where only deadline and budget limit them.
+    /// The most attempts one call makes: the first one and its retries, and the legs that a hedge launches beside each. `u32::MAX`
+    /// where only deadline and budget limit them.
     #[must_use]
     pub const fn attempts(&self) -> u32 {
-        self.retries.saturating_add(1)
+        self.retries.saturating_add(1).saturating_mul(self.hedges + 1)
     }
 
     /// The longest a caller can wait: the total timeout, or else every attempt to its limit, and every queue and pause at its longest,
@@ -104,7 +116,7 @@ impl Explanation {
     }
 }
 
-fn worst_case(core: &Core, retries: u32) -> Option<Duration> {
+fn worst_case(core: &Core, retries: u32, hedges: u32) -> Option<Duration> {
     let attempts = || {
         let mut limit = core.attempt_timeout?;
         if !core.gates.is_empty() || retries == Retry::UNLIMITED - 1 {
@@ -123,7 +135,8 @@ fn worst_case(core: &Core, retries: u32) -> Option<Duration> {
             Some(retry) => retry.config().longest_wait()?,
             None => Duration::ZERO,
         };
-        limit.checked_mul(retries.checked_add(1)?)?.checked_add(pauses)
+        // A leg that fails at its very end launches the next.
+        limit.checked_mul(retries.checked_add(1)?.checked_mul(hedges + 1)?)?.checked_add(pauses)
     };
     match (core.total_timeout, attempts()) {
         (Some(total), Some(attempts)) => Some(total.min(attempts)),
@@ -137,7 +150,8 @@ impl fmt::Display for Explanation {
         let plural = if self.retries == 1 { "retry" } else { "retries" };
         match self.attempts() {
             Retry::UNLIMITED => writeln!(f, "attempts:   as many as deadline and budget allow")?,
-            attempts => writeln!(f, "attempts:   at most {attempts} (1 + {} {plural})", self.retries)?,
+            attempts if self.hedges == 0 => writeln!(f, "attempts:   at most {attempts} (1 + {} {plural})", self.retries)?,
+            attempts => writeln!(f, "attempts:   at most {attempts} ((1 + {} {plural}) x {} legs)", self.retries, self.hedges + 1)?,
         }
         let hints = if self.hints { ", and longer pauses where a server asks for them" } else { "" };
         match self.worst_case {
@@ -203,6 +217,14 @@ pub(super) fn warnings(core: &Core) -> Vec<Warning> {
                 warn("attempt_timeout", format!("after one attempt of {attempt} hardly any of the {total} is left to retry in; lower it"));
             }
         }
+    }
+    if let Some(hedge) = &core.policies.hedge
+        && let When::After(delay) = hedge.config().when
+        && let Some(limit) = core.attempt_timeout.into_iter().chain(core.total_timeout).min()
+        && (limit..Duration::MAX).contains(&delay)
+    {
+        let (delay, limit) = (Seconds(delay), Seconds(limit));
+        warn("hedge.after", format!("an attempt ends after {limit}, so it is never slow for {delay}; lower it"));
     }
     if core.policies.circuit_breaker.is_some() && timeless {
         warn("circuit_breaker", "calls that hang never end, so they never count as failures; set attempt_timeout".into());

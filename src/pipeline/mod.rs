@@ -19,6 +19,7 @@
 
 mod answered;
 mod builder;
+mod coalesced;
 pub mod config;
 #[cfg(feature = "chaos")]
 mod disturb;
@@ -36,6 +37,7 @@ mod typed;
 mod waiting;
 
 pub use builder::PipelineBuilder;
+pub use coalesced::Coalesced;
 pub use config::{Change, Changes, PipelineConfig, text};
 pub use explain::{Explanation, Warning};
 use policies::Policies;
@@ -298,6 +300,12 @@ impl Pipeline {
     #[cfg(any(feature = "reqwest", feature = "tower"))]
     pub(crate) fn retries(&self) -> bool {
         self.core().policies.retry.as_ref().is_some_and(Retry::retries_here)
+    }
+
+    /// Whether a call made here and now could run twice at the same time.
+    #[cfg(any(feature = "reqwest", feature = "tower"))]
+    pub(crate) fn hedges(&self) -> bool {
+        self.core().policies.hedge.as_ref().is_some_and(|hedge| hedge.most(Some(true)) > 0)
     }
 
     /// A rejection of a call that never began.

@@ -197,6 +197,9 @@ impl<'c> Story<'c> {
         if policies.circuit_breaker.as_ref().is_some_and(|breaker| !closed(breaker.state())) {
             return Some(Denied::Breaker);
         }
+        if policies.per_key.as_ref().is_some_and(|per_key| per_key.is_open_at(self.options.key, self.now)) {
+            return Some(Denied::Breaker);
+        }
         if let Some(deadline) = self.surroundings.deadline() {
             let left = deadline.saturating_duration_since(self.now);
             if left < hedge.needs(self.legs().into(), self.now) {

@@ -1,13 +1,17 @@
 //! The story of one call, in the one order there is:
 //!
 //! ```text
-//! monitor > fallback > total timeout > retry > breaker (look) > throttle > per key > rate limit > bulkhead > adaptive limit > your gates > breaker (take permit)
-//!         > attempt timeout > operation
+//! monitor > fallback > total timeout > retry > hedge >
+//!     breaker (look) > throttle > per key > rate limit > bulkhead > adaptive limit > your gates > breaker (take permit) >
+//!     attempt timeout > operation
 //! ```
 //!
 //! [`Run::poll`] tells it, stage by stage: *between* attempts the gates are asked, in order; one that makes the attempt *wait* is asked
 //! on when the wait is over; then the operation is *running*; what came of it is settled with everyone who let it through, and either
 //! there is a *pause* before the next attempt, or the call is concluded. A fallback goes around it: see [`answered`](super::answered).
+//!
+//! A hedged attempt has several legs, each with a stage of its own, and the loop goes round among them: [`race`](super::race) says whose turn
+//! it is. Without a hedge it is always the turn of the first, and no more than that is asked.
 //!
 //! It is a future written by hand, because an `async fn` moves what it holds from place to place, and a call that succeeds at once would
 //! spend most of its time on that (94 ns against 54 on the machine where both were measured). Each attempt reads the clock once,
@@ -92,6 +96,7 @@ impl<'c, Fut: Future> Stage<'c, Fut> {
     {
         match said {
             Admission::Granted => {
+                // Here, and nowhere else, an operation begins: what is to delay it, or to answer in its stead, has its place here.
                 let operation = story.start(operation);
                 self.set(Self::Running(Until::new(operation)));
             }

@@ -2,7 +2,7 @@
 
 use super::Core;
 use crate::admission::{CircuitSnapshot, LimitSnapshot, PerKeyStats, ThrottleSnapshot};
-use crate::execution::{RetryStats, StopReason};
+use crate::execution::{HedgeStats, RetryStats, StopReason};
 use crate::observation::Snapshot;
 use std::fmt;
 use tokio::time::Instant;
@@ -29,6 +29,8 @@ pub struct PipelineStats {
     pub calls: Option<Snapshot>,
     /// Retries, by cause, and what stopped them.
     pub retry: Option<RetryStats>,
+    /// Legs launched beside slow attempts, and what became of them.
+    pub hedge: Option<HedgeStats>,
     /// The circuit breaker's state and counters.
     pub circuit_breaker: Option<CircuitSnapshot>,
     /// What the throttle has counted, and what it holds back.
@@ -49,6 +51,7 @@ impl PipelineStats {
             name: core.name.to_string(),
             calls: core.recorder.as_ref().map(|recorder| recorder.snapshot(Instant::now())),
             retry: core.policies.retry.as_ref().map(|retry| retry.stats()),
+            hedge: core.policies.hedge.as_ref().map(|hedge| hedge.stats()),
             circuit_breaker: core.policies.circuit_breaker.as_ref().map(|breaker| breaker.snapshot()),
             throttle: core.policies.throttle.as_ref().map(|throttle| throttle.snapshot()),
             per_key: core.policies.per_key.as_ref().map(|per_key| per_key.stats()),
@@ -91,6 +94,9 @@ impl fmt::Display for PipelineStats {
                 }
             }
         }
+        if let Some(hedge) = &self.hedge {
+            writeln!(f, "hedge            {} launched, {} of them answered, {} denied", hedge.launched, hedge.won, hedge.denied())?;
+        }
         if let Some(breaker) = &self.circuit_breaker {
             writeln!(f, "circuit breaker  {breaker}")?;
         }
@@ -132,6 +138,7 @@ mod tests {
             name: "api".into(),
             calls: None,
             retry: Some(retry),
+            hedge: Some(HedgeStats { launched: 9, won: 6, denied_by_budget: 1, ..HedgeStats::default() }),
             circuit_breaker: None,
             throttle: None,
             per_key: None,
@@ -142,6 +149,7 @@ mod tests {
         let expected = "api\n\
                         retry            39 made; calls saved 19, lost 0\n  \
                         because of     7 hinted, 32 timed out\n\
+                        hedge            9 launched, 6 of them answered, 1 denied\n\
                         bulkhead         16 of 20 free, 0 waiting\n";
         assert_eq!(stats.to_string(), expected);
     }

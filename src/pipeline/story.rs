@@ -228,8 +228,10 @@ impl Story<'_> {
         };
         // A call that was merely dropped is abandoned, which is what an unsettled permit says of itself. So is one whose judge
         // panicked, for that is no news about the dependency.
-        if let (Some(permit), true) = (self.leg.held.permit.take(), panicked && self.leg.phase == Phase::Running) {
-            permit.settle_in_drop(Outcome::Panicked);
+        if panicked && self.leg.phase == Phase::Running {
+            let held = &mut self.leg.held;
+            held.permit.take().into_iter().for_each(|permit| permit.settle_in_drop(Outcome::Panicked));
+            held.key.take().into_iter().for_each(|permit| permit.settle_in_drop(Outcome::Panicked));
         }
         let Core { recorder, emitter, policies, .. } = self.core;
         if recorder.is_none() && emitter.is_idle() && policies.hedge.is_none() {

@@ -198,6 +198,13 @@ impl Entry {
         self
     }
 
+    /// The same, read then.
+    #[must_use]
+    pub fn with_read_at(mut self, read_at: Timestamp) -> Self {
+        self.read_at = read_at;
+        self
+    }
+
     /// The same, with these words about it.
     #[must_use]
     pub fn with_metadata(mut self, metadata: Option<Metadata>) -> Self {

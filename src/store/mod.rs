@@ -32,22 +32,29 @@
 //! | [`MemoryStore`] | `store` | this process | nothing |
 //! | `FileStore` | `file` | processes of one machine | kills, and power cuts if asked to |
 //! | `SqliteStore` | `sqlite` | processes of one machine | kills, and power cuts but for the last moment |
+//! | `HttpStore` | `http-store` | whoever the server lets | what the server does |
+//!
+//! [`Tiered`] puts a near one in front of a far one, and [`connect`] makes one of an address from your configuration.
 //!
 //! To write one of your own, implement the five methods of [`Store`], and run `steadfast::testing::conformance` on it: the same suite that
 //! the stores here pass. `examples/custom_store.rs` does both.
 
 mod any;
 mod codec;
+mod connect;
 mod entry;
 mod error;
 #[cfg(feature = "file")]
 pub mod file;
 mod glob;
+#[cfg(feature = "http-store")]
+pub mod http;
 mod key;
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod stats;
+pub mod tiered;
 mod traits;
 #[cfg(any(feature = "file", feature = "sqlite"))]
 mod words;
@@ -57,15 +64,19 @@ pub use any::{AnyStore, DynStore, StoreFuture};
 #[cfg(feature = "json")]
 pub use codec::Json;
 pub use codec::{Codec, Raw};
+pub use connect::connect;
 pub use entry::{Entry, Metadata, SetOptions, Timestamp, Ttl};
 pub use error::{StoreError, StoreErrorKind};
 #[cfg(feature = "file")]
 pub use file::{FileStore, FileStoreBuilder};
 pub use glob::Glob;
+#[cfg(feature = "http-store")]
+pub use http::{HttpStore, HttpStoreBuilder};
 pub use key::{Key, KeyPolicy};
 pub use memory::{MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteStore, SqliteStoreBuilder};
 pub use stats::CacheStats;
+pub use tiered::Tiered;
 pub use traits::{Capabilities, Store};
 pub use wrap::{FailSoft, Guarded, Namespace, Observed, StoreEvent, StoreObserver, StoreOperation};

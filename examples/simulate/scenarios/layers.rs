@@ -47,10 +47,9 @@ fn run(lab: &Lab) -> Findings {
             .line(Line::new("", Ink::Red, requests(&without)))
             .line(Line::new("", Ink::Blue, requests(&with)))
             .note(123.0, 1_600.0, Ink::Red, "without budgets")
-            .note(123.0, 260.0, Ink::Blue, "with the default budgets")
-            .note(123.0, 45.0, Ink::Grey, "calls");
+            .note(123.0, 260.0, Ink::Blue, "with the default budgets");
     let figure = Figure {
-        title: format!("Two layers of three retries are {:.0} times the load; their budgets make it {:.2}", numbers[0].1, numbers[1].1),
+        title: format!("Two layers of three retries make {:.0} times the load; with budgets, {:.2} times", numbers[0].1, numbers[1].1),
         subtitle: "A gateway calls a service, which calls a database: 100 calls a second, up to 3 retries in each of the two layers.\nFor a minute the database fails every request.".into(),
         panels: vec![panel],
         side_by_side: false,

@@ -55,7 +55,8 @@ pub(crate) fn back_after(report: &Report) -> f64 {
 }
 
 fn run(lab: &Lab) -> Findings {
-    let contestants: [(&str, Ink, fn() -> PipelineBuilder); 6] = [
+    type Contestant = (&'static str, Ink, fn() -> PipelineBuilder);
+    let contestants: [Contestant; 6] = [
         ("retries alone", Ink::Red, retries_alone),
         ("retry budget", Ink::Amber, base),
         ("textbook throttle", Ink::Violet, textbook),

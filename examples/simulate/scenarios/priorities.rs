@@ -3,7 +3,7 @@
 use super::{Entry, Findings, Lab, ms, secs};
 use crate::figure::{Axis, Figure, Ink, Line, Panel};
 use steadfast::testing::sim::{Dependency, Latency, Load, Scenario};
-use steadfast::{Bulkhead, Pipeline, PipelineBuilder, Priority};
+use steadfast::{Pipeline, PipelineBuilder, Priority};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "priorities",
@@ -23,7 +23,7 @@ pub(crate) fn scenario() -> Scenario {
 }
 
 fn pipeline() -> PipelineBuilder {
-    Pipeline::builder("api").attempt_timeout(ms(2_000)).bulkhead(Bulkhead::new(15).queue(60).max_wait(ms(2_000)))
+    Pipeline::http("api")
 }
 
 fn run(lab: &Lab) -> Findings {
@@ -37,7 +37,7 @@ fn run(lab: &Lab) -> Findings {
         Panel::new("share of the calls that were answered", Axis::linear(0.0, 150.0, 30.0, " s"), Axis::linear(0.0, 100.0, 25.0, " %"))
             .band(60.0, 120.0, "twice the load that the service bears")
             .note(63.0, 93.0, Ink::Blue, "Critical, High")
-            .note(63.0, 60.0, Ink::Violet, "Normal")
+            .note(63.0, 81.0, Ink::Violet, "Normal")
             .note(63.0, 7.0, Ink::Red, "Low, Background");
     for ((priority, _), ink) in MIX.into_iter().zip(inks).rev() {
         let place = priority as usize;
@@ -48,8 +48,8 @@ fn run(lab: &Lab) -> Findings {
         panel = panel.line(Line::new("", ink, shares));
     }
     let figure = Figure {
-        title: format!("Twice the load, and {:.1} % of the critical calls are answered", numbers[0].1 * 100.0),
-        subtitle: "200 calls a second to a service that bears 100: a tenth of them critical, two fifths normal.\nA bulkhead of 15 with 60 places to wait in; the more important goes first.".into(),
+        title: format!("Twice the load that the service bears, and {:.0} % of the critical calls are answered", numbers[0].1 * 100.0),
+        subtitle: "200 calls a second to a service that bears 100: a tenth of them critical, two fifths normal.\nThe http preset: a limit that finds itself, and a short queue in which the more important goes first.".into(),
         panels: vec![panel],
         side_by_side: false,
     };

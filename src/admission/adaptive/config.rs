@@ -140,9 +140,9 @@ impl AdaptiveLimitConfig {
         self
     }
 
-    /// How much longer than without a queue calls may take, for the limit to stay; a share, at most 1 for the default algorithm.
+    /// How much longer than without a queue calls may take, for the limit to stay; a share, from 0 to 4.
     ///
-    /// For [`AdaptiveLimit::new`], **default**: 0.3, which under saturation makes the limit 1.3 times what the dependency works on at once: enough for it never
+    /// For [`AdaptiveLimit::new`], **default**: 0.35, which under saturation makes the limit 1.35 times what the dependency works on at once: enough for it never
     /// to wait for work. For [`AdaptiveLimit::gradient2`], **default**: 0, the published formula; Netflix' servers ran with 0.5.
     pub const fn tolerance(mut self, share: f64) -> Self {
         self.tolerance = Some(share);
@@ -256,7 +256,7 @@ impl AdaptiveLimitConfig {
         let beta = self.beta.unwrap_or(vegas::BETA);
         type Check<'a> = (&'static str, Option<f64>, &'a [Algorithm], f64, f64, &'static str);
         let checks: [Check<'_>; 6] = [
-            ("tolerance", self.tolerance, &[Standing, Gradient2], 0.0, 4.0, "from 0 to 4; 0.3 lets calls take 30 % longer"),
+            ("tolerance", self.tolerance, &[Standing, Gradient2], 0.0, 4.0, "from 0 to 4; 0.35 lets calls take 35 % longer"),
             ("backoff_ratio", self.backoff_ratio, &[Aimd], 0.5, 1.0 - f64::EPSILON, "at least 0.5 and less than 1; 0.9 takes a tenth away"),
             ("alpha", self.alpha, &[Vegas], 0.0, beta, "from 0 to beta"),
             ("beta", self.beta, &[Vegas], 0.0, 1e6, "from 0 to 1,000,000"),

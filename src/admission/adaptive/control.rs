@@ -38,6 +38,7 @@ pub(super) struct Control {
     /// The time of a call in the window before.
     pub(super) rtt: f64,
     pub(super) windows: u64,
+    failure_share: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,7 +56,7 @@ impl Control {
         let (law, limit) = (config.law(), config.initial_limit() as f64);
         // At the beginning, too, the quick ones end first.
         let phase = Self::settling(&law, config.initial_limit(), 0.0);
-        Self { config, law, limit, phase, began: now, rtt: 0.0, windows: 0 }
+        Self { config, law, limit, phase, began: now, rtt: 0.0, windows: 0, failure_share: 0.0 }
     }
 
     fn settling(law: &Law, in_flight: usize, rtt: f64) -> Phase {
@@ -119,7 +120,10 @@ impl Control {
             return Step::Wait;
         }
         let before = self.limit();
-        let window = Window { elapsed: time::nanos(elapsed) as f64, ..*window };
+        let failing = window.failures as f64 / told.max(1) as f64;
+        // Smoothed, for a small window without errors is no news where half of the calls fail.
+        self.failure_share += (failing - self.failure_share) * if self.windows == 0 { 1.0 } else { 0.1 };
+        let window = Window { elapsed: time::nanos(elapsed) as f64, failure_share: self.failure_share, ..*window };
         let next = self.law.next(&window, self.limit);
         let (min, max) = self.config.bounds();
         // A comparison with NaN is false: an impossible number changes nothing.

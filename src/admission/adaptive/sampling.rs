@@ -49,6 +49,8 @@ pub(super) struct Window {
     pub(super) failures: u64,
     /// How long it lasted.
     pub(super) elapsed: f64,
+    /// The share of errors, of this window and those before it.
+    pub(super) failure_share: f64,
 }
 
 impl Window {
@@ -105,8 +107,8 @@ impl Window {
     }
 
     /// Whether so many fail that the rest is no reason to send more.
-    pub(super) const fn is_failing(&self) -> bool {
-        self.failures * 4 > self.told()
+    pub(super) fn is_failing(&self) -> bool {
+        self.failure_share > 0.25
     }
 }
 

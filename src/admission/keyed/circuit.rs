@@ -31,6 +31,8 @@ pub(super) struct Rules {
     bucket: u64,
     /// How many calls are counted.
     counted: u32,
+    /// So long a failure is held against a key that is not called any more.
+    horizon: u64,
 }
 
 impl Rules {
@@ -46,6 +48,10 @@ impl Rules {
             lease: time::nanos(config.lease()),
             bucket,
             counted,
+            horizon: match config.window {
+                CircuitWindow::Time(window) => time::nanos(window),
+                CircuitWindow::Count(_) => time::nanos(config.open_for),
+            },
             config,
         }
     }
@@ -274,10 +280,10 @@ impl Circuit {
         }
     }
 
-    /// Whether it has anything to say against the key that would be lost with it.
-    pub(super) fn has_evidence(&self, rules: &Rules, nanos: u64) -> bool {
+    /// Whether it has anything to say against a key, not seen for `age`, that would be lost with it.
+    pub(super) fn has_evidence(&self, rules: &Rules, age: u64, nanos: u64) -> bool {
         match &self.state {
-            State::Closed(window) => window.streak > 0 || window.counts(rules, nanos).failures > 0,
+            State::Closed(window) => age < rules.horizon && (window.streak > 0 || window.counts(rules, nanos).failures > 0),
             State::Open { .. } | State::HalfOpen(_) => true,
         }
     }
@@ -376,7 +382,7 @@ impl Window {
         let (cell, offset) = ((at / 8) as usize % CELLS, (at % 8) * 2);
         let bits = u16::from(weight.failure) | u16::from(weight.slow) << 1;
         self.cells[cell] = self.cells[cell] & !(0b11 << offset) | bits << offset;
-        self.cursor = (at + 1) % rules.counted | (len + 1).min(rules.counted) << 16;
+        self.cursor = ((at + 1) % rules.counted) | ((len + 1).min(rules.counted) << 16);
     }
 
     fn counts(&self, rules: &Rules, nanos: u64) -> Counts {

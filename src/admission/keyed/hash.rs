@@ -128,7 +128,7 @@ impl std::hash::Hasher for Digest {
         for byte in bytes {
             self.rest |= u64::from(*byte) << (8 * (self.length % 8));
             self.length += 1;
-            if self.length % 8 == 0 {
+            if self.length.is_multiple_of(8) {
                 self.state.take::<1>(std::mem::take(&mut self.rest));
             }
         }

@@ -30,7 +30,7 @@
 //! then not called for the idle time is forgotten as well.
 //!
 //! When there is no room, newcomers share buckets by their hash, some hundreds to some thousands of them. What a bucket decides, it decides for
-//! all who share it, so they get less than a key of their own would, never more: except that each gets one first call even of an empty bucket.
+//! all who share it, so they get less than a key of their own would, never more: except that each gets a first call, whatever those before it did.
 //! Nobody's debt is forgotten for it, so a key that is limited stays limited, however many others come.
 //!
 //! # What is kept of a key
@@ -56,6 +56,8 @@
 mod circuit;
 mod config;
 mod hash;
+#[cfg(all(test, steadfast_loom))]
+mod models;
 mod permit;
 mod settings;
 mod shard;
@@ -113,7 +115,6 @@ impl PerKey {
     ///
     /// # Errors
     /// As [`try_acquire`](Self::try_acquire).
-    #[inline]
     pub fn try_acquire_at(&self, key: &str, cost: u32, now: Instant) -> Result<KeyPermit<'_>, Rejected> {
         let refused = |door| match self.table.not_at_once(door, key, false, || Call::at(now).cost(cost)) {
             Entry::Granted(permit) => Ok(permit),
@@ -133,7 +134,9 @@ impl PerKey {
     /// Dropped while it waits, it gives up its place in line and has taken nothing.
     pub async fn acquire(&self, call: &Call<'_>) -> Result<KeyPermit<'_>, Rejected> {
         let Some(key) = call.key else { return Ok(KeyPermit::FREE) };
-        let wait = |door| self.table.not_at_once(door, key, true, || *call);
+        let mut call = *call;
+        call.attempt.started = Instant::now();
+        let wait = |door| self.table.not_at_once(door, key, true, || call);
         match self.table.ask(key, call.cost, call.attempt.started, Entry::Granted, wait) {
             Entry::Granted(permit) => Ok(permit),
             Entry::Refused(rejected) => Err(rejected),
@@ -208,8 +211,9 @@ impl PerKey {
         }
     }
 
-    /// The at most `most` keys that were refused most, the first first. Empty without [`statistics`](PerKeyConfig::statistics); at least the
-    /// first eight are always among them, and mostly the first hundred.
+    /// The keys that were refused most, at most so many, the first first. Empty without [`statistics`](PerKeyConfig::statistics).
+    ///
+    /// Counted on short lists: the first few are right, whatever flood there is; of the last of a long list some may be missing.
     #[must_use]
     pub fn most_rejected(&self, most: usize) -> Vec<RejectedKey> {
         let mut keys = self.table.most_rejected();

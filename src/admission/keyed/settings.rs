@@ -10,7 +10,7 @@ use std::time::Duration;
 /// So many earlier settings are remembered, for keys that were not seen since.
 const ERAS: usize = 64;
 /// The moment a key was last seen is kept in units of 2^27 ns, an eighth of a second: in 32 bits that lasts 18 years.
-const TURN_BITS: u32 = 27;
+pub(super) const TURN_BITS: u32 = 27;
 
 /// What the numbers of a key meant from a moment on.
 #[derive(Clone, Debug)]
@@ -95,10 +95,10 @@ impl Settings {
         for eras in self.eras[self.eras.len() - 1 - behind..].windows(2) {
             let [old, new] = eras else { continue };
             same_window &= old.window == new.window;
-            if let (Some(old), Some(pace)) = (&old.pace, &new.pace) {
-                if (old.interval(), old.full()) != (pace.interval(), pace.full()) {
-                    tat = pace.tick(new.began).saturating_add(old.carried(pace, tat, new.began));
-                }
+            if let (Some(old), Some(pace)) = (&old.pace, &new.pace)
+                && (old.interval(), old.full()) != (pace.interval(), pace.full())
+            {
+                tat = pace.tick(new.began).saturating_add(old.carried(pace, tat, new.began));
             }
         }
         (tat, same_window)

@@ -163,8 +163,6 @@ impl From<No> for Rejected {
 pub(super) struct Ask {
     pub(super) cost: u32,
     pub(super) nanos: u64,
-    /// Gets one call from an empty bucket that it did not empty.
-    pub(super) newcomer: bool,
     /// Units and place are had already.
     pub(super) waited: bool,
 }
@@ -224,7 +222,7 @@ impl Shard {
     #[inline]
     pub(super) fn is_turn_to_sweep(&mut self) -> bool {
         self.asked = self.asked.wrapping_add(1);
-        self.asked % 16 == 0
+        self.asked.is_multiple_of(16)
     }
 
     #[inline]
@@ -249,7 +247,7 @@ impl Shard {
     /// Look at the breaker > rate limit > bulkhead > breaker's permit; takes all or nothing. `Ok(None)`: ask the live policies.
     #[inline]
     pub(super) fn ask(&mut self, at: u32, ask: Ask) -> Result<Option<Grant>, No> {
-        let Ask { cost, nanos, newcomer, waited } = ask;
+        let Ask { cost, nanos, waited } = ask;
         self.catch_up(at);
         let settings = &*self.settings;
         let Some(chunk) = self.chunks.get_mut(at as usize / CHUNK) else { return Ok(None) };
@@ -271,7 +269,6 @@ impl Shard {
             let now = pace.tick(nanos);
             match pace.take(slot.tat, now, cost) {
                 Ok(tat) => grant.tat = tat,
-                Err(Some(_)) if newcomer => {}
                 Err(earliest) => {
                     let wait = earliest.map_or(NEVER, |tick| pace.nanos(tick).saturating_sub(nanos));
                     return Err(No { kind: RejectedKind::RateLimited, wait });
@@ -297,6 +294,14 @@ impl Shard {
             slot.held = slot.held.saturating_add(1);
         }
         Ok(Some(grant))
+    }
+
+    /// The first call of a stranger, which is not to pay for what those did with whom it shares a bucket: it takes nothing of theirs.
+    pub(super) fn welcome(&mut self, at: u32) -> Grant {
+        if self.settings.settles {
+            self.pin(at);
+        }
+        Grant::new(self.settings.version, self.returned)
     }
 
     pub(super) fn refused(&mut self, at: u32, hash: Hash, key: Option<&str>) {

@@ -136,14 +136,14 @@ impl Table {
             None => self.admit(&mut shard, own, hash, nanos),
         };
         let at = At { shard: own, slot };
-        match shard.ask(slot, Ask { cost, nanos, newcomer, waited: false }) {
+        match shard.ask(slot, Ask { cost, nanos, waited: false }) {
             Ok(Some(grant)) => {
                 let settles = shard.settings.settles;
                 drop(shard);
                 granted(KeyPermit::new(self, at, hash, grant, cost, nanos, settles))
             }
-            Ok(None) => otherwise(Door { shard, at, hash, no: None }),
-            Err(no) => otherwise(Door { shard, at, hash, no: Some(no) }),
+            Ok(None) => otherwise(Door { shard, at, hash, newcomer, nanos, no: None }),
+            Err(no) => otherwise(Door { shard, at, hash, newcomer, nanos, no: Some(no) }),
         }
     }
 
@@ -156,7 +156,13 @@ impl Table {
         patient: bool,
         call: impl FnOnce() -> Call<'k>,
     ) -> Entry<KeyPermit<'a>, KeyWaiter<'a>> {
-        let Door { shard, at, hash, no } = door;
+        let Door { mut shard, at, hash, newcomer, nanos, no } = door;
+        // More than ever fits is too much for anybody.
+        let hopeless = no.is_some_and(|no| no.kind == RejectedKind::RateLimited && no.wait == u64::MAX);
+        if newcomer && !hopeless {
+            let grant = shard.welcome(at.slot);
+            return Entry::Granted(KeyPermit::new(self, at, hash, grant, 0, nanos, shard.settings.settles));
+        }
         match no {
             Some(no) => self.refused(shard, at, no, (hash, key), call, patient),
             None => {
@@ -186,7 +192,8 @@ impl Table {
             let limit = settings.config.rate_limit.as_ref().map_or(Duration::ZERO, |limiter| limiter.max_wait);
             let wait = if no.kind == RejectedKind::RateLimited { no.wait } else { 0 };
             let too_long = wait > time::nanos(limit) || wait == u64::MAX;
-            let too_late = call.attempt.deadline.is_some_and(|deadline| self.nanos(deadline) <= self.nanos(call.attempt.started) + wait);
+            let earliest = self.nanos(call.attempt.started).saturating_add(wait);
+            let too_late = call.attempt.deadline.is_some_and(|deadline| self.nanos(deadline) <= earliest);
             if !too_long && !too_late {
                 let live = shard.wake_up(at.slot, self.epoch);
                 return self.ask_live(shard, at, live, who, call, patient);
@@ -370,6 +377,9 @@ pub(super) struct Door<'a> {
     shard: MutexGuard<'a, Shard>,
     at: At,
     hash: Hash,
+    /// It shares a bucket for the first time.
+    newcomer: bool,
+    nanos: u64,
     /// Why not; `None` where its live policies have to be asked.
     no: Option<No>,
 }
@@ -391,7 +401,7 @@ struct Pin<'a> {
 impl<'a> Pin<'a> {
     /// Units and place are had; the breaker has the last word.
     fn admitted(&self, reservation: Option<Reservation<'_>>, place: Option<BulkheadPermit<'_>>, now: Instant) -> Result<Grant, Rejected> {
-        let ask = Ask { cost: 0, nanos: self.table.nanos(now), newcomer: false, waited: true };
+        let ask = Ask { cost: 0, nanos: self.table.nanos(now), waited: true };
         let asked = self.table.shard(self.at.shard).ask(self.at.slot, ask);
         let grant = asked?.ok_or_else(|| Rejected::new(RejectedKind::CircuitOpen))?;
         if let Some(reservation) = reservation {

@@ -1,5 +1,7 @@
 //! What is seen only from inside: the promise of bytes, the index, and what is handed back.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use super::*;
 use crate::admission::{Bulkhead, CircuitBreaker, RateLimiter};
 use crate::outcome::{Outcome, RejectedKind, Verdict};
@@ -17,7 +19,7 @@ fn full(max_keys: usize) -> PerKeyConfig {
 
 #[test]
 fn e05_no_key_takes_more_bytes_than_promised() {
-    for max_keys in [1, 10, 100, 1_000, 10_000, 100_000, 150_000] {
+    for max_keys in [1, 10, 100, 1_000, 10_000, 100_000] {
         for (config, key) in [(full(max_keys), KEY), (full(max_keys).statistics(true), KEY + 32)] {
             let (keys, now) = (config.build().unwrap(), Instant::now());
             let hostile = max_keys + max_keys / 2;

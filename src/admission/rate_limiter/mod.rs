@@ -56,6 +56,8 @@ mod config;
 mod cost;
 mod gcra;
 mod meter;
+mod reservation;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod waiter;
@@ -64,16 +66,16 @@ mod window;
 pub use config::RateLimiterConfig;
 pub use cost::Cost;
 pub(in crate::admission) use gcra::Pace;
+pub use reservation::Reservation;
 pub(crate) use waiter::RateLimiterWaiter;
 
 use super::gate::Entry;
-use super::steering::{Pilot, Steering, SteeringState};
+use super::steering::Pilot;
 use super::wait_queue::{Door, Refusal, Request, Take, WaitQueue};
 use crate::call::{Call, Priority};
-use crate::fault::{ConfigError, Fault};
 use crate::outcome::{Rejected, RejectedKind};
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Mutex, lock};
 use crate::time;
 use meter::{Meter, Receipt};
 use std::fmt;
@@ -266,128 +268,9 @@ impl RateLimiter {
         self.shared.queue.waiting()
     }
 
-    /// What it runs with now. A steered one goes back to this rate, and runs at [`rate`](Self::rate).
-    pub fn config(&self) -> RateLimiterConfig {
-        lock(&self.shared.config).clone()
-    }
-
-    /// The units of a period now: as configured, unless it is steered.
-    #[must_use]
-    pub fn rate(&self) -> u32 {
-        self.shared.steering.get().map_or_else(|| lock(&self.shared.config).units, |pilot| pilot.rate())
-    }
-
-    /// Has its rate steered from now on, beginning at the one it runs with. What is owed stays owed whenever the rate moves, as
-    /// [`set_rate`](Self::set_rate) says; so does a burst that was set, and one that was not follows the rate: set one where a call may
-    /// cost more than the floor.
-    ///
-    /// # Errors
-    /// Every setting that cannot work, all at once; and when it is steered already.
-    pub fn steer(&self, steering: Steering) -> Result<(), ConfigError> {
-        let config = self.config();
-        let mut faults = steering.faults(config.units);
-        if faults.is_empty() {
-            for (field, units) in [("floor", steering.floor), ("ceiling", steering.ceiling)] {
-                faults.extend(RateLimiterConfig { units, ..config.clone() }.faults().into_iter().map(|fault| fault.under(field)));
-            }
-        }
-        ConfigError::check("steering", faults)?;
-        let pilot = Pilot::new(steering, config.units, config.period, Instant::now());
-        if self.shared.steering.set(Box::new(pilot)).is_err() {
-            let fault = Fault::new("steering", "this limiter is steered already, and stays so; make another limiter");
-            return ConfigError::check("steering", vec![fault]);
-        }
-        // It may have been given another rate meanwhile.
-        let now = lock(&self.shared.config);
-        if let Some(pilot) = self.shared.steering.get()
-            && (now.units, now.period) != (config.units, config.period)
-        {
-            pilot.restart(now.units, now.period);
-        }
-        Ok(())
-    }
-
-    /// How it is steered; `None` when it is not.
-    #[must_use]
-    pub fn steering(&self) -> Option<SteeringState> {
-        self.shared.steering.get().map(|pilot| pilot.state())
-    }
-
-    /// Goes on at another rate. A burst that was not set follows the units. A steered limiter begins anew there.
-    ///
-    /// Nothing owed is forgotten and nothing comes free by the change: of the units that were there, at most as many are there
-    /// afterwards, and a debt is paid off at the new rate. Callers that wait keep their places. A sliding window keeps its log, which
-    /// reaches back for one old period.
-    ///
-    /// # Errors
-    /// What [`build`](RateLimiterConfig::build) would refuse; then nothing is changed.
-    pub fn set_rate(&self, units: u32, period: Duration) -> Result<(), ConfigError> {
-        self.set(|config| RateLimiterConfig { units, period, ..config })
-    }
-
-    /// Goes on with another burst; otherwise as [`set_rate`](Self::set_rate).
-    ///
-    /// # Errors
-    /// What [`build`](RateLimiterConfig::build) would refuse; then nothing is changed.
-    pub fn set_burst(&self, units: u32) -> Result<(), ConfigError> {
-        self.set(|config| config.burst(units))
-    }
-
-    /// Goes on with other settings: the rate and the burst as [`set_rate`](Self::set_rate) does, queue and waits for newcomers. `false`, and nothing
-    /// happens, where the algorithm is another: what one has counted means nothing to the other.
-    ///
-    /// # Errors
-    /// What [`build`](RateLimiterConfig::build) would refuse; then nothing is changed.
-    pub fn reconfigure(&self, config: &RateLimiterConfig) -> Result<bool, ConfigError> {
-        ConfigError::check("rate limiter", config.faults())?;
-        let fits = self.reconfigure_quietly(config);
-        self.tell();
-        Ok(fits)
-    }
-
-    /// The same for settings that were checked; nobody is woken before [`tell`](Self::tell).
-    pub(crate) fn reconfigure_quietly(&self, config: &RateLimiterConfig) -> bool {
-        let fits = config.sliding == self.config().sliding;
-        fits && self.set_quietly(|_| config.clone()).is_ok()
-    }
-
-    /// Wakes those who wait, for their time may be another.
-    pub(crate) fn tell(&self) {
-        self.shared.queue.retime();
-    }
-
     /// Whether both are handles of one limiter.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
-    }
-
-    fn set(&self, change: impl FnOnce(RateLimiterConfig) -> RateLimiterConfig) -> Result<(), ConfigError> {
-        self.set_quietly(change)?;
-        self.tell();
-        Ok(())
-    }
-
-    fn set_quietly(&self, change: impl FnOnce(RateLimiterConfig) -> RateLimiterConfig) -> Result<(), ConfigError> {
-        let mut config = lock(&self.shared.config);
-        let changed = change(config.clone());
-        ConfigError::check("rate limiter", changed.faults())?;
-        // A rate that is set anew, even the same, rounds what is free down.
-        if (changed.units, changed.period, changed.capacity()) != (config.units, config.period, config.capacity()) {
-            let mut meter = changed.clone();
-            if let Some(pilot) = self.shared.steering.get() {
-                if (changed.units, changed.period) == (config.units, config.period) {
-                    meter.units = pilot.rate();
-                } else {
-                    pilot.restart(changed.units, changed.period);
-                }
-            }
-            self.shared.queue.supply().set(&meter, Instant::now());
-        }
-        self.shared.queue.set_terms(changed.queue, changed.ageing);
-        self.shared.queue.set_shedding(changed.shed);
-        self.shared.max_wait.store(time::nanos(changed.max_wait), Ordering::Relaxed);
-        *config = changed;
-        Ok(())
     }
 }
 
@@ -398,28 +281,6 @@ impl fmt::Debug for RateLimiter {
 }
 
 impl Shared {
-    /// Lets the rate follow the signals, where it is steered and an interval is over.
-    #[inline]
-    fn steer(&self, cost: NonZeroU32, now: Instant) {
-        if let Some(pilot) = self.steering.get()
-            && pilot.asked(cost.get(), now).is_some()
-        {
-            self.follow(pilot, now);
-        }
-    }
-
-    #[cold]
-    fn follow(&self, pilot: &Pilot, now: Instant) {
-        let config = lock(&self.config);
-        // Read under the lock: it may have been given another rate by hand meanwhile.
-        let steered = RateLimiterConfig { units: pilot.rate(), ..config.clone() };
-        if steered.faults().is_empty() {
-            self.queue.supply().set(&steered, now);
-        }
-        drop(config);
-        self.queue.retime();
-    }
-
     /// Takes, if that overtakes nobody; or tells how long until it could. `Critical` goes before every waiter that is not.
     #[inline(always)] // as in `Meter::take`
     fn take(&self, cost: NonZeroU32, priority: Priority, now: Instant) -> Result<Receipt, Duration> {
@@ -502,62 +363,4 @@ impl Shared {
 fn limited(wait: Duration) -> Rejected {
     let rejected = Rejected::new(RejectedKind::RateLimited);
     if wait == Duration::MAX { rejected } else { rejected.with_retry_after(wait) }
-}
-
-/// Units taken and not yet used. Dropped, they are handed back, as far as the bucket has not filled up meanwhile without them.
-#[must_use = "dropped, it hands the units back; `keep` it once the call is made"]
-pub struct Reservation<'a> {
-    shared: &'a Shared,
-    receipt: Option<Receipt>,
-}
-
-impl Reservation<'_> {
-    /// The call is made: the units are used.
-    #[inline]
-    pub fn keep(mut self) {
-        self.used();
-    }
-
-    /// The call is made, and cost this much in truth: what was reserved beyond that is handed back, and what it cost beyond that is taken,
-    /// at most until nothing is left.
-    pub fn settle(mut self, units: u32) {
-        let reserved = self.receipt.map_or(0, Receipt::cost);
-        let rest = self.receipt.take().and_then(|receipt| receipt.beyond(units));
-        match rest {
-            Some(rest) => self.shared.hand_back(rest),
-            None if units > reserved => self.shared.queue.supply().charge(units - reserved, Instant::now()),
-            None => {}
-        }
-    }
-
-    /// As [`keep`](Self::keep), in place.
-    #[inline]
-    pub(crate) fn used(&mut self) {
-        self.receipt = None;
-    }
-}
-
-impl Drop for Reservation<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(receipt) = self.receipt.take() {
-            self.shared.hand_back(receipt);
-        }
-    }
-}
-
-impl Shared {
-    #[cold]
-    fn hand_back(&self, receipt: Receipt) {
-        self.queue.supply().give_back(receipt, Instant::now());
-        if self.queue.waiting() > 0 {
-            self.queue.retime();
-        }
-    }
-}
-
-impl fmt::Debug for Reservation<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reservation").field("receipt", &self.receipt).finish_non_exhaustive()
-    }
 }

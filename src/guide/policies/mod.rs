@@ -6,10 +6,11 @@
 //! | [`retry`] | `retry` | `next_delay()` |
 //! | [`hedge`] | `hedge` | `record()`, `delay()` |
 //! | [`circuit_breaker`] | `circuit_breaker` | `try_acquire()` |
-//! | [`throttle`] | – | `try_acquire(priority, now)` |
+//! | [`throttle`] | `throttle` | `try_acquire(priority, now)` |
 //! | [`rate_limiter`] | `rate_limit` | `try_acquire(cost)`, `acquire(&call)` |
 //! | [`dynamic_rate`] | `rate_limit`, with a steered limiter | `steered(..)`, `steer(..)` |
 //! | [`bulkhead`] | `bulkhead` | `try_acquire()`, `acquire(&call)` |
+//! | [`adaptive_limit`] | `adaptive_limit` | `try_acquire()`, `acquire(&call)` |
 //! | [`keyed`] | `per_key` | `try_acquire(key, cost)`, `acquire(&call)` |
 //! | [`coalesce`] | `key(..).coalesced(&group)` | `call(&key, operation)` |
 //! | [`fallback`] | `fallback`, `call_or`, `call_or_else` | – |
@@ -32,6 +33,7 @@
 //! * bulkhead: calls per second × seconds per call (p99), and half as much again;
 //! * breaker window: long enough for `min_calls` calls at your quietest hour that still matters.
 
+pub mod adaptive_limit;
 pub mod bulkhead;
 pub mod chaos;
 pub mod circuit_breaker;

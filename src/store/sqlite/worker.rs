@@ -2,7 +2,7 @@
 
 use super::NAME;
 use crate::store::{StoreError, StoreErrorKind};
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::cell::Cell;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -154,7 +154,10 @@ impl Desk {
 }
 
 fn open(opening: &Opening) -> Result<Connection, Failure> {
-    let connection = Connection::open(&opening.path)?;
+    own_only(&opening.path);
+    // No URI: a path is a path, whatever it begins with.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&opening.path, flags)?;
     connection.busy_handler(Some(wait_a_little))?;
     patience_begins(opening.busy_timeout.max(Duration::from_secs(1))); // once in a life
     // Several processes that begin together may find it busy in ways that no busy handler is asked about.
@@ -178,6 +181,19 @@ fn open(opening: &Opening) -> Result<Connection, Failure> {
         }
     }
     Ok(connection)
+}
+
+/// Makes the file, readable by nobody else, if it is not there. SQLite's other files take after it.
+fn own_only(path: &Path) {
+    #[cfg(unix)]
+    if path != Path::new(":memory:") {
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let _ = options.open(path); // SQLite says better what is wrong
+    }
+    #[cfg(not(unix))]
+    let _ = path;
 }
 
 thread_local! {

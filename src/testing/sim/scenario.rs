@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) type MakePipeline = Arc<dyn Fn() -> PipelineBuilder + Send + Sync>;
-pub(super) type Operate = Arc<dyn Fn(Attempt) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>> + Send + Sync>;
+pub(super) type Operate = Box<dyn Fn(Attempt) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>> + Send + Sync>;
+pub(super) type MakeOperate = Arc<dyn Fn() -> Operate + Send + Sync>;
 
 /// Callers, the pipelines between, and what they call. A plain description: [`run`](super::run) it as often as you like.
 #[derive(Clone)]
@@ -22,7 +23,7 @@ pub struct Scenario {
     pub(super) load: Load,
     pub(super) layers: Vec<MakePipeline>,
     pub(super) dependency: Dependency,
-    pub(super) operation: Option<Operate>,
+    pub(super) operation: Option<MakeOperate>,
     pub(super) progress: Option<Arc<dyn Fn(Duration) + Send + Sync>>,
 }
 
@@ -51,13 +52,16 @@ impl Scenario {
         self
     }
 
-    /// In place of the modelled dependency: an operation of your own, in the simulated time.
-    pub fn operation<F, Fut>(mut self, operation: F) -> Self
+    /// In place of the modelled dependency: an operation of your own, in the simulated time. Made anew for each run, inside it.
+    pub fn operation<F, Fut>(mut self, make: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Fn(Attempt) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), Failure>> + Send + 'static,
     {
-        self.operation = Some(Arc::new(move |attempt| Box::pin(operation(attempt))));
+        self.operation = Some(Arc::new(move || {
+            let operation = make();
+            Box::new(move |attempt| Box::pin(operation(attempt)))
+        }));
         self
     }
 

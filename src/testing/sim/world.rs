@@ -92,7 +92,7 @@ impl World {
             layers,
             machine: Mutex::new(Machine::new(scenario.dependency.clone(), seed)),
             sooner: Notify::new(),
-            operation: scenario.operation.clone(),
+            operation: scenario.operation.as_ref().map(|make| make()),
             book: Book::new(scenario.bucket),
         }))
     }

@@ -49,6 +49,7 @@ impl Gradient2 {
         }
         let gradient = (self.tolerance * self.long_rtt / rtt).clamp(0.5, 1.0);
         let next = limit * (1.0 - self.smoothing) + (limit * gradient + self.queue_size) * self.smoothing;
-        if window.is_failing() { next.min(limit) } else { next }
+        // Not in the original, which sees timeouts only as long times.
+        if window.is_failing() || window.drops > 0 { next.min(limit) } else { next }
     }
 }

@@ -3,7 +3,7 @@
 //! # Implementation details
 //!
 //! By Little's law so many places work: `busy = in flight × baseline / time of a call`; the rest of what is in flight stands in a queue.
-//! Under saturation the limit is `busy` and a third more. Three questions are left.
+//! Under saturation the limit is `busy` and a third more (`tolerance`). Three questions are left.
 //!
 //! *What is the baseline?* The mean time of calls that began *calm*, with no more than `busy` in flight: those met no queue. Their mean follows
 //! slowly, both up and down. Where nothing is ever calm there is a *trial*: for one window the limit goes down. If throughput goes down with
@@ -118,7 +118,19 @@ pub(in super::super) struct Standing {
 impl Standing {
     pub(in super::super) const fn new(tolerance: f64) -> Self {
         let unknown = Mean::of(0.0, 0.0);
-        Self { tolerance, baseline: unknown, floor: f64::INFINITY, is_sure: false, age: 0, calm: 0.0, throughput: unknown, trial: None, clear: 0, calm_level: 1, decides: false }
+        Self {
+            tolerance,
+            baseline: unknown,
+            floor: f64::INFINITY,
+            is_sure: false,
+            age: 0,
+            calm: 0.0,
+            throughput: unknown,
+            trial: None,
+            clear: 0,
+            calm_level: 1,
+            decides: false,
+        }
     }
 
     pub(super) const fn baseline(&self) -> f64 {
@@ -168,7 +180,11 @@ impl Standing {
             self.trial = None;
         }
         self.decides = self.trial.is_some_and(|before| before.is_probe || next <= LARGE * before.limit);
-        let calm = if self.is_sure || !now.is_saturated { (now.throughput * self.baseline.value).min(now.in_flight) } else { now.in_flight.min(next) * 0.5 };
+        let calm = if self.is_sure || !now.is_saturated {
+            (now.throughput * self.baseline.value).min(now.in_flight)
+        } else {
+            now.in_flight.min(next) * 0.5
+        };
         self.calm_level = (calm as u32).max(1);
         next
     }
@@ -218,7 +234,7 @@ impl Standing {
             self.relearn(now);
             // All that was cut off had been at work: there may be room for more.
             let all = now.flow < before.flow * (share + 0.15);
-            return Some(if all && !self.throughput.is_known() { before.limit * 1.5 } else { before.limit });
+            return Some(if all && !self.throughput.is_known() && !now.is_failing { before.limit * 1.5 } else { before.limit });
         }
         if ratio < 1.0 {
             self.baseline = Mean::of(now.rtt, now.calls);
@@ -258,7 +274,7 @@ impl Standing {
         let limit = now.limit;
         if now.is_dropping {
             // What is measured now is how long callers wait, and what was known of the throughput may no longer be so.
-            let busy = (now.throughput * self.baseline.value).min(limit);
+            let busy = if self.baseline.is_known() { now.throughput * self.baseline.value } else { limit * 0.5 };
             self.throughput = Mean::of(0.0, 0.0);
             return self.limit_for(busy).min(limit * 0.8);
         }
@@ -343,8 +359,9 @@ impl Now {
             is_failing: window.is_failing(),
         }
     }
+
     /// Of the calls that began under a new limit the quick ones end first. Little's law gives the time of them all, with more noise.
     fn whole_rtt(&self) -> f64 {
-        (self.in_flight.min(self.limit) / self.throughput).clamp(self.rtt, self.rtt * 1.15)
+        (self.in_flight.min(self.limit) / self.throughput).clamp(self.rtt, self.rtt * 1.1)
     }
 }

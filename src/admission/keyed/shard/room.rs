@@ -1,7 +1,7 @@
 //! Who comes and who goes, and those for whom there is no room.
 
 use super::{CHUNK, Chunk, Hash, Kind, LOOKS, NONE, Overflow, RECENT, Shard, Slot, Tally};
-use crate::admission::keyed::settings::turn;
+use crate::admission::keyed::settings::{TURN_BITS, turn};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
 impl Shard {
@@ -121,7 +121,8 @@ impl Shard {
 
     fn has_evidence(&self, at: u32, nanos: u64) -> bool {
         let (Some(circuit), Some(rules)) = (self.circuit(at), &self.settings.rules) else { return false };
-        circuit.has_evidence(rules, nanos)
+        let age = u64::from(turn(nanos).wrapping_sub(self.slot(at).seen)) << TURN_BITS;
+        circuit.has_evidence(rules, age, nanos)
     }
 
     fn is_idle(&mut self, at: u32, nanos: u64) -> bool {

@@ -1,0 +1,64 @@
+//! What was taken, as something to hand back.
+
+use super::Shared;
+use super::meter::Receipt;
+use std::fmt;
+use tokio::time::Instant;
+
+/// Units taken and not yet used. Dropped, they are handed back, as far as the bucket has not filled up meanwhile without them.
+#[must_use = "dropped, it hands the units back; `keep` it once the call is made"]
+pub struct Reservation<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) receipt: Option<Receipt>,
+}
+
+impl Reservation<'_> {
+    /// The call is made: the units are used.
+    #[inline]
+    pub fn keep(mut self) {
+        self.used();
+    }
+
+    /// The call is made, and cost this much in truth: what was reserved beyond that is handed back, and what it cost beyond that is taken,
+    /// at most until nothing is left.
+    pub fn settle(mut self, units: u32) {
+        let reserved = self.receipt.map_or(0, Receipt::cost);
+        let rest = self.receipt.take().and_then(|receipt| receipt.beyond(units));
+        match rest {
+            Some(rest) => self.shared.hand_back(rest),
+            None if units > reserved => self.shared.queue.supply().charge(units - reserved, Instant::now()),
+            None => {}
+        }
+    }
+
+    /// As [`keep`](Self::keep), in place.
+    #[inline]
+    pub(crate) fn used(&mut self) {
+        self.receipt = None;
+    }
+}
+
+impl Drop for Reservation<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(receipt) = self.receipt.take() {
+            self.shared.hand_back(receipt);
+        }
+    }
+}
+
+impl Shared {
+    #[cold]
+    fn hand_back(&self, receipt: Receipt) {
+        self.queue.supply().give_back(receipt, Instant::now());
+        if self.queue.waiting() > 0 {
+            self.queue.retime();
+        }
+    }
+}
+
+impl fmt::Debug for Reservation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reservation").field("receipt", &self.receipt).finish_non_exhaustive()
+    }
+}
