@@ -130,6 +130,8 @@ pub mod __private;
 #[cfg(any(doc, doctest, test))]
 pub mod guide;
 
+#[cfg(any(feature = "cache", feature = "store"))]
+mod cache_stats;
 mod call;
 mod chance;
 #[cfg(feature = "chaos")]
@@ -146,6 +148,8 @@ mod time;
 mod versions;
 
 pub use admission::*;
+#[cfg(any(feature = "cache", feature = "store"))]
+pub use cache_stats::CacheStats;
 pub use call::{Attempt, Call, Priority};
 #[cfg(feature = "reqwest")]
 pub use client::reqwest::SendThrough;
@@ -155,6 +159,8 @@ pub use execution::*;
 pub use fault::{ConfigError, Fault};
 pub use observation::*;
 pub use outcome::{Error, Outcome, Rejected, RejectedKind, Verdict};
+#[cfg(feature = "cache")]
+pub use pipeline::Cached;
 pub use pipeline::{
     Change, Changes, Coalesced, Explanation, Gauge, Nested, Pipeline, PipelineBuilder, PipelineConfig, PipelineStats, PolicyOf, Registry,
     RegistryChanges, RegistryConfig, Request, TypedBuilder, TypedPipeline, UnknownPipeline, Warning, text,

@@ -76,7 +76,7 @@ pub use key::{Key, KeyPolicy};
 pub use memory::{MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteStore, SqliteStoreBuilder};
-pub use stats::CacheStats;
+pub use crate::cache_stats::CacheStats;
 pub use tiered::Tiered;
 pub use traits::{Capabilities, Store};
 pub use wrap::{FailSoft, Guarded, Namespace, Observed, StoreEvent, StoreObserver, StoreOperation};

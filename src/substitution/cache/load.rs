@@ -8,7 +8,7 @@ use crate::execution::{Nesting, has_runtime};
 use crate::outcome::{Error, Rejected, RejectedKind};
 use crate::substitution::CoalesceEnd;
 use crate::sync::atomic::Ordering;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 use crate::time;
 use std::borrow::Borrow;
 use std::cell::RefCell;
@@ -230,6 +230,15 @@ impl<T> Inner<T> {
         Rejected::new(kind).in_call(&origin, 0, Duration::ZERO, text)
     }
 
+    fn out_of_time(&self, until: Option<Instant>, hard: Option<Instant>) -> Rejected {
+        self.rejected(if until == hard { RejectedKind::Timeout } else { RejectedKind::DeadlineExceeded }, None)
+    }
+
+    fn fresh(&self, key: Hash, give: fn(&T) -> T) -> Option<T> {
+        let now = self.now();
+        lock(self.shard(key)).fresh(key, now, give)
+    }
+
     fn last_good(&self, key: Hash, give: fn(&T) -> T) -> Option<T> {
         let now = self.now();
         lock(self.shard(key)).last_good(key, now, give)
@@ -290,61 +299,86 @@ impl<T> Load<T> {
         Fut: Future<Output = Result<Loaded<T>, Error<E>>>,
     {
         let backup = self.backup.take();
-        let (inner, key, epoch, refresh) = (&self.inner, self.key, self.epoch, self.refresh);
-        let hard = time::after(Instant::now(), lock(&inner.settings).times.hard_timeout);
+        let hard = time::after(Instant::now(), lock(&self.inner.settings).times.hard_timeout);
         let until = time::earlier(deadline, hard);
-        let timeout = || {
-            let kind = if until == hard { RejectedKind::Timeout } else { RejectedKind::DeadlineExceeded };
-            Error::Rejected(inner.rejected(kind, None))
-        };
-        let mut own = None;
+        let own = Arc::new(Mutex::new(None));
         let end = {
-            let own = &mut own;
-            let flight = inner.group.join(&(key, epoch), until, || async {
-                // Whoever led before may have been done between our look and now.
-                if !refresh && let Some(value) = lock(inner.shard(key)).fresh(key, inner.now(), give) {
-                    return Ok(Given { value, give });
-                }
-                let context = LoadContext { refresh, deadline: until };
-                let ended = before(hard, while_loading((inner.id(), key), operation(context))).await;
-                match ended.unwrap_or_else(|| Err(timeout())) {
-                    Ok(loaded) => {
-                        let value = give(&loaded.value);
-                        inner.loaded(key, epoch, loaded);
-                        Ok(Given { value, give })
-                    }
-                    Err(error) => {
-                        let failure = match &error {
-                            Error::Inner(error) => Failure::Operation(text(error).map(Arc::from)),
-                            Error::Rejected(rejected) => Failure::Rejected(rejected.clone()),
-                        };
-                        let shared = Shared { failure, excused: refresh || excuses(&error) };
-                        inner.load_failed(key, epoch, &shared);
-                        *own = Some(error);
-                        Err(shared)
-                    }
-                }
-            });
+            let lead = Lead { inner: Arc::clone(&self.inner), key: self.key, epoch: self.epoch, refresh: self.refresh, give, hard, until };
+            let (group, key, error) = (&self.inner.group, (self.key, self.epoch), Arc::clone(&own));
+            let flight = group.join(&key, until, move || lead.lead(text, excuses, operation, error));
             before(self.soft_limit(backup.is_some()), flight).await
         };
+        let (inner, key) = (&self.inner, self.key);
         let shared = match end {
             Some(CoalesceEnd::Own(Ok(given)) | CoalesceEnd::Shared(Ok(given))) => return Ok((given.value, None)),
             Some(CoalesceEnd::Own(Err(shared)) | CoalesceEnd::Shared(Err(shared))) => Some(shared),
             Some(CoalesceEnd::OutOfTime) | None => None,
         };
         let excused = shared.as_ref().is_none_or(|shared| shared.excused);
+        let own = lock(&own).take();
         let error = match (own, shared.map(|shared| shared.failure)) {
             (Some(error), _) => error,
             (None, Some(Failure::Rejected(rejected))) => Error::Rejected(rejected),
             (None, Some(Failure::Operation(text))) => {
                 Error::Rejected(inner.rejected(RejectedKind::LoadFailed, text.as_deref().map(str::to_owned)))
             }
-            (None, None) => timeout(),
+            (None, None) => Error::Rejected(inner.out_of_time(until, hard)),
         };
         if excused && let Some(value) = backup.or_else(|| inner.last_good(key, give)) {
             return Ok((value, Some(error)));
         }
         Err(error)
+    }
+}
+
+/// What whoever loads needs of the order.
+struct Lead<T> {
+    inner: Arc<Inner<T>>,
+    key: Hash,
+    epoch: u64,
+    refresh: bool,
+    give: fn(&T) -> T,
+    hard: Option<Instant>,
+    until: Option<Instant>,
+}
+
+impl<T> Lead<T> {
+    /// Loads for all. The error itself is for who loads, and goes to `own`.
+    async fn lead<E, F, Fut>(
+        self,
+        text: impl Fn(&E) -> Option<String>,
+        excuses: impl Fn(&Error<E>) -> bool,
+        operation: F,
+        own: Arc<Mutex<Option<Error<E>>>>,
+    ) -> Result<Given<T>, Shared>
+    where
+        F: FnOnce(LoadContext) -> Fut,
+        Fut: Future<Output = Result<Loaded<T>, Error<E>>>,
+    {
+        let Self { inner, key, epoch, refresh, give, hard, until } = self;
+        // Whoever led before may have been done between our look and now.
+        if !refresh && let Some(value) = inner.fresh(key, give) {
+            return Ok(Given { value, give });
+        }
+        let context = LoadContext { refresh, deadline: until };
+        let ended = before(hard, while_loading((inner.id(), key), operation(context))).await;
+        match ended.unwrap_or_else(|| Err(Error::Rejected(inner.out_of_time(until, hard)))) {
+            Ok(loaded) => {
+                let value = give(&loaded.value);
+                inner.loaded(key, epoch, loaded);
+                Ok(Given { value, give })
+            }
+            Err(error) => {
+                let failure = match &error {
+                    Error::Inner(error) => Failure::Operation(text(error).map(Arc::from)),
+                    Error::Rejected(rejected) => Failure::Rejected(rejected.clone()),
+                };
+                let shared = Shared { failure, excused: refresh || excuses(&error) };
+                inner.load_failed(key, epoch, &shared);
+                *lock(&own) = Some(error);
+                Err(shared)
+            }
+        }
     }
 }
 

@@ -65,19 +65,13 @@ mod config;
 mod engine;
 mod load;
 mod shard;
-#[cfg(not(feature = "store"))]
-#[path = "../../store/stats.rs"]
-mod stats;
 #[cfg(test)]
 mod tests;
 
-#[cfg(feature = "store")]
-pub use crate::store::CacheStats;
+use crate::cache_stats::CacheStats;
 pub use config::{CacheConfig, Eviction};
 pub(crate) use load::{Load, Looked};
 pub use load::LoadContext;
-#[cfg(not(feature = "store"))]
-pub use stats::CacheStats;
 
 use super::Coalesce;
 use crate::admission::keyed::{Hash, Secret};

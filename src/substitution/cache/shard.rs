@@ -78,8 +78,6 @@ pub(super) type Gone<T> = Vec<Slot<T>>;
 /// The times of a cache, in nanoseconds.
 #[derive(Clone, Copy)]
 pub(super) struct Clockwork {
-    pub(super) ttl: u64,
-    pub(super) jitter: u64,
     idle: u64,
     negative_ttl: u64,
     refresh_ahead: Option<f64>,
@@ -91,8 +89,6 @@ pub(super) struct Clockwork {
 impl Clockwork {
     pub(super) fn new(times: &Times) -> Self {
         Self {
-            ttl: nanos(times.ttl),
-            jitter: nanos(times.jitter),
             idle: nanos(times.idle),
             negative_ttl: nanos(times.negative_ttl),
             refresh_ahead: times.refresh_ahead,
@@ -100,11 +96,6 @@ impl Clockwork {
             if_error: nanos(times.stale_if_error),
             retry_every: nanos(times.retry_stale_every),
         }
-    }
-
-    /// Whether an entry with this ttl ever ends.
-    pub(super) const fn ends(&self, ttl: u64) -> bool {
-        ttl != NEVER || self.idle != NEVER
     }
 }
 
