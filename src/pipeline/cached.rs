@@ -1,14 +1,15 @@
 //! The layer around a call that is not made when its answer is known, and whose last good answer is given when it fails.
 
 use super::coalesced::Waiting;
-use super::{Core, Request};
+use super::{Core, Options, Request};
 use crate::admission::keyed::Hash;
 use crate::call::Attempt;
 use crate::classify::{Judge, Judges};
 use crate::execution::Nesting;
 use crate::observation::{CallEnd, Event};
-use crate::outcome::{Error, Verdict};
-use crate::substitution::cache::{Inner, Load, Loaded, Looked};
+use crate::outcome::{Error, Rejected, RejectedKind, Verdict};
+use crate::substitution::cache::{Inner, Load, Loaded, Looked, before};
+use crate::substitution::{Nothing, Substitute, Substituted};
 use crate::time;
 use std::fmt;
 use std::sync::Arc;
@@ -70,14 +71,20 @@ impl<T, J> Cached<'_, T, J> {
         F: Fn(Attempt) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        call(self.request, self.answers, operation)
+        call(self.request, self.answers, Nothing, operation)
     }
 }
 
-pub(super) async fn call<T, E, J, F, Fut>(request: Request<'_, J>, answers: Answers<'_, T>, operation: F) -> Result<T, Error<E>>
+pub(super) async fn call<T, E, J, S, F, Fut>(
+    request: Request<'_, J>,
+    answers: Answers<'_, T>,
+    substitute: S,
+    operation: F,
+) -> Result<T, Error<E>>
 where
     E: 'static,
     J: Judge<T, E>,
+    S: Substitute<T, E>,
     F: Fn(Attempt) -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
@@ -88,25 +95,38 @@ where
             Ok(value)
         }
         Looked::Failed(rejected) => {
-            request.pipeline.core().answered_at_once(CallEnd::Rejected(rejected.kind()));
-            Err(Error::Rejected(rejected))
+            let core = request.pipeline.core();
+            core.answered_at_once(CallEnd::Rejected(rejected.kind()));
+            let deadline = deadline(core, &request.options, Instant::now());
+            Box::pin(instead(core, deadline, Error::Rejected(rejected), substitute)).await
         }
         // Boxed, for it is rare beside a hit, and large.
-        Looked::Load(order) => Box::pin(load(request, order, answers.give, operation)).await,
+        Looked::Load(order) => Box::pin(load(request, order, answers.give, substitute, operation)).await,
     }
 }
 
-async fn load<T, E, J, F, Fut>(request: Request<'_, J>, order: Load<T>, give: fn(&T) -> T, operation: F) -> Result<T, Error<E>>
+fn deadline(core: &Core, options: &Options<'_>, started: Instant) -> Option<Instant> {
+    let own = time::earlier(core.total_timeout.and_then(|limit| time::after(started, limit)), options.deadline_at(started));
+    time::earlier(Nesting::current().deadline, own)
+}
+
+async fn load<T, E, J, S, F, Fut>(
+    request: Request<'_, J>,
+    order: Load<T>,
+    give: fn(&T) -> T,
+    substitute: S,
+    operation: F,
+) -> Result<T, Error<E>>
 where
     E: 'static,
     J: Judge<T, E>,
+    S: Substitute<T, E>,
     F: Fn(Attempt) -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
     let core = request.pipeline.core();
     let started = Instant::now();
-    let own = time::earlier(core.total_timeout.and_then(|limit| time::after(started, limit)), request.options.deadline_at(started));
-    let deadline = time::earlier(Nesting::current().deadline, own);
+    let deadline = deadline(core, &request.options, started);
     // One deadline for the wait and for the call that may follow it.
     let request = match deadline {
         Some(deadline) => request.deadline(deadline),
@@ -141,9 +161,27 @@ where
         }
         Err(error) => {
             waiting.end(CallEnd::of(&error));
-            Err(error)
+            instead(core, deadline, error, substitute).await
         }
     }
+}
+
+/// What the fallback of a typed pipeline makes of an error that the cache had nothing to say to.
+async fn instead<T, E, S: Substitute<T, E>>(core: &Core, deadline: Option<Instant>, error: Error<E>, substitute: S) -> Result<T, Error<E>> {
+    let cause = CallEnd::of(&error);
+    let (answer, text) = match substitute.substitute(error, &core.judges) {
+        Substituted::Not(error) => return Err(error),
+        Substituted::Now(answer) => {
+            core.fallback_used(cause, Instant::now());
+            return answer;
+        }
+        Substituted::Later(answer, text) => (answer, text),
+    };
+    core.fallback_used(cause, Instant::now());
+    before(deadline, answer).await.unwrap_or_else(|| {
+        let rejected = Rejected::new(RejectedKind::DeadlineExceeded);
+        Err(Error::Rejected(rejected.in_call(&core.origin, 0, Duration::ZERO, text)))
+    })
 }
 
 impl Core {

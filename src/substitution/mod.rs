@@ -22,4 +22,6 @@ pub use cache::{Cache, CacheConfig, Eviction, LoadContext, Loaded};
 pub(crate) use coalesce::End as CoalesceEnd;
 pub use coalesce::{Coalesce, CoalesceConfig, CoalesceStats};
 pub use fallback::Fallback;
+#[cfg(feature = "cache")]
+pub(crate) use fallback::Nothing;
 pub(crate) use fallback::{OrElse, Substitute, Substituted};

@@ -156,7 +156,7 @@ fn c41_who_makes_room() {
     for key in 1_000..11_000 {
         cache.insert(&hot(key), key);
         if key % 100 == 0 {
-            (0..100).for_each(|key| drop(cache.get(&hot(key))));
+            (0..100).for_each(|key| _ = cache.get(&hot(key)));
         }
     }
     let left = (0..100).filter(|key| cache.contains(&hot(*key))).count();
@@ -191,9 +191,9 @@ fn c44_many_threads_on_the_same_keys() {
                     for round in 0..500_u64 {
                         let key = ((round * 7 + thread) % 100) as u32;
                         match round % 5 {
-                            0 => drop(cache.get(&key)),
-                            1 => drop(cache.remove(&key)),
-                            _ => drop(cache.insert(&key, round % 50)),
+                            0 => _ = cache.get(&key),
+                            1 => _ = cache.remove(&key),
+                            _ => _ = cache.insert(&key, round % 50),
                         }
                     }
                 });
@@ -266,7 +266,7 @@ fn tags_remove_what_they_name_and_nothing_else() {
         cache.insert("a", 4); // it is no longer red
         assert_eq!(cache.invalidate_tag("red"), 1, "{eviction:?}");
         assert_eq!((cache.get("a"), cache.get("b"), cache.get("c")), (Some(4), None, Some(3)), "{eviction:?}");
-        (0..20).for_each(|key| drop(cache.insert(&key.to_string(), key)));
+        (0..20).for_each(|key| _ = cache.insert(&key.to_string(), key));
         let left = u64::from(cache.contains("c"));
         assert_eq!(cache.invalidate_tag("blue"), left, "{eviction:?}");
     }

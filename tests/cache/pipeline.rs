@@ -1,5 +1,5 @@
 use super::*;
-use steadfast::{Bulkhead, CircuitBreaker, Error, Monitor, Pipeline, RateLimiter, RejectedKind, Retry, Verdict};
+use steadfast::{Bulkhead, CircuitBreaker, Error, Fallback, Monitor, Pipeline, RateLimiter, RejectedKind, Retry, TypedPipeline, Verdict};
 
 fn answers() -> Cache<String, u32> {
     cache(hundred().ttl(SECOND).stale_if_error(SECOND * 60).retry_stale_every(MS))
@@ -170,4 +170,47 @@ async fn it_can_be_spawned_and_need_not_be() {
         Ok::<_, String>(text.as_str())
     });
     assert_eq!(answer.await, Ok("lent"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_typed_pipeline_keeps_what_has_a_key() {
+    let api: TypedPipeline<u32, String> = Pipeline::builder("api")
+        .cache(Cache::new(100).ttl(SECOND).stale_if_error(SECOND * 60).retry_stale_every(MS))
+        .fallback(Fallback::value(0))
+        .with(|builder| builder.circuit_breaker(CircuitBreaker::consecutive_failures(1)).monitor(Monitor::new()))
+        .build()
+        .expect("valid");
+    assert_eq!(api.call(down).await, Ok(0));
+    api.pipeline().circuit_breaker().expect("there").reset();
+    assert_eq!(api.key("a").call(fine).await, Ok(1));
+    assert_eq!(api.key("a").call(down).await, Ok(1), "a hit");
+    tokio::time::advance(SECOND).await;
+    assert_eq!(api.key("a").call(down).await, Ok(1), "the last good one");
+    tokio::time::advance(MS * 2).await;
+    assert_eq!(api.key("a").call(fine).await, Ok(1), "the breaker is open");
+    assert_eq!(api.key("b").call(fine).await, Ok(0), "the fallback, where there is none");
+    assert_eq!(api.cache().map(|cache| cache.clear()), Some(1));
+    assert_eq!(api.clone().key("a").call(fine).await, Ok(0));
+    let stats = api.pipeline().stats().calls.expect("a monitor");
+    assert_eq!((stats.calls(), stats.fallbacks()), (7, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fallback_of_a_cached_call_has_until_the_deadline() {
+    let slow = Fallback::future(|_| async {
+        pass(SECOND).await;
+        Ok(9)
+    });
+    let of = |limit| Pipeline::builder("api").total_timeout(limit).cache::<u32, String>(Cache::new(10)).fallback(slow.clone()).build();
+    assert_eq!(of(SECOND * 2).expect("valid").key("a").call(down).await, Ok(9));
+    let late = of(SECOND / 2).expect("valid").key("a").call(down).await.expect_err("too late");
+    assert_eq!((late.kind(), late.rejected().and_then(steadfast::Rejected::last_error)), (Some(RejectedKind::DeadlineExceeded), Some("down")));
+}
+
+#[test]
+fn the_faults_of_a_cache_are_among_those_of_its_pipeline() {
+    let built = Pipeline::builder("").cache::<u32, String>(Cache::new(0).refresh_ahead(80.0)).build();
+    let error = built.expect_err("three faults");
+    let fields: Vec<_> = error.faults().iter().map(|fault| fault.field()).collect();
+    assert_eq!(fields, ["cache.capacity", "cache.refresh_ahead", "name"]);
 }

@@ -383,7 +383,7 @@ impl<T> Lead<T> {
 }
 
 /// What `future` comes to, unless the moment comes first. Without a runtime there are no moments.
-async fn before<F: Future>(moment: Option<Instant>, future: F) -> Option<F::Output> {
+pub(crate) async fn before<F: Future>(moment: Option<Instant>, future: F) -> Option<F::Output> {
     let future = pin!(future);
     match moment.filter(|_| has_runtime()) {
         None => Some(future.await),

@@ -70,7 +70,7 @@ mod tests;
 
 use crate::cache_stats::CacheStats;
 pub use config::{CacheConfig, Eviction};
-pub(crate) use load::{Load, Looked};
+pub(crate) use load::{Load, Looked, before};
 pub use load::LoadContext;
 
 use super::Coalesce;
