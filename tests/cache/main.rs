@@ -1,5 +1,6 @@
 //! The cache, seen from outside: the cases of the conformance list, by their numbers, and the hazards.
 
+mod allocations;
 mod capacity;
 mod loading;
 mod pipeline;

@@ -1,33 +1,15 @@
 //! What a shard keeps its entries in: the one place that knows which policy makes room for a new one.
 //!
-//! Keys are hashes of 128 bits here, and values know their weight. What leaves an engine is handed out, never dropped inside, for dropping a
+//! Keys are names of 128 bits here, and values know their weight. What leaves an engine is handed out, never dropped inside, for dropping a
 //! value is somebody else's code, and an engine is asked under a lock.
 
 use super::config::Eviction;
+use super::name::Fold;
 use crate::admission::keyed::Hash;
 use crate::random::Random;
 use lru::LruCache;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter, unsync};
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-
-/// The keys are hashes already.
-#[derive(Default)]
-pub(super) struct AsIs(u64);
-
-impl Hasher for AsIs {
-    fn write(&mut self, _bytes: &[u8]) {}
-    #[inline]
-    fn write_u64(&mut self, word: u64) {
-        self.0 = word;
-    }
-    #[inline]
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-pub(super) type Build = BuildHasherDefault<AsIs>;
 
 /// A value that knows what it takes up, at least 1, and always the same.
 pub(super) trait Weighed {
@@ -35,7 +17,7 @@ pub(super) trait Weighed {
 }
 
 pub(super) enum Engine<V: Weighed> {
-    S3Fifo(Box<unsync::Cache<Hash, V, ByWeight, Build, HandOut>>),
+    S3Fifo(Box<unsync::Cache<Hash, V, ByWeight, Fold, HandOut>>),
     /// By order of use, or by order of coming.
     Listed(Listed<V>),
     Random(Scattered<V>),
@@ -168,15 +150,15 @@ impl<V: Weighed> Engine<V> {
 
 // -------------------------------------------------------------------- quick_cache
 
-type Quick<V> = unsync::Cache<Hash, V, ByWeight, Build, HandOut>;
+type Quick<V> = unsync::Cache<Hash, V, ByWeight, Fold, HandOut>;
 
 fn adaptive<V: Weighed>(capacity: u64, entries: usize) -> Quick<V> {
     let mut options = OptionsBuilder::new();
     options.estimated_items_capacity(entries).weight_capacity(capacity);
     match options.build() {
-        Ok(options) => Quick::with_options(options, ByWeight, Build::default(), HandOut),
+        Ok(options) => Quick::with_options(options, ByWeight, Fold::default(), HandOut),
         // Both of what it needs were given.
-        Err(_) => Quick::with(entries, capacity, ByWeight, Build::default(), HandOut),
+        Err(_) => Quick::with(entries, capacity, ByWeight, Fold::default(), HandOut),
     }
 }
 
@@ -212,7 +194,7 @@ impl<V> Lifecycle<Hash, V> for HandOut {
 // -------------------------------------------------------------------- LRU and FIFO
 
 pub(super) struct Listed<V> {
-    list: LruCache<Hash, V, Build>,
+    list: LruCache<Hash, V, Fold>,
     by_use: bool,
     weight: u64,
     capacity: u64,
@@ -220,7 +202,7 @@ pub(super) struct Listed<V> {
 
 impl<V: Weighed> Listed<V> {
     fn new(capacity: u64, by_use: bool) -> Self {
-        Self { list: LruCache::unbounded_with_hasher(Build::default()), by_use, weight: 0, capacity }
+        Self { list: LruCache::unbounded_with_hasher(Fold::default()), by_use, weight: 0, capacity }
     }
 
     #[inline]
@@ -260,7 +242,7 @@ impl<V: Weighed> Listed<V> {
 
 pub(super) struct Scattered<V> {
     items: Vec<(Hash, V)>,
-    places: HashMap<Hash, usize, Build>,
+    places: HashMap<Hash, usize, Fold>,
     weight: u64,
     capacity: u64,
     random: Random,

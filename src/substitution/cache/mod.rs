@@ -51,8 +51,9 @@
 //!
 //! # What is kept
 //!
-//! Of a key 128 bits (SipHash under a secret of the cache), so no text of a key is kept, and a key of a megabyte costs as much as one of a byte; two
-//! of a million keys meet with a probability of 10^-27, and nobody can make such keys on purpose. Use one type of key in a cache. An entry costs about 150 bytes besides its
+//! Of a key 16 bytes: those it feeds to a hasher, if they are few (a number, a text of up to 14 bytes), else 120 bits of their SipHash under a secret of the cache. So
+//! a key of a megabyte costs as much as one of a byte; two of a million long keys meet with a probability of 10^-24, and nobody can make such
+//! keys on purpose. Use one type of key in a cache. An entry costs about 150 bytes besides its
 //! value, whatever the engine.
 //!
 //! Entries whose time is over are removed by whatever operation comes next, up to 16 at a time; all of them by [`len`](Cache::len),
@@ -64,6 +65,7 @@
 mod config;
 mod engine;
 mod load;
+mod name;
 mod shard;
 #[cfg(test)]
 mod tests;
@@ -74,7 +76,7 @@ pub(crate) use load::{Load, Looked, before};
 pub use load::LoadContext;
 
 use super::Coalesce;
-use crate::admission::keyed::{Hash, Secret};
+use crate::admission::keyed::Hash;
 use crate::fault::{ConfigError, Fault};
 use crate::outcome::Origin;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -82,6 +84,7 @@ use crate::sync::{Counter, Mutex, Padded, lock};
 use crate::time::{nanos, nanos_since};
 use config::{Times, Weigher};
 use load::{Given, Shared};
+use name::Names;
 use shard::{Answer, Clockwork, Gone, NEVER, New, Shard};
 use std::borrow::Borrow;
 use std::fmt;
@@ -147,7 +150,7 @@ pub struct Cache<K, T> {
 
 /// What the clones of a cache share. Keys are hashes from here on.
 pub(crate) struct Inner<T> {
-    secret: Secret,
+    names: Names,
     shards: Box<[Padded<Mutex<Shard<T>>>]>,
     /// Whether there is, or was, an entry that ends: before that nobody reads the clock.
     timed: AtomicBool,
@@ -190,7 +193,7 @@ impl<K, T> Cache<K, T> {
         let CacheConfig { name, capacity, weigher, eviction, times, .. } = config;
         let settings = Settings { origin: Origin::new(Arc::clone(&name)), name, capacity, weigher, eviction, times };
         let inner = Inner {
-            secret: Secret::random(),
+            names: Names::random(),
             shards,
             timed: AtomicBool::new(false),
             epoch: Instant::now(),
@@ -256,7 +259,7 @@ impl<K, T> Cache<K, T> {
     /// Removes all entries of this tag, and says how many fresh ones there were. Loads under way that come with this tag are not stored.
     pub fn invalidate_tag(&self, tag: impl AsRef<str>) -> u64 {
         let inner = &*self.inner;
-        let tag = inner.secret.digest(tag.as_ref());
+        let tag = inner.names.name(tag.as_ref());
         let now = inner.now();
         inner.each(|shard, gone| shard.remove_tagged(tag, now, gone))
     }
@@ -393,13 +396,12 @@ impl<K, T> Cache<K, T> {
 impl<T> Inner<T> {
     #[inline]
     pub(crate) fn hash<Q: StdHash + ?Sized>(&self, key: &Q) -> Hash {
-        self.secret.digest(key)
+        self.names.name(key)
     }
 
     #[inline]
     fn shard(&self, key: Hash) -> &Mutex<Shard<T>> {
-        // A power of two. The tables use the other half.
-        &self.shards[key.high as usize & (self.shards.len() - 1)].0
+        &self.shards[self.names.part(key, self.shards.len())].0
     }
 
     /// Nanoseconds since it was made; 0 while nothing in it ends.
@@ -467,7 +469,7 @@ impl<T> Inner<T> {
         if ttl != NEVER || times.idle != Duration::MAX {
             self.timed.store(true, Ordering::Relaxed);
         }
-        let tags = tags.iter().map(|tag| self.secret.digest(tag.as_str())).collect();
+        let tags = tags.iter().map(|tag| self.names.name(tag.as_str())).collect();
         New { answer: Answer::Value(value), weight, ttl, tags }
     }
 }

@@ -13,7 +13,8 @@
 //!
 //! What leaves goes to `gone`, to be dropped when the lock is free.
 
-use super::engine::{Build, Engine, Weighed};
+use super::engine::{Engine, Weighed};
+use super::name::Fold;
 use super::config::{Eviction, Times};
 use crate::admission::keyed::Hash;
 use crate::time::nanos;
@@ -38,6 +39,8 @@ pub(super) enum Answer<T> {
 pub(super) struct Slot<T> {
     answer: Answer<T>,
     weight: u64,
+    /// Before that there is nothing to think about: it is fresh, not idle, and not to be refreshed.
+    easy_until: Cell<u64>,
     /// From then on it is stale.
     fresh_until: u64,
     /// From then on it is worthless.
@@ -69,6 +72,14 @@ impl<T> Slot<T> {
     #[inline]
     fn end(&self, idle: u64) -> u64 {
         self.keep_until.min(self.touched.get().saturating_add(idle))
+    }
+
+    #[inline]
+    fn touch(&self, now: u64, idle: u64) {
+        if idle != NEVER {
+            self.touched.set(now);
+            self.easy_until.set(self.fresh_until.min(self.refresh_at).min(now.saturating_add(idle)));
+        }
     }
 }
 
@@ -150,8 +161,10 @@ pub(super) struct Shard<T> {
     engine: Engine<Slot<T>>,
     pub(super) clockwork: Clockwork,
     ends: BinaryHeap<Reverse<(u64, Hash)>>,
+    /// The first of them.
+    due: u64,
     tagged: BTreeSet<(Hash, Hash)>,
-    marks: HashMap<Hash, Mark, Build>,
+    marks: HashMap<Hash, Mark, Fold>,
     epochs: u64,
     pub(super) counts: Counts,
 }
@@ -162,6 +175,7 @@ impl<T> Shard<T> {
             engine: Engine::new(eviction, capacity, entries),
             clockwork,
             ends: BinaryHeap::new(),
+            due: NEVER,
             tagged: BTreeSet::new(),
             marks: HashMap::default(),
             epochs: 0,
@@ -176,10 +190,9 @@ impl<T> Shard<T> {
     pub(super) fn get<R>(&mut self, key: Hash, now: u64, give: impl FnOnce(&T) -> R) -> Option<R> {
         if let Some(slot) = self.engine.get(key)
             && let Answer::Value(value) = &slot.answer
-            && now < slot.fresh_until
-            && now < slot.end(self.clockwork.idle)
+            && (now < slot.easy_until.get() || (now < slot.fresh_until && now < slot.end(self.clockwork.idle)))
         {
-            slot.touched.set(now);
+            slot.touch(now, self.clockwork.idle);
             self.counts.hits += 1;
             return Some(give(value));
         }
@@ -206,10 +219,9 @@ impl<T> Shard<T> {
     pub(super) fn find<R>(&mut self, key: Hash, now: u64, give: impl FnOnce(&T) -> R) -> Found<R> {
         if let Some(slot) = self.engine.get(key)
             && let Answer::Value(value) = &slot.answer
-            && now < slot.fresh_until.min(slot.refresh_at)
-            && now < slot.end(self.clockwork.idle)
+            && now < slot.easy_until.get()
         {
-            slot.touched.set(now);
+            slot.touch(now, self.clockwork.idle);
             self.counts.hits += 1;
             return Found::Hit(give(value));
         }
@@ -234,7 +246,7 @@ impl<T> Shard<T> {
         let (fresh, waits) = (now < slot.fresh_until, now < slot.retry_at.get());
         let given_anyway = now < slot.fresh_until.saturating_add(revalidate);
         if given_anyway || (waits && now < slot.fresh_until.saturating_add(if_error)) {
-            slot.touched.set(now);
+            slot.touch(now, idle);
             let value = give(value);
             self.counts.hits += 1;
             self.counts.stale += u64::from(!fresh);
@@ -256,7 +268,7 @@ impl<T> Shard<T> {
         if now >= slot.fresh_until.saturating_add(revalidate.max(if_error)) {
             return None;
         }
-        slot.touched.set(now);
+        slot.touch(now, idle);
         self.counts.stale += u64::from(now >= slot.fresh_until);
         Some(give(value))
     }
@@ -355,17 +367,20 @@ impl<T> Shard<T> {
             weight,
             fresh_until,
             keep_until: fresh_until.saturating_add(stale),
+            easy_until: Cell::new(0),
             touched: Cell::new(now),
             retry_at: Cell::new(0),
             failures: Cell::new(0),
             queued: Cell::new(old_queued),
             tags: None,
         };
+        slot.easy_until.set(slot.fresh_until.min(slot.refresh_at).min(now.saturating_add(idle)));
         // One that is overwritten has its moment in the heap already, and goes back in with its end then, unless it ends sooner.
         let end = slot.end(idle);
         if end < old_queued {
             slot.queued.set(end);
             self.ends.push(Reverse((end, key)));
+            self.set_due();
         }
         let had = self.engine.peek(key).is_some();
         let from = gone.len();
@@ -445,6 +460,7 @@ impl<T> Shard<T> {
             mark.tags.clear();
         }
         self.ends.clear();
+        self.set_due();
         self.tagged.clear();
         let live = self.engine.len() as u64;
         self.counts.deletes += live;
@@ -463,8 +479,12 @@ impl<T> Shard<T> {
 
     /// Whether something may have ended by now.
     #[inline]
-    pub(super) fn is_due(&self, now: u64) -> bool {
-        self.ends.peek().is_some_and(|Reverse((end, _))| *end <= now)
+    pub(super) const fn is_due(&self, now: u64) -> bool {
+        self.due <= now
+    }
+
+    fn set_due(&mut self) {
+        self.due = self.ends.peek().map_or(NEVER, |Reverse((end, _))| *end);
     }
 
     /// Removes what has ended, looking at no more than `most`.
@@ -473,12 +493,15 @@ impl<T> Shard<T> {
             if !self.is_due(now) {
                 return;
             }
-            let Some(Reverse((moment, key))) = self.ends.pop() else { return };
+            let popped = self.ends.pop();
+            self.set_due();
+            let Some(Reverse((moment, key))) = popped else { return };
             let Some(slot) = self.engine.peek(key).filter(|slot| slot.queued.get() == moment) else { continue };
             let end = slot.end(self.clockwork.idle);
             if end > now {
                 slot.queued.set(end);
                 self.ends.push(Reverse((end, key)));
+                self.set_due();
                 continue;
             }
             self.counts.expired += 1;
@@ -495,6 +518,7 @@ impl<T> Shard<T> {
         if self.ends.len() > 2 * self.engine.len() + 64 {
             let engine = &self.engine;
             self.ends.retain(|Reverse((moment, key))| engine.peek(*key).is_some_and(|slot| slot.queued.get() == *moment));
+            self.set_due();
         }
     }
 
@@ -521,6 +545,7 @@ impl<T> Slot<T> {
         Self {
             answer: new.answer,
             weight: 1,
+            easy_until: Cell::new(0),
             fresh_until: 0,
             keep_until: 0,
             refresh_at: NEVER,
