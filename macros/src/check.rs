@@ -33,7 +33,7 @@ pub(crate) fn check(options: &Options, function: &Function) -> Result<()> {
     mutable_arguments(options, function, &mut errors);
     constant_policies(options, function, &mut errors);
     if errors.0.is_none() {
-        no_cache_yet(options, &mut errors);
+        no_cached_yet(options, &mut errors);
     }
     errors.0.map_or(Ok(()), Err)
 }
@@ -55,7 +55,7 @@ impl Options {
             name(&self.bulkhead),
             name(&self.adaptive),
             name(&self.hedge),
-            self.cache.as_ref(),
+            self.cache.as_ref().map(|given| &given.name),
         ];
         all.into_iter().flatten().collect()
     }
@@ -99,7 +99,7 @@ fn one_of_pipeline_and_policies(options: &Options, errors: &mut Errors) {
         };
         errors.push(registry.name.span(), message);
     }
-    if let (Some(cache), None) = (options.cache.as_ref().or(options.cached.as_ref()), &options.key) {
+    if let (Some(cache), None) = (options.cache.as_ref().map(|given| &given.name).or(options.cached.as_ref()), &options.key) {
         errors.push(
             cache.span(),
             format!("`{cache}` needs a `key`, or every caller would get the same answer: `key = \"{{tenant}}:{{id}}\"`"),
@@ -314,9 +314,11 @@ fn mentions(tokens: TokenStream, arguments: &[String]) -> Option<(String, Span)>
     None
 }
 
-fn no_cache_yet(options: &Options, errors: &mut Errors) {
-    for given in [&options.cache, &options.cached].into_iter().flatten() {
-        errors.push(given.span(), format!("`{given}` is not part of steadfast yet; leave it out"));
+fn no_cached_yet(options: &Options, errors: &mut Errors) {
+    if let (Some(cached), Some(_)) = (&options.cached, options.pipeline_span()) {
+        let message = "`cached` is not part of steadfast yet, for a pipeline has no cache for answers of any type; keep a `Cache` beside it and call \
+                       `pipeline.key(..).cached(&cache)`, or write the policies here with `cache(ttl = 1m)`";
+        errors.push(cached.span(), message);
     }
 }
 

@@ -73,6 +73,19 @@ impl<T, J> Cached<'_, T, J> {
     {
         call(self.request, self.answers, Nothing, operation)
     }
+
+    /// The same with a substitute, for where there is no last good answer.
+    #[cfg(feature = "macros")]
+    pub(crate) fn call_or<E, S, F, Fut>(self, operation: F, substitute: S) -> impl Future<Output = Result<T, Error<E>>>
+    where
+        E: 'static,
+        J: Judge<T, E>,
+        S: Substitute<T, E>,
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        call(self.request, self.answers, substitute, move |_| operation())
+    }
 }
 
 pub(super) async fn call<T, E, J, S, F, Fut>(
