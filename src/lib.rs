@@ -69,7 +69,7 @@
 //! ([`Pipeline::around`]). A pipeline's `Display` draws its own.
 //!
 //! ```text
-//! monitor > fallback > coalesce > total timeout > retry > hedge >
+//! monitor > fallback > cache > coalesce > total timeout > retry > hedge >
 //!     circuit breaker (look) > throttle > per key > rate limit > bulkhead > adaptive limit > your gates >
 //!     circuit breaker (permit) > attempt timeout > operation
 //! ```
@@ -101,6 +101,7 @@
 //! | `http` | off | judging functions for every client that speaks the types of the `http` crate (module `client::http`) |
 //! | `reqwest` | off | `client.get(url).send_through(&pipeline)` (module `client::reqwest`) |
 //! | `tower` | off | `PipelineLayer` around tower services (module `client::tower`) |
+//! | `cache` | off | `Cache<K, T>`: answers kept in the process, the last good one when a call fails, alone and in pipelines |
 //! | `batch` | off | callers gathered into batches, lists in chunks, many futures under one deadline (module `batch`) |
 //! | `chaos` | off | latency, faults and hangs on purpose, at a rate, seeded, switched while calls run (module `chaos`) |
 //! | `store` | off | stores of bytes under keys, and wrappers around any (module `store`); `file`, `sqlite`, `http-store`, `json`: more of them |

@@ -51,7 +51,10 @@ async fn h112_functions_with_the_same_key_do_not_meet() {
         Ok(value)
     }
     assert_eq!((one(1).await.ok(), two(1).await.ok(), one(1).await.ok()), (Some(2), Some(3), Some(2)));
-    assert_eq!((any(1_u8).await.ok(), any("x").await.ok(), any(2_u8).await.ok(), any("y").await.ok()), (Some(1), Some("x"), Some(1), Some("x")));
+    assert_eq!(
+        (any(1_u8).await.ok(), any("x").await.ok(), any(2_u8).await.ok(), any("y").await.ok()),
+        (Some(1), Some("x"), Some(1), Some("x"))
+    );
     assert_eq!((any(7_i64).await.ok(), any(8_i64).await.ok()), (Some(7), Some(7)));
 }
 

@@ -1,16 +1,16 @@
 //! The options of one call, said before the call: key, priority, cost, deadline, judge.
 
-use super::{Coalesced, Core, Pipeline, answered, run};
 #[cfg(feature = "cache")]
 use super::Cached;
+use super::{Coalesced, Core, Pipeline, answered, run};
 use crate::admission::Cost;
 use crate::call::{Attempt, Priority};
 use crate::classify::{ByErrorType, ByResult, Judge};
 use crate::observation::CallEnd;
 use crate::outcome::{Error, Outcome, Verdict};
-use crate::substitution::{Coalesce, OrElse};
 #[cfg(feature = "cache")]
 use crate::substitution::cache::Cache;
+use crate::substitution::{Coalesce, OrElse};
 use crate::time;
 use std::fmt;
 use std::time::Duration;

@@ -142,7 +142,13 @@ async fn d51_d52_what_changed_meanwhile_is_not_overwritten() {
         assert_eq!(during(&cache, "x", || _ = cache.invalidate_tag("y")).await, (Ok(1), Some(1)));
         cache.clear();
         // More of them than are remembered one by one.
-        assert_eq!(during(&cache, "x", || (0..100).for_each(|tag| { cache.invalidate_tag(tag.to_string()); })).await, (Ok(1), None));
+        assert_eq!(
+            during(&cache, "x", || (0..100).for_each(|tag| {
+                cache.invalidate_tag(tag.to_string());
+            }))
+            .await,
+            (Ok(1), None)
+        );
     }
 }
 

@@ -38,7 +38,8 @@ async fn a_hit_asks_nobody() {
 #[tokio::test(start_paused = true)]
 async fn an_open_breaker_gives_the_last_good_answer() {
     let cache = answers();
-    let api = Pipeline::builder("api").circuit_breaker(CircuitBreaker::consecutive_failures(1)).monitor(Monitor::new()).build().expect("valid");
+    let api =
+        Pipeline::builder("api").circuit_breaker(CircuitBreaker::consecutive_failures(1)).monitor(Monitor::new()).build().expect("valid");
     assert_eq!(api.key("a").cached(&cache).call(fine).await, Ok(1));
     tokio::time::advance(SECOND).await;
     api.circuit_breaker().expect("there").isolate();
@@ -204,7 +205,10 @@ async fn a_fallback_of_a_cached_call_has_until_the_deadline() {
     let of = |limit| Pipeline::builder("api").total_timeout(limit).cache::<u32, String>(Cache::new(10)).fallback(slow.clone()).build();
     assert_eq!(of(SECOND * 2).expect("valid").key("a").call(down).await, Ok(9));
     let late = of(SECOND / 2).expect("valid").key("a").call(down).await.expect_err("too late");
-    assert_eq!((late.kind(), late.rejected().and_then(steadfast::Rejected::last_error)), (Some(RejectedKind::DeadlineExceeded), Some("down")));
+    assert_eq!(
+        (late.kind(), late.rejected().and_then(steadfast::Rejected::last_error)),
+        (Some(RejectedKind::DeadlineExceeded), Some("down"))
+    );
 }
 
 #[test]

@@ -124,7 +124,8 @@ async fn d58_refresh_ahead_is_made_by_one_who_asks() {
     let dropped = tokio::time::timeout(MS, cache.get_or_load("a", load)).await;
     assert!(dropped.is_err());
     let clone = cache.clone();
-    let thrown = tokio::spawn(async move { clone.get_or_load("a", |_| async { panic!("of the load") as Result<u32, String> }).await }).await;
+    let thrown =
+        tokio::spawn(async move { clone.get_or_load("a", |_| async { panic!("of the load") as Result<u32, String> }).await }).await;
     assert!(thrown.is_err());
     assert_eq!((cache.get_or_load("a", load).await, loads.get()), (Ok(2), 3));
     // One that fails leaves the value, which is still good.

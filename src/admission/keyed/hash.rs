@@ -222,7 +222,8 @@ mod tests {
             let bytes: Vec<u8> = key.bytes().chain([0xff]).collect(); // as `str` feeds itself to a hasher
             assert_eq!(secret.digest(key), secret.hash(&bytes), "{length} bytes, piece by piece");
         }
-        let bytes = [&[7][..], &8_u32.to_le_bytes(), &9_u64.to_le_bytes(), &10_u16.to_le_bytes(), &11_u32.to_le_bytes(), &12_u64.to_le_bytes()];
+        let bytes =
+            [&[7][..], &8_u32.to_le_bytes(), &9_u64.to_le_bytes(), &10_u16.to_le_bytes(), &11_u32.to_le_bytes(), &12_u64.to_le_bytes()];
         assert_eq!(secret.digest(&(7_u8, 8_u32, 9_u64, 10_u16, 11_u32, 12_usize)), secret.hash(&bytes.concat()), "numbers one by one");
         assert_ne!(secret.hash(b"a"), Secret { k0: 1, k1: 3 }.hash(b"a"));
     }

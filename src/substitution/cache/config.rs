@@ -213,7 +213,11 @@ impl<K, T> PartialEq for CacheConfig<K, T> {
             (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
             (mine, theirs) => mine.is_none() && theirs.is_none(),
         };
-        weighers && self.name == other.name && self.capacity == other.capacity && self.eviction == other.eviction && self.times == other.times
+        weighers
+            && self.name == other.name
+            && self.capacity == other.capacity
+            && self.eviction == other.eviction
+            && self.times == other.times
     }
 }
 

@@ -72,8 +72,8 @@ mod tests;
 
 use crate::cache_stats::CacheStats;
 pub use config::{CacheConfig, Eviction};
-pub(crate) use load::{Load, Looked, before};
 pub use load::LoadContext;
+pub(crate) use load::{Load, Looked, before};
 
 use super::Coalesce;
 use crate::admission::keyed::Hash;
@@ -363,7 +363,8 @@ impl<K, T> Cache<K, T> {
             faults.push(Fault::new("eviction", format!("{wanted} cannot take over from {is} while the cache is in use; build a new one")));
         }
         if before.weigher.is_some() != config.weigher.is_some() {
-            faults.push(Fault::new("capacity", "entries cannot become bytes, nor bytes entries, while the cache is in use; build a new one"));
+            faults
+                .push(Fault::new("capacity", "entries cannot become bytes, nor bytes entries, while the cache is in use; build a new one"));
         }
         ConfigError::check(format!("cache `{}`", before.name), faults)?;
         let CacheConfig { name, capacity, weigher, times, .. } = config.clone();

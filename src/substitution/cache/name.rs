@@ -175,7 +175,15 @@ mod tests {
             }
             assert!(seen.insert(names.name("a".repeat(length).as_str())), "{length}");
         }
-        let pairs = [("", "abc"), ("a", "bc"), ("abc", ""), ("abcdefgh", "ijk"), ("abcdefghi", "jk"), ("0123456789abcdef", ""), ("0123456789abcde", "f")];
+        let pairs = [
+            ("", "abc"),
+            ("a", "bc"),
+            ("abc", ""),
+            ("abcdefgh", "ijk"),
+            ("abcdefghi", "jk"),
+            ("0123456789abcdef", ""),
+            ("0123456789abcde", "f"),
+        ];
         for pair in pairs {
             assert!(seen.insert(names.name(&pair)), "{pair:?}");
         }

@@ -13,9 +13,9 @@
 //!
 //! What leaves goes to `gone`, to be dropped when the lock is free.
 
+use super::config::{Eviction, Times};
 use super::engine::{Engine, Weighed};
 use super::name::Fold;
-use super::config::{Eviction, Times};
 use crate::admission::keyed::Hash;
 use crate::time::nanos;
 use std::cell::Cell;
@@ -444,10 +444,12 @@ impl<T> Shard<T> {
         }
         let (first, last) = ((tag, Hash { high: 0, low: 0 }), (tag, Hash { high: u64::MAX, low: u64::MAX }));
         let keys: Vec<Hash> = self.tagged.range(first..=last).map(|(_, key)| *key).collect();
-        keys.into_iter().filter(|key| {
-            self.outdate(*key);
-            self.delete(*key, now, gone)
-        }).count() as u64
+        keys.into_iter()
+            .filter(|key| {
+                self.outdate(*key);
+                self.delete(*key, now, gone)
+            })
+            .count() as u64
     }
 
     /// Everything there is, to be dropped, and how many fresh values are in it.
@@ -559,7 +561,12 @@ impl<T> Slot<T> {
 }
 
 /// A share of a time.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a share of a time is no longer than it")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a share of a time is no longer than it"
+)]
 fn part_of(time: u64, share: f64) -> u64 {
     (time as f64 * share) as u64
 }
