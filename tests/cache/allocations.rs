@@ -1,6 +1,6 @@
 use super::*;
 use allocation_counter::measure;
-use steadfast::{CircuitBreaker, Monitor, Pipeline, Retry, TypedPipeline};
+use steadfast::{CircuitBreaker, Eviction, Monitor, Pipeline, Retry, TypedPipeline};
 
 fn allocated(run: impl FnOnce()) -> u64 {
     measure(run).count_total
@@ -44,3 +44,17 @@ fn a_hit_allocates_nothing_alone_or_through_a_pipeline() {
     all();
     assert_eq!(allocated(all), 0);
 }
+
+#[test]
+fn an_entry_costs_what_is_said() {
+    for (eviction, ttl) in
+        [(Eviction::S3Fifo, SECOND), (Eviction::S3Fifo, Duration::MAX), (Eviction::Lru, SECOND), (Eviction::Random, SECOND)]
+    {
+        let cache: Cache<u64, u64> = Cache::new(100_000).ttl(ttl).eviction(eviction).build().expect("valid");
+        let bytes = measure(|| (0..60_000).for_each(|key| _ = cache.insert(&key, key))).bytes_current;
+        let each = bytes as f64 / 60_000.0;
+        assert!((100.0..250.0).contains(&each), "{eviction:?}, {ttl:?}: {each}");
+    }
+}
+
+static_assertions::assert_impl_all!(Cache<std::rc::Rc<u8>, u8>: Send, Sync, Clone);

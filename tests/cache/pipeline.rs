@@ -218,3 +218,24 @@ fn the_faults_of_a_cache_are_among_those_of_its_pipeline() {
     let fields: Vec<_> = error.faults().iter().map(|fault| fault.field()).collect();
     assert_eq!(fields, ["cache.capacity", "cache.refresh_ahead", "name"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_found_is_remembered_whatever_was_there_before() {
+    let cache = cache(hundred().ttl(SECOND).stale_if_error(SECOND * 60).negative_ttl(SECOND * 5));
+    let api = Pipeline::builder("api").classify(|error: &String| if error == "404" { Verdict::Ignored } else { Verdict::transient() });
+    let (api, calls) = (api.circuit_breaker(CircuitBreaker::consecutive_failures(1)).build().expect("valid"), Count::default());
+    let missing = || async {
+        calls.one();
+        Err::<u32, _>("404".to_owned())
+    };
+    assert_eq!(api.key("a").cached(&cache).call(fine).await, Ok(1));
+    tokio::time::advance(SECOND).await;
+    assert_eq!(api.key("a").cached(&cache).call(missing).await, Err(Error::Inner("404".to_owned())));
+    let again = api.key("a").cached(&cache).call(missing).await.expect_err("remembered");
+    assert_eq!((again.kind(), again.retry_after(), calls.get()), (Some(RejectedKind::LoadFailed), Some(SECOND * 5), 1));
+    // What a policy rejects is not: it knows by itself when it will not.
+    api.circuit_breaker().expect("there").isolate();
+    assert_eq!(api.key("b").cached(&cache).call(fine).await.expect_err("open").kind(), Some(RejectedKind::CircuitOpen));
+    api.circuit_breaker().expect("there").reset();
+    assert_eq!(api.key("b").cached(&cache).call(fine).await, Ok(1));
+}

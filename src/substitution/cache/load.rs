@@ -1,6 +1,6 @@
 //! Loading what is not there: by one for all, with the old value for those whose load failed.
 
-use super::shard::{Found, Gone};
+use super::shard::{Failed, Found, Gone};
 use super::{Cache, Inner, Loaded};
 use crate::admission::keyed::Hash;
 use crate::classify::Judges;
@@ -262,12 +262,8 @@ impl<T> Inner<T> {
         if remembers {
             self.timed.store(true, Ordering::Relaxed);
         }
-        let now = self.now();
-        self.change(key, now, |shard, gone| {
-            if shared.excused {
-                shard.failed(key, epoch, text, now, gone);
-            }
-        });
+        let (now, failure) = (self.now(), Failed { excused: shared.excused, text });
+        self.change(key, now, |shard, gone| shard.failed(key, epoch, failure, now, gone));
     }
 }
 

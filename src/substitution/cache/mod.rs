@@ -53,8 +53,8 @@
 //!
 //! Of a key 16 bytes: those it feeds to a hasher, if they are few (a number, a text of up to 14 bytes), else 120 bits of their SipHash under a secret of the cache. So
 //! a key of a megabyte costs as much as one of a byte; two of a million long keys meet with a probability of 10^-24, and nobody can make such
-//! keys on purpose. Use one type of key in a cache. An entry costs about 150 bytes besides its
-//! value, whatever the engine.
+//! keys on purpose. Use one type of key in a cache. An entry costs about 200 bytes besides its
+//! value.
 //!
 //! Entries whose time is over are removed by whatever operation comes next, up to 16 at a time; all of them by [`len`](Cache::len),
 //! [`stats`](Cache::stats) and [`purge_expired`](Cache::purge_expired). A cache that nobody uses keeps what it has.

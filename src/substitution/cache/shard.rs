@@ -148,6 +148,14 @@ pub(super) struct Counts {
     pub(super) expired: u64,
 }
 
+/// How a load failed.
+pub(super) struct Failed {
+    /// Whether an old value may be given instead.
+    pub(super) excused: bool,
+    /// Of an error of the operation itself, its text if that is known.
+    pub(super) text: Option<Option<Arc<str>>>,
+}
+
 /// What is to be put in.
 pub(super) struct New<T> {
     pub(super) answer: Answer<T>,
@@ -325,9 +333,10 @@ impl<T> Shard<T> {
         self.insert(key, new, now, gone)
     }
 
-    /// A load failed: the old value, if there is one, is good for a while; else the failure is remembered, if it is to be.
-    pub(super) fn failed(&mut self, key: Hash, epoch: u64, text: Option<Option<Arc<str>>>, now: u64, gone: &mut Gone<T>) {
-        if let Some(slot) = self.engine.peek(key)
+    /// A load failed. The old value, if it may be given, is good for a while; a failure that stands for itself (`text`) is remembered, if it is to be.
+    pub(super) fn failed(&mut self, key: Hash, epoch: u64, failure: Failed, now: u64, gone: &mut Gone<T>) {
+        if failure.excused
+            && let Some(slot) = self.engine.peek(key)
             && matches!(slot.answer, Answer::Value(_))
             && now < slot.end(self.clockwork.idle)
         {
@@ -336,7 +345,7 @@ impl<T> Shard<T> {
             slot.retry_at.set(now.saturating_add(self.clockwork.retry_every.saturating_mul(u64::from(failures.min(4)))));
             return;
         }
-        if let Some(text) = text
+        if let Some(text) = failure.text
             && self.clockwork.negative_ttl > 0
         {
             let new = New { answer: Answer::Failure(text), weight: 1, ttl: self.clockwork.negative_ttl, tags: Vec::new() };
