@@ -69,7 +69,7 @@
 //! ([`Pipeline::around`]). A pipeline's `Display` draws its own.
 //!
 //! ```text
-//! monitor > fallback > coalesce > total timeout > retry > hedge >
+//! monitor > fallback > cache > coalesce > total timeout > retry > hedge >
 //!     circuit breaker (look) > throttle > per key > rate limit > bulkhead > adaptive limit > your gates >
 //!     circuit breaker (permit) > attempt timeout > operation
 //! ```
@@ -101,6 +101,7 @@
 //! | `http` | off | judging functions for every client that speaks the types of the `http` crate (module `client::http`) |
 //! | `reqwest` | off | `client.get(url).send_through(&pipeline)` (module `client::reqwest`) |
 //! | `tower` | off | `PipelineLayer` around tower services (module `client::tower`) |
+//! | `cache` | off | `Cache<K, T>`: answers kept in the process, the last good one when a call fails, alone and in pipelines |
 //! | `batch` | off | callers gathered into batches, lists in chunks, many futures under one deadline (module `batch`) |
 //! | `health` | off | probes under names, asked at once, one report (module `health`) |
 //! | `chaos` | off | latency, faults and hangs on purpose, at a rate, seeded, switched while calls run (module `chaos`) |
@@ -133,6 +134,8 @@ pub mod __private;
 #[cfg(any(doc, doctest, test))]
 pub mod guide;
 
+#[cfg(any(feature = "cache", feature = "store"))]
+mod cache_stats;
 mod call;
 mod chance;
 #[cfg(feature = "chaos")]
@@ -150,6 +153,8 @@ mod time;
 mod versions;
 
 pub use admission::*;
+#[cfg(any(feature = "cache", feature = "store"))]
+pub use cache_stats::CacheStats;
 pub use call::{Attempt, Call, Priority};
 #[cfg(feature = "reqwest")]
 pub use client::reqwest::SendThrough;
@@ -159,6 +164,8 @@ pub use execution::*;
 pub use fault::{ConfigError, Fault};
 pub use observation::*;
 pub use outcome::{Error, Outcome, Rejected, RejectedKind, Verdict};
+#[cfg(feature = "cache")]
+pub use pipeline::Cached;
 pub use pipeline::{
     Change, Changes, Coalesced, Explanation, Gauge, Nested, Pipeline, PipelineBuilder, PipelineConfig, PipelineStats, PolicyOf, Registry,
     RegistryChanges, RegistryConfig, Request, TypedBuilder, TypedPipeline, UnknownPipeline, Warning, text,
