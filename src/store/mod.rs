@@ -45,6 +45,7 @@ pub mod file;
 mod glob;
 mod key;
 pub mod memory;
+pub mod rate;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod stats;
