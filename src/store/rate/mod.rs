@@ -7,6 +7,7 @@ mod decision;
 mod leased;
 pub mod memory;
 mod quota;
+pub mod semaphore;
 pub mod shared;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
@@ -19,6 +20,7 @@ pub use decision::{Decision, Source};
 pub use leased::Leased;
 pub use memory::{MemoryRateStore, MemoryRateStoreBuilder};
 pub use quota::{Algorithm, Period, Quota, Terms};
+pub use semaphore::{AnySemaphoreStore, DynSemaphoreStore, Holder, MemorySemaphoreStore, SemaphoreStore, Taken};
 pub use shared::{LimitStats, OnOutage, SharedLimit, SharedLimitConfig};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteRateStore, SqliteRateStoreBuilder};
