@@ -20,7 +20,10 @@ pub use decision::{Decision, Source};
 pub use leased::Leased;
 pub use memory::{MemoryRateStore, MemoryRateStoreBuilder};
 pub use quota::{Algorithm, Period, Quota, Terms};
-pub use semaphore::{AnySemaphoreStore, DynSemaphoreStore, Holder, MemorySemaphoreStore, SemaphoreStore, Taken};
+pub use semaphore::{
+    AnySemaphoreStore, DistributedSemaphore, DistributedSemaphoreConfig, DynSemaphoreStore, HeldPlace, Holder, MemorySemaphoreStore,
+    SemaphoreStore, Taken,
+};
 pub use shared::{LimitStats, OnOutage, SharedLimit, SharedLimitConfig};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteRateStore, SqliteRateStoreBuilder};
