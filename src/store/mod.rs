@@ -32,6 +32,7 @@
 //! | [`MemoryStore`] | `store` | this process | nothing |
 //! | `FileStore` | `file` | processes of one machine | kills, and power cuts if asked to |
 //! | `SqliteStore` | `sqlite` | processes of one machine | kills, and power cuts but for the last moment |
+//! | `RedisStore` | `redis` | machines that reach one server | what the server survives |
 //!
 //! To write one of your own, implement the five methods of [`Store`], and run `steadfast::testing::conformance` on it: the same suite that
 //! the stores here pass. `examples/custom_store.rs` does both.
@@ -45,11 +46,13 @@ pub mod file;
 mod glob;
 mod key;
 pub mod memory;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod stats;
 mod traits;
-#[cfg(any(feature = "file", feature = "sqlite"))]
+#[cfg(any(feature = "file", feature = "sqlite", feature = "redis"))]
 mod words;
 mod wrap;
 
@@ -64,6 +67,8 @@ pub use file::{FileStore, FileStoreBuilder};
 pub use glob::Glob;
 pub use key::{Key, KeyPolicy};
 pub use memory::{MemoryStore, MemoryStoreBuilder};
+#[cfg(feature = "redis")]
+pub use redis::{RedisOptions, RedisStore, RedisStoreBuilder};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteStore, SqliteStoreBuilder};
 pub use stats::CacheStats;
