@@ -46,6 +46,7 @@ pub mod file;
 mod glob;
 mod key;
 pub mod memory;
+pub mod rate;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "sqlite")]
