@@ -1,13 +1,17 @@
 //! Limits that several machines share.
 
+pub mod algorithms;
 mod any;
 mod calendar;
 mod decision;
+pub mod memory;
 mod quota;
 mod traits;
 
+pub use algorithms::State;
 pub use any::{AnyRateStore, DynRateStore};
 pub use calendar::Calendar;
 pub use decision::{Decision, Source};
+pub use memory::{MemoryRateStore, MemoryRateStoreBuilder};
 pub use quota::{Algorithm, Period, Quota, Terms};
 pub use traits::{RateStore, Request};

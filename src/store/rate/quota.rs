@@ -363,3 +363,67 @@ impl fmt::Display for Quota {
         if self.algorithm == usual { Ok(()) } else { write!(f, ", {}", self.algorithm) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_write_is_read_and_written_again() {
+        for (text, quota) in [
+            ("100/min", Quota::per_minute(100)),
+            ("10/30s", Quota::per(10, Duration::from_secs(30))),
+            ("5/100ms", Quota::per(5, Duration::from_millis(100))),
+            ("1_000 / day", Quota::per_day(1_000)),
+            ("7/h", Quota::per_hour(7)),
+            ("1000 daily", Quota::daily(1_000)),
+            ("1000weekly", Quota::weekly(1_000)),
+            (" 5_000 monthly ", Quota::monthly(5_000)),
+            ("1 yearly", Quota::yearly(1)),
+        ] {
+            assert_eq!(text.parse(), Ok(quota), "{text}");
+            assert_eq!(quota.to_string().parse(), Ok(quota), "{quota}");
+            assert_eq!(quota.validate(), Ok(()), "{quota}");
+        }
+        for bad in ["", "100", "-1/s", "-1 daily", "0.5/s", "5/0s", "many monthly", "daily", "4294967296/s"] {
+            assert!(bad.parse::<Quota>().is_err(), "{bad}");
+        }
+        assert_eq!(Quota::per_second(9).burst(3).algorithm(Algorithm::TokenBucket).to_string(), "9/s, burst 3, token_bucket");
+    }
+
+    #[test]
+    fn every_fault_is_named_at_once() {
+        let fields = |quota: Quota| quota.validate().err().map(|e| e.faults().iter().map(|f| f.field().to_owned()).collect::<Vec<_>>());
+        let named = |fields: &[&str]| Some(fields.iter().map(|field| (*field).to_owned()).collect::<Vec<_>>());
+        assert_eq!(fields(Quota::per(0, Duration::ZERO).burst(0)), named(&["limit", "burst", "period"]));
+        assert_eq!(fields(Quota::per(1, Duration::from_nanos(1_500))), named(&["period"]));
+        assert_eq!(fields(Quota::per(1, Duration::MAX)), named(&["period", "period"]));
+        assert_eq!(fields(Quota::per_day(1).burst(u32::MAX)), named(&["burst"]));
+        assert_eq!(fields(Quota::daily(5).burst(2)), named(&["burst"]));
+        assert_eq!(fields(Quota::daily(5).algorithm(Algorithm::Gcra)), named(&["algorithm"]));
+        assert_eq!(fields(Quota::per_day(LONGEST_LOG + 1).algorithm(Algorithm::SlidingLog)), named(&["limit"]));
+        assert_eq!(fields(Quota::per_day(u32::MAX)), None);
+    }
+
+    #[test]
+    fn g69_terms_refuse_what_could_never_go() {
+        let kind = |quota: Quota, cost| quota.terms(cost).map_err(|error| error.kind()).map(|_| ());
+        for algorithm in Algorithm::ALL {
+            let quota = Quota::per_minute(5).algorithm(algorithm);
+            assert_eq!(kind(quota, 5), Ok(()));
+            assert_eq!(kind(quota, 6), Err(StoreErrorKind::TooLarge));
+            assert_eq!(kind(Quota::per(0, Duration::from_secs(1)).algorithm(algorithm), 0), Err(StoreErrorKind::InvalidConfig));
+            assert_eq!(kind(Quota::per(1, Duration::from_nanos(1)).algorithm(algorithm), 0), Err(StoreErrorKind::InvalidConfig));
+        }
+        assert_eq!(kind(Quota::per_minute(5).burst(9), 9), Ok(()));
+    }
+
+    #[test]
+    fn a_share_is_never_nothing_and_never_more() {
+        let quota = Quota::per_minute(100).burst(20).share(0.25);
+        assert_eq!((quota.limit(), quota.capacity()), (25, 5));
+        assert_eq!(Quota::per_minute(1).share(0.01).limit(), 1);
+        assert_eq!(Quota::per_minute(u32::MAX).share(1.0).limit(), u32::MAX);
+        assert_eq!(Quota::per_minute(0).share(0.5).limit(), 1);
+    }
+}

@@ -155,6 +155,7 @@ async fn give_back<S: RateStore + ?Sized>(store: &S, taken: &[Request<'_>]) -> R
 
 /// What a peek says of a request that was not made, since another had been refused.
 pub(crate) const fn would_go(mut peek: Decision, cost: u32) -> Decision {
-    peek.allowed = peek.remaining >= cost;
+    // A cost of 0 asks for one.
+    peek.allowed = peek.remaining >= if cost == 0 { 1 } else { cost };
     peek
 }
