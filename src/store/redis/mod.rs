@@ -31,6 +31,7 @@
 mod error;
 mod frame;
 mod link;
+pub mod rate;
 
 use super::stats::Counters;
 use super::traits::{PROBE_TTL, probe_item, probed};
@@ -40,6 +41,7 @@ use bytes::Bytes;
 use error::Effect;
 use link::Link;
 pub use link::RedisOptions;
+pub use rate::{RedisRateStore, RedisRateStoreBuilder};
 use redis::{Cmd, Pipeline, Script, ScriptInvocation, cmd};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
