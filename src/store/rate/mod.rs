@@ -6,6 +6,8 @@ mod calendar;
 mod decision;
 pub mod memory;
 mod quota;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 mod traits;
 
 pub use algorithms::State;
@@ -14,4 +16,6 @@ pub use calendar::Calendar;
 pub use decision::{Decision, Source};
 pub use memory::{MemoryRateStore, MemoryRateStoreBuilder};
 pub use quota::{Algorithm, Period, Quota, Terms};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteRateStore, SqliteRateStoreBuilder};
 pub use traits::{RateStore, Request};

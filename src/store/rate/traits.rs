@@ -98,6 +98,8 @@ pub trait RateStore: Send + Sync + 'static {
     /// As [`acquire`](Self::acquire), and nothing was taken, as far as the backend can still be told so.
     fn acquire_many(&self, requests: &[Request<'_>]) -> impl Future<Output = Result<Vec<Decision>, StoreError>> + Send {
         async move {
+            // Before anybody is asked.
+            requests.iter().try_for_each(|request| request.quota.terms(request.cost).map(drop))?;
             let mut decisions: Vec<Decision> = Vec::with_capacity(requests.len());
             for (at, request) in requests.iter().enumerate() {
                 let decision = match self.acquire(request.key, request.quota, request.cost).await {
