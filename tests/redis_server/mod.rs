@@ -150,6 +150,8 @@ pub(crate) struct Proxy {
     /// Connections made before this number of them have gone dead: what comes is swallowed.
     dead_before: std::sync::Arc<AtomicU32>,
     connections: std::sync::Arc<AtomicU32>,
+    /// Every so many answers, the connection breaks instead of carrying one; 0 for never.
+    breaks: std::sync::Arc<AtomicU32>,
 }
 
 impl Proxy {
@@ -157,18 +159,23 @@ impl Proxy {
     pub(crate) async fn start(to: u16) -> Self {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let proxy = Self { port: listener.local_addr().unwrap().port(), dead_before: Default::default(), connections: Default::default() };
-        let (dead_before, connections) = (proxy.dead_before.clone(), proxy.connections.clone());
+        let proxy = Self { port: listener.local_addr().unwrap().port(), dead_before: Default::default(), connections: Default::default(), breaks: Default::default() };
+        let (dead_before, connections, breaks) = (proxy.dead_before.clone(), proxy.connections.clone(), proxy.breaks.clone());
+        let answers = std::sync::Arc::new(AtomicU32::new(0));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let number = connections.fetch_add(1, Ordering::SeqCst);
                 let Ok(server) = tokio::net::TcpStream::connect(("127.0.0.1", to)).await else { continue };
                 let (client, server) = (client.into_split(), server.into_split());
-                for (mut from, mut into) in [(client.0, server.1), (server.0, client.1)] {
-                    let dead_before = dead_before.clone();
+                for (answering, mut from, mut into) in [(false, client.0, server.1), (true, server.0, client.1)] {
+                    let (dead_before, breaks, answers) = (dead_before.clone(), breaks.clone(), answers.clone());
                     tokio::spawn(async move {
                         let mut some = vec![0; 1 << 16];
                         while let Ok(count @ 1..) = from.read(&mut some).await {
+                            let every = breaks.load(Ordering::SeqCst);
+                            if answering && every > 0 && (answers.fetch_add(1, Ordering::SeqCst) + 1).is_multiple_of(every) {
+                                break;
+                            }
                             if number >= dead_before.load(Ordering::SeqCst) && into.write_all(&some[..count]).await.is_err() {
                                 break;
                             }
@@ -187,6 +194,11 @@ impl Proxy {
     /// How many connections there have been.
     pub(crate) fn connections(&self) -> u32 {
         self.connections.load(Ordering::SeqCst)
+    }
+
+    /// From now on, every so many answers a connection breaks instead: what was asked has been done, and nobody is told.
+    pub(crate) fn break_every(&self, answers: u32) {
+        self.breaks.store(answers, Ordering::SeqCst);
     }
 
     /// From now on, none of the connections there are carries anything; nobody is told.

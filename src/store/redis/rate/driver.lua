@@ -32,7 +32,7 @@ for _, key in ipairs(order) do
     if all and state.changed then
         state.algorithm.save(key, state, state.terms)
     elseif state.moved and #KEYS == 1 then
-        -- A refusal takes nothing; but a moment that lies in the future must not be moved again and again.
+        -- A refusal takes nothing; but what had to be put right must not be put right again and again, never to end.
         state.algorithm.save(key, state, state.terms)
     end
 end

@@ -30,7 +30,10 @@ local function level(fills)
                 if state.units < 0 then state.units, state.part = 0, 0 end
             end
         end
-        if state.units >= t.capacity then state.units, state.part = t.capacity, 0 end
+        if state.units >= t.capacity then
+            -- More than can be spent was not: were that not written, it would take its time to drain.
+            state.units, state.part, state.moved = t.capacity, 0, not fills and not state.new
+        end
     end
 
     local function take(state, t)

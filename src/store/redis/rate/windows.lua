@@ -60,8 +60,8 @@ ALGORITHMS.fixed_window = {
         local seen = held(state.start)
         local start, ends = window_of(seen, t)
         if start ~= state.start or ends ~= state.ends then
-            if seen >= state.ends then state.used = 0 end
-            if start < state.start then state.moved = true end
+            -- What was used in one that is not over still counts, from now on in this one.
+            if seen >= state.ends then state.used = 0 else state.moved = not state.new end
             state.start, state.ends = start, ends
         end
     end,
@@ -118,7 +118,7 @@ ALGORITHMS.sliding_counter = {
             local periods = divide(max(seen - state.start, 0), state.period)
             shift(state, seen, state.start + periods * state.period)
             local units, more = faded(state, seen)
-            state.start, state.period, state.before = window_of(seen, t), t.period, 0
+            state.start, state.period, state.before, state.moved = window_of(seen, t), t.period, 0, true
             state.used = state.used + units + (more > 0 and 1 or 0)
         end
         shift(state, seen, (window_of(seen, t)))
