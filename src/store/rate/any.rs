@@ -71,6 +71,13 @@ impl AnyRateStore {
     }
 }
 
+/// The same store, not merely one like it.
+impl PartialEq for AnyRateStore {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl RateStore for AnyRateStore {
     async fn acquire(&self, key: &Key, quota: &Quota, cost: u32) -> Result<Decision, StoreError> {
         self.0.dyn_acquire(key, quota, cost).await

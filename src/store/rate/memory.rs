@@ -115,6 +115,16 @@ impl MemoryRateStore {
         })
     }
 
+    pub(super) fn give_back(&self, key: &Key, quota: &Quota, units: u32) -> Result<(), StoreError> {
+        let terms = quota.terms(0)?;
+        self.with_table(|table, now, _| {
+            if let Some(slot) = table.find(key, terms.algorithm) {
+                slot.state.give_back(now, &terms, units);
+                slot.look(now, &terms);
+            }
+        })
+    }
+
     /// Keeps for `key` that `spent` units were spent by now, whatever was known of it before.
     pub(super) fn follow(&self, key: &Key, terms: &Terms, spent: u32) {
         let _ = self.with_table(|table, now, max_keys| {
@@ -254,13 +264,7 @@ impl RateStore for MemoryRateStore {
     }
 
     async fn refund(&self, key: &Key, quota: &Quota, units: u32) -> Result<(), StoreError> {
-        let terms = quota.terms(0)?;
-        self.with_table(|table, now, _| {
-            if let Some(slot) = table.find(key, terms.algorithm) {
-                slot.state.give_back(now, &terms, units);
-                slot.look(now, &terms);
-            }
-        })
+        self.give_back(key, quota, units)
     }
 
     async fn reset(&self, key: &Key) -> Result<bool, StoreError> {
