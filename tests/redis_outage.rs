@@ -124,7 +124,10 @@ fn check(what: &str, seen: &[Seen], lag: Duration, down: Duration, up: Duration)
     assert!(out <= share, "{out} admitted without the server, where this machine's share is {share}");
     assert!(out >= share / 4, "only {out} admitted without the server, where this machine's share is {share}");
     let (first, last) = (admitted(seen, Duration::ZERO, down), admitted(seen, up + back, ended));
-    assert!(first > per_second(f64::from(RATE), down) / 2 && last > per_second(f64::from(RATE), ended - up - back) / 2, "{first} and {last} admitted with the server");
+    assert!(
+        first > per_second(f64::from(RATE), down) / 2 && last > per_second(f64::from(RATE), ended - up - back) / 2,
+        "{first} and {last} admitted with the server"
+    );
 }
 
 async fn for_ms(ms: u64) {
@@ -196,7 +199,14 @@ async fn h98_counts_are_not_doubled_by_a_kill() {
     let Some(mut server) = RedisServer::start() else { return };
     let store = RedisRateStore::builder(server.url()).build().unwrap();
     let quota = Quota::per(1_000_000, Duration::from_secs(100 * 365 * 86_400));
-    let limit = SharedLimit::new(quota).store(store.clone()).deadline(DEADLINE).on_outage(OnOutage::Deny).deny_cache(0).breaker(breaker()).build().unwrap();
+    let limit = SharedLimit::new(quota)
+        .store(store.clone())
+        .deadline(DEADLINE)
+        .on_outage(OnOutage::Deny)
+        .deny_cache(0)
+        .breaker(breaker())
+        .build()
+        .unwrap();
     let storm = Storm::begin(&limit);
     for_ms(500).await;
     server.kill();
@@ -230,7 +240,8 @@ async fn h93_down_at_the_start() {
     let decision = limit.check(&Key::new("k").unwrap()).await.unwrap();
     assert_eq!((decision.allowed, decision.source), (true, Source::LocalFallback));
     assert!(called.elapsed() < Duration::from_secs(1), "{:?}", called.elapsed());
-    let went = futures_util::future::join_all((0..100).map(|_| async { limit.check(&Key::new("k").unwrap()).await.unwrap().allowed })).await;
+    let went =
+        futures_util::future::join_all((0..100).map(|_| async { limit.check(&Key::new("k").unwrap()).await.unwrap().allowed })).await;
     assert!((24..=40).contains(&went.iter().filter(|went| **went).count()), "a quarter of the burst of 100");
     server.restart();
     let begun = Instant::now();

@@ -224,7 +224,11 @@ async fn h100_a_key_of_another_type_is_begun_anew() {
             let held = name(algorithm, "k");
             server.say(&format!("DEL {held}"));
             server.say(&format!("{spoil} {held} x"));
-            let went = [store.acquire(&key("k"), &quota, 1).await, store.acquire(&key("k"), &quota, 1).await, store.acquire(&key("k"), &quota, 1).await];
+            let went = [
+                store.acquire(&key("k"), &quota, 1).await,
+                store.acquire(&key("k"), &quota, 1).await,
+                store.acquire(&key("k"), &quota, 1).await,
+            ];
             assert_eq!(went.map(|decision| decision.unwrap().allowed), [true, true, false], "{algorithm} after {spoil}");
         }
         assert_eq!(store.healed(), 3 * (number as u64 + 1), "{algorithm}");
@@ -251,7 +255,11 @@ async fn h101_every_key_ends() {
         let (m1, m2) = (key("m1"), key("m2"));
         let both = [Request::new(&m1, &quota, 1), Request::new(&m2, &quota, 4)];
         assert!(store.acquire_many(&both).await.unwrap().iter().all(|decision| decision.allowed));
-        assert_eq!(server.count(&format!("EXISTS {} {}", name(algorithm, "none"), name(algorithm, "peek"))), 0, "{algorithm}: nothing is missing there");
+        assert_eq!(
+            server.count(&format!("EXISTS {} {}", name(algorithm, "none"), name(algorithm, "peek"))),
+            0,
+            "{algorithm}: nothing is missing there"
+        );
     }
     no_key_is_immortal(&server, 2 * window);
     assert!(server.say("KEYS *").matches("%rate1:").count() > 30);
@@ -313,7 +321,14 @@ async fn h105_a_server_without_room_says_so() {
 
 #[tokio::test]
 async fn h106_what_the_server_says_instead_of_a_decision() {
-    for (words, expected) in [("-LOADING", Kind::Unavailable), ("-READONLY", Kind::ReadOnly), ("-BUSY", Kind::Busy), (":1", Kind::Protocol), ("*2\r\n:1\r\n:0", Kind::Protocol), ("*0", Kind::Protocol)] {
+    for (words, expected) in [
+        ("-LOADING", Kind::Unavailable),
+        ("-READONLY", Kind::ReadOnly),
+        ("-BUSY", Kind::Busy),
+        (":1", Kind::Protocol),
+        ("*2\r\n:1\r\n:0", Kind::Protocol),
+        ("*0", Kind::Protocol),
+    ] {
         let parrot = Parrot::start(words).await;
         let store = RedisRateStore::builder(parrot.url()).build().unwrap();
         for algorithm in Algorithm::ALL {

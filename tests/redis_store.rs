@@ -83,7 +83,10 @@ async fn a19_neighbours_are_left_alone_and_nothing_is_flushed() {
     assert_eq!(server.count("EXISTS app:%zz"), 1);
     assert_eq!(server.count("DBSIZE"), 4, "two values, and two keys of others: no set of a tag is left");
     let commands = server.say("INFO commandstats").to_lowercase();
-    assert!(commands.contains("cmdstat_scan") && !["_keys:", "_flushdb", "_flushall", "_del:"].iter().any(|never| commands.contains(never)), "{commands}");
+    assert!(
+        commands.contains("cmdstat_scan") && !["_keys:", "_flushdb", "_flushall", "_del:"].iter().any(|never| commands.contains(never)),
+        "{commands}"
+    );
 }
 
 #[tokio::test]

@@ -53,7 +53,9 @@ impl RedisServer {
         command.args(&self.more).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = match command.spawn() {
             Ok(child) => child,
-            Err(error) => panic!("redis-server is not installed ({error}): apt-get install redis-server, or set {SKIP}=1 to leave these tests out"),
+            Err(error) => {
+                panic!("redis-server is not installed ({error}): apt-get install redis-server, or set {SKIP}=1 to leave these tests out")
+            }
         };
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(10) {
@@ -159,7 +161,12 @@ impl Proxy {
     pub(crate) async fn start(to: u16) -> Self {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let proxy = Self { port: listener.local_addr().unwrap().port(), dead_before: Default::default(), connections: Default::default(), breaks: Default::default() };
+        let proxy = Self {
+            port: listener.local_addr().unwrap().port(),
+            dead_before: Default::default(),
+            connections: Default::default(),
+            breaks: Default::default(),
+        };
         let (dead_before, connections, breaks) = (proxy.dead_before.clone(), proxy.connections.clone(), proxy.breaks.clone());
         let answers = std::sync::Arc::new(AtomicU32::new(0));
         tokio::spawn(async move {

@@ -366,7 +366,8 @@ impl Store for RedisStore {
             let answers: Vec<redis::Value> = shared.run_all(Effect::Read, &commands).await?;
             let now = Timestamp::now();
             for (key, answer) in some.iter().zip(answers.chunks(2)) {
-                let read = redis::from_redis_value(redis::Value::Array(answer.to_vec())).map_err(|error| error::translate(Effect::Read, error.into()))?;
+                let read = redis::from_redis_value(redis::Value::Array(answer.to_vec()))
+                    .map_err(|error| error::translate(Effect::Read, error.into()))?;
                 if let Some(entry) = shared.entry(read, now) {
                     found.insert((*key).clone(), entry);
                 }

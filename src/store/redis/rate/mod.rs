@@ -260,7 +260,8 @@ impl RateStore for RedisRateStore {
             return Ok(Vec::new());
         }
         let (now, numbers) = self.shared.run(Effect::Write, &script).await?;
-        let decided = all.iter().zip(numbers.chunks(5)).map(|((terms, cost), numbers)| decide(numbers, now, terms, *cost).ok_or_else(odd_answer));
+        let decided =
+            all.iter().zip(numbers.chunks(5)).map(|((terms, cost), numbers)| decide(numbers, now, terms, *cost).ok_or_else(odd_answer));
         let decided = decided.collect::<Result<Vec<_>, _>>()?;
         if decided.len() == all.len() { Ok(decided) } else { Err(odd_answer()) }
     }

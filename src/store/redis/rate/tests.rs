@@ -24,9 +24,12 @@ impl Bench {
         let clock = "local now = tonumber(redis.call('GET', 'now'))";
         let real = PRELUDE.lines().filter(|line| line.contains("redis.call('TIME')") || line.starts_with("local now")).count();
         assert_eq!(real, 2, "the clock is in two lines");
-        let prelude = PRELUDE.replace("local time = redis.call('TIME')", "").replace("local now = tonumber(time[1]) * 1000000 + tonumber(time[2])", clock);
+        let prelude = PRELUDE
+            .replace("local time = redis.call('TIME')", "")
+            .replace("local now = tonumber(time[1]) * 1000000 + tonumber(time[2])", clock);
         // Keys end by the real clock, which is not the test's.
-        let prelude = prelude.replace("'PX', string.format('%.0f', floor(long / 1000) + 2)", "'PX', string.format('%.0f', floor(long / 1000) + 100000)");
+        let prelude = prelude
+            .replace("'PX', string.format('%.0f', floor(long / 1000) + 2)", "'PX', string.format('%.0f', floor(long / 1000) + 100000)");
         let scripts = Scripts::new(&prelude);
         Some(Self { scripts, server, _process: process })
     }
@@ -72,7 +75,11 @@ fn quotas(algorithm: Algorithm) -> [Vec<Quota>; 3] {
     let of = |all: [Quota; 3]| all.map(|quota| quota.algorithm(algorithm)).to_vec();
     let ms = Duration::from_millis;
     let plain = of([Quota::per_second(10), Quota::per(10, ms(700)), Quota::per(10, ms(60_000))]);
-    let odd = of([Quota::per(7, Duration::from_micros(3_333_333)), Quota::per(7, Duration::from_micros(1)), Quota::per(7, Duration::from_secs(86_400))]);
+    let odd = of([
+        Quota::per(7, Duration::from_micros(3_333_333)),
+        Quota::per(7, Duration::from_micros(1)),
+        Quota::per(7, Duration::from_secs(86_400)),
+    ]);
     let big = of([Quota::per_day(u32::MAX), Quota::per(u32::MAX, Duration::from_secs(3_000_000_000)), Quota::per_second(u32::MAX)]);
     match algorithm {
         Algorithm::Gcra | Algorithm::TokenBucket => {
@@ -121,12 +128,16 @@ fn g67_scripts_decide_as_the_arithmetic_does() {
                             let took = expected.allowed && units > 0;
                             let moved = match algorithm {
                                 Algorithm::SlidingLog => true,
-                                Algorithm::SlidingCounter => number_at(&state, 1) < number_at(&asked, 1) || number_at(&state, 9) != number_at(&asked, 9),
+                                Algorithm::SlidingCounter => {
+                                    number_at(&state, 1) < number_at(&asked, 1) || number_at(&state, 9) != number_at(&asked, 9)
+                                }
                                 Algorithm::FixedWindow => state.encode()[1..17] != asked.encode()[1..17] && state.encode()[17..] != [0; 4],
                                 _ => number_at(&state, 1) < number_at(&asked, 1),
                             };
                             // Nor is more spent than can be.
-                            let full = algorithm == Algorithm::Gcra && number_at(&state, 9) == 0 && number_at(&state, 13) >> 32 == u64::from(terms.capacity);
+                            let full = algorithm == Algorithm::Gcra
+                                && number_at(&state, 9) == 0
+                                && number_at(&state, 13) >> 32 == u64::from(terms.capacity);
                             if took || (moved || full) && kept.is_some() {
                                 kept = Some(state);
                             }
