@@ -32,6 +32,7 @@ mod error;
 mod frame;
 mod link;
 pub mod rate;
+pub mod slots;
 
 use super::stats::Counters;
 use super::traits::{PROBE_TTL, probe_item, probed};
@@ -42,6 +43,7 @@ use error::Effect;
 use link::Link;
 pub use link::RedisOptions;
 pub use rate::{RedisRateStore, RedisRateStoreBuilder};
+pub use slots::{RedisSlots, RedisSlotsBuilder};
 use redis::{Cmd, Pipeline, Script, ScriptInvocation, cmd};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
