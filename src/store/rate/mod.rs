@@ -4,8 +4,10 @@ pub mod algorithms;
 mod any;
 mod calendar;
 mod decision;
+mod leased;
 pub mod memory;
 mod quota;
+pub mod semaphore;
 pub mod shared;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
@@ -15,8 +17,10 @@ pub use algorithms::State;
 pub use any::{AnyRateStore, DynRateStore};
 pub use calendar::Calendar;
 pub use decision::{Decision, Source};
+pub use leased::Leased;
 pub use memory::{MemoryRateStore, MemoryRateStoreBuilder};
 pub use quota::{Algorithm, Period, Quota, Terms};
+pub use semaphore::{AnySemaphoreStore, DynSemaphoreStore, Holder, MemorySemaphoreStore, SemaphoreStore, Taken};
 pub use shared::{LimitStats, OnOutage, SharedLimit, SharedLimitConfig};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteRateStore, SqliteRateStoreBuilder};

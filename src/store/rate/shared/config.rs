@@ -55,13 +55,14 @@ pub struct SharedLimitConfig {
 impl SharedLimitConfig {
     pub(super) fn new(quota: Quota) -> Self {
         // Opens fast, for each call that finds the store down pays for it, and asks again twice a second, for a restart must not go unnoticed.
-        // It takes eight answers in a row to close: a store that loses every second call stays away instead of coming and going.
+        // It takes eight answers without a failure to close: a store that loses every second call stays away instead of coming and going.
         let breaker = CircuitBreaker::failure_rate(0.3)
             .consecutive_failures(3)
             .min_calls(10)
             .window(Duration::from_secs(2))
             .open_for(Duration::from_millis(250))
             .max_open(Duration::from_millis(500))
+            .probes(8)
             .close_after(8);
         Self {
             quota,
@@ -103,7 +104,7 @@ impl SharedLimitConfig {
     }
 
     /// The circuit breaker around the store: while it is open, decisions cost no wait. **Default**: opens on 3 failures in a row or 30 % of 10 or more in
-    /// 2 s, asks again with one call after 250 to 500 ms, and closes after 8 answers in a row.
+    /// 2 s, asks again after 250 to 500 ms, and closes after 8 answers without a failure.
     pub fn breaker(mut self, breaker: CircuitBreakerConfig) -> Self {
         self.breaker = breaker;
         self

@@ -9,7 +9,8 @@ use crate::store::rate::Source;
 use std::sync::Arc;
 
 /// Each attempt takes the [cost](Call::cost_units) of its call, of the [key](Call::key) of its call; calls without one share a key of their own.
-/// When a later gate refuses the attempt, what it took is given back by a task, if there is a runtime to run it.
+/// What an attempt took that was [not made](Outcome::NotAttempted) is given back, by a task, if there is a runtime to run it. What one took that was
+/// made stays taken, however it went; and so does what was dropped, since nobody knows: give up and try again must not be a way around a limit.
 impl Gate for SharedLimit {
     fn admit<'a>(&'a self, call: Call<'a>) -> GateFuture<'a> {
         Box::pin(async move {
@@ -32,7 +33,7 @@ impl Gate for SharedLimit {
     }
 }
 
-/// What an attempt has taken. One that was made has used it, however it went.
+/// What an attempt has taken.
 struct Admitted {
     taken: Option<(Arc<Shared>, Key, u32, Source)>,
 }
