@@ -4,7 +4,6 @@
 //! Another one: `REDIS_URL=redis://:secret@host:6379/0`.
 
 use std::time::Duration;
-use steadfast::CircuitBreaker;
 use steadfast::store::rate::{OnOutage, Quota, SharedLimit};
 use steadfast::store::{Key, RedisRateStore, RedisStore, SetOptions, Store};
 
@@ -32,7 +31,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .name("example")
         .store(RedisRateStore::builder(url.as_str()).build()?)
         .on_outage(OnOutage::Local { share: 0.25 })
-        .breaker(CircuitBreaker::failure_rate(0.5))
         .deadline(Duration::from_millis(50))
         .build()?;
     let tenant = Key::new("tenant:7")?;

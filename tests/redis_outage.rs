@@ -79,16 +79,9 @@ impl Storm {
     }
 }
 
-/// As the default, until it builds.
-fn breaker() -> steadfast::CircuitBreakerConfig {
-    let ms = Duration::from_millis;
-    let breaker = steadfast::CircuitBreaker::failure_rate(0.3).consecutive_failures(3).min_calls(10).window(ms(2_000));
-    breaker.open_for(ms(250)).max_open(ms(500))
-}
-
 fn limit(server: &RedisServer) -> SharedLimit {
     let store = RedisRateStore::builder(server.url()).build().unwrap();
-    let limit = SharedLimit::new(Quota::per_second(RATE).burst(BURST)).store(store).deadline(DEADLINE).breaker(breaker());
+    let limit = SharedLimit::new(Quota::per_second(RATE).burst(BURST)).store(store).deadline(DEADLINE);
     limit.on_outage(OnOutage::Local { share: SHARE }).build().unwrap()
 }
 
@@ -199,14 +192,7 @@ async fn h98_counts_are_not_doubled_by_a_kill() {
     let Some(mut server) = RedisServer::start() else { return };
     let store = RedisRateStore::builder(server.url()).build().unwrap();
     let quota = Quota::per(1_000_000, Duration::from_secs(100 * 365 * 86_400));
-    let limit = SharedLimit::new(quota)
-        .store(store.clone())
-        .deadline(DEADLINE)
-        .on_outage(OnOutage::Deny)
-        .deny_cache(0)
-        .breaker(breaker())
-        .build()
-        .unwrap();
+    let limit = SharedLimit::new(quota).store(store.clone()).deadline(DEADLINE).on_outage(OnOutage::Deny).deny_cache(0).build().unwrap();
     let storm = Storm::begin(&limit);
     for_ms(500).await;
     server.kill();

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | keep values where all machines see them | `RedisStore` |
 //! | hold a tenant to a quota over all machines | `SharedLimit` on a `RedisRateStore` |
+//! | let so many run at once over all machines, or one | `RedisSemaphoreStore`, for semaphores and locks |
 //!
 //! Leave it out where one machine is all there is: a file, SQLite or memory is a thing less that can fail.
 //!
@@ -45,7 +46,6 @@
 //!     .store(RedisRateStore::builder("redis://127.0.0.1:1").build()?) // nobody is there
 //!     .on_outage(OnOutage::Local { share: 0.25 })                     // one of four machines
 //!     .deadline(Duration::from_millis(50))
-//! #   .breaker(steadfast::CircuitBreaker::failure_rate(0.5))
 //!     .build()?;
 //! let decision = limit.check(&Key::new("tenant:7")?).await?;          // is decided all the same, here
 //! assert!(decision.allowed && decision.source == Source::LocalFallback);

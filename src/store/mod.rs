@@ -69,7 +69,9 @@ pub use glob::Glob;
 pub use key::{Key, KeyPolicy};
 pub use memory::{MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "redis")]
-pub use redis::{RedisOptions, RedisRateStore, RedisRateStoreBuilder, RedisSlots, RedisSlotsBuilder, RedisStore, RedisStoreBuilder};
+pub use redis::{
+    RedisOptions, RedisRateStore, RedisRateStoreBuilder, RedisSemaphoreStore, RedisSemaphoreStoreBuilder, RedisStore, RedisStoreBuilder,
+};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteStore, SqliteStoreBuilder};
 pub use stats::CacheStats;

@@ -32,7 +32,7 @@ mod error;
 mod frame;
 mod link;
 pub mod rate;
-pub mod slots;
+pub mod semaphore;
 
 use super::stats::Counters;
 use super::traits::{PROBE_TTL, probe_item, probed};
@@ -43,8 +43,8 @@ use error::Effect;
 use link::Link;
 pub use link::RedisOptions;
 pub use rate::{RedisRateStore, RedisRateStoreBuilder};
-pub use slots::{RedisSlots, RedisSlotsBuilder};
 use redis::{Cmd, Pipeline, Script, ScriptInvocation, cmd};
+pub use semaphore::{RedisSemaphoreStore, RedisSemaphoreStoreBuilder};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, LazyLock};

@@ -1,8 +1,8 @@
--- Slots that are held for a time: one sorted set a name, of who holds one, by when that ends in microseconds of the server's clock.
+-- Places that are held for a time: one sorted set a name, of who holds one, by when that ends in microseconds of the server's clock.
 -- Its member `fence` is the last number given out, negated, so that it lies below all times.
--- KEYS: the set. ARGV: 'hold', 'renew', 'release' or 'count', then token, slots, microseconds to live.
+-- KEYS: the set. ARGV: 'take', 'renew', 'release' or 'count', then holder, places, microseconds to live.
 -- Answers: whether it is so, the number given out or the wait, how many are held now, keys healed.
-local key, op, token, slots, ttl = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local key, op, holder, places, ttl = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local HOUR, LONGEST = 3600000, 3153600000000000
@@ -20,16 +20,16 @@ end
 local function count() return redis.call('ZCOUNT', key, string.format('(%.0f', now), '+inf') end
 
 local function put()
-    redis.call('ZADD', key, string.format('%.0f', now + ttl), token)
+    redis.call('ZADD', key, string.format('%.0f', now + ttl), holder)
     -- As long as the last holder, and an hour in which the number is remembered.
     local last = redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')[2]
     redis.call('PEXPIRE', key, string.format('%.0f', math.floor((tonumber(last) - now) / 1000) + HOUR))
 end
 
-if op == 'hold' then
-    local mine = redis.call('ZSCORE', key, token)
+if op == 'take' then
+    local mine = redis.call('ZSCORE', key, holder)
     local held = count()
-    if not mine and held >= slots then
+    if not mine and held >= places then
         local first = redis.call('ZRANGEBYSCORE', key, string.format('(%.0f', now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
         return { 0, tonumber(first) - now, held, healed }
     end
@@ -41,10 +41,10 @@ if op == 'hold' then
     put()
     return { 1, fence, mine and held or held + 1, healed }
 elseif op == 'renew' then
-    if not redis.call('ZSCORE', key, token) then return { 0, 0, count(), healed } end
+    if not redis.call('ZSCORE', key, holder) then return { 0, 0, count(), healed } end
     put()
     return { 1, 0, count(), healed }
 elseif op == 'release' then
-    return { redis.call('ZREM', key, token), 0, count(), healed }
+    return { redis.call('ZREM', key, holder), 0, count(), healed }
 end
 return { 1, 0, count(), healed }
