@@ -66,7 +66,12 @@ pub struct ConfigError {
 impl ConfigError {
     /// `Ok(())` without faults. `subject` is what was being built, as the message begins: ``pipeline `quotes` ``.
     pub(crate) fn check(subject: impl Into<String>, faults: Vec<Fault>) -> Result<(), Self> {
-        if faults.is_empty() { Ok(()) } else { Err(Self { subject: subject.into(), faults }) }
+        if faults.is_empty() { Ok(()) } else { Err(Self::of(subject, faults)) }
+    }
+
+    /// Where there are faults for certain.
+    pub(crate) fn of(subject: impl Into<String>, faults: Vec<Fault>) -> Self {
+        Self { subject: subject.into(), faults }
     }
 
     /// Every fault, in the order of the fields.

@@ -15,6 +15,7 @@
 //! | put it around reqwest, hyper, axum, or anything of tower | [`doors`] |
 //! | see what overload does, and which policies end it | [`overload`] |
 //! | keep bytes in memory, in files, in SQLite, behind HTTP; or write a store of my own | [`stores`] |
+//! | share values and limits between machines | [`redis`] |
 //! | test code that uses it | [`testing`] |
 //! | copy something that works: sqlx, redis, tonic, AWS, uploads, shutdown | [`cookbook`] |
 //! | come from backoff, backon, tokio-retry, tower, resilience4j, Polly, tenacity | [`migration`] |
@@ -48,6 +49,7 @@ pub mod getting_started;
 pub mod migration;
 pub mod overload;
 pub mod policies;
+pub mod redis;
 pub mod same_task;
 pub mod stores;
 pub mod testing;

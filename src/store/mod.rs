@@ -33,6 +33,7 @@
 //! | `FileStore` | `file` | processes of one machine | kills, and power cuts if asked to |
 //! | `SqliteStore` | `sqlite` | processes of one machine | kills, and power cuts but for the last moment |
 //! | `HttpStore` | `http-store` | whoever the server lets | what the server does |
+//! | `RedisStore` | `redis` | machines that reach one server | what the server survives |
 //!
 //! [`Tiered`] puts a near one in front of a far one, and [`connect`] makes one of an address from your configuration.
 //!
@@ -52,12 +53,14 @@ pub mod http;
 mod key;
 pub mod memory;
 pub mod rate;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod stats;
 pub mod tiered;
 mod traits;
-#[cfg(any(feature = "file", feature = "sqlite"))]
+#[cfg(any(feature = "file", feature = "sqlite", feature = "redis"))]
 mod words;
 mod wrap;
 
@@ -76,6 +79,10 @@ pub use glob::Glob;
 pub use http::{HttpStore, HttpStoreBuilder};
 pub use key::{Key, KeyPolicy};
 pub use memory::{MemoryStore, MemoryStoreBuilder};
+#[cfg(feature = "redis")]
+pub use redis::{
+    RedisOptions, RedisRateStore, RedisRateStoreBuilder, RedisSemaphoreStore, RedisSemaphoreStoreBuilder, RedisStore, RedisStoreBuilder,
+};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteStore, SqliteStoreBuilder};
 pub use tiered::Tiered;
