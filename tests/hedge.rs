@@ -501,6 +501,87 @@ async fn a_panic_in_a_delay_that_is_asked_for_again_is_a_panic_too() {
     assert_eq!((ended.is_err(), calls.panics(), calls.abandoned(), calls.attempts()), (true, 1, 0, 1));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_call_is_polled_when_something_happened_and_not_in_a_loop() {
+    let none = Budget::new(0.01).min_per_second(0.0).burst(1).build().unwrap();
+    assert!(none.try_withdraw_at(Instant::now()));
+    let places = Bulkhead::new(1).queue(9).build().unwrap();
+    let hedges = [
+        (Hedge::after(Duration::ZERO), 10),
+        (Hedge::after(Duration::ZERO).budget(none.clone()), 1),
+        (Hedge::after(Duration::MAX), 1),
+        (Hedge::after(5 * MS), 10),
+        (Hedge::after(5 * MS).budget(none), 1),
+        (Hedge::custom(|leg| if leg == 3 { Duration::MAX } else { Duration::ZERO }), 3),
+        (Hedge::at_percentile(0.5).initial_delay(Duration::ZERO), 10),
+    ];
+    for (hedge, legs) in hedges {
+        for narrow in [false, true] {
+            let mut builder = builder(hedge.clone().max_hedges(9)).total_timeout(3_600_000 * MS).attempt_timeout(1_800_000 * MS);
+            if narrow {
+                builder = builder.bulkhead(places.clone());
+            }
+            let pipeline = builder.build().unwrap();
+            let (begun, mut polls) = (Cell::new(0), 0);
+            let mut call = Box::pin(pipeline.call(|| {
+                begun.set(begun.get() + 1);
+                std::future::pending::<Result<(), String>>()
+            }));
+            let counted = std::future::poll_fn(|cx| {
+                polls += 1;
+                call.as_mut().poll(cx)
+            });
+            assert!(tokio::time::timeout(600_000 * MS, counted).await.is_err());
+            assert!(polls <= 2 * legs + 2, "{hedge:?}, narrow {narrow}: {polls} polls");
+            assert_eq!(begun.get(), if narrow { 1 } else { legs }, "{hedge:?}");
+            drop(call);
+            assert_eq!((places.in_use(), places.waiting()), (0, 0));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reconfigured_in_the_midst_of_a_race_every_leg_comes_home() {
+    let settings = [
+        (Hedge::after(MS).max_hedges(9), Bulkhead::new(20).queue(9)),
+        (Hedge::after(Duration::MAX).max_hedges(0), Bulkhead::new(1)),
+        (Hedge::at_percentile(0.5).min_samples(1).max_hedges(1), Bulkhead::new(2).queue(1)),
+        (Hedge::custom(|_| Duration::ZERO).max_hedges(4), Bulkhead::new(3).queue(100)),
+    ];
+    for first in 0..settings.len() {
+        for second in 0..settings.len() {
+            let with = |n: usize| {
+                let (hedge, places) = settings[n].clone();
+                builder(hedge).bulkhead(places).circuit_breaker(CircuitBreaker::consecutive_failures(9)).build().unwrap()
+            };
+            let (pipeline, other) = (with(first), with(second).config());
+            let original = pipeline.config();
+            let calls: Vec<_> = (0..20)
+                .map(|n| {
+                    let pipeline = pipeline.clone();
+                    tokio::spawn(async move {
+                        let operation = |attempt: Attempt| async move {
+                            sleep(MS * (n % 7 + attempt.leg())).await;
+                            if (n + attempt.leg()) % 3 == 0 { Err("down".to_owned()) } else { Ok(()) }
+                        };
+                        let _ = pipeline.call_with(operation).await;
+                    })
+                })
+                .collect();
+            for step in 0..6 {
+                sleep(MS).await;
+                pipeline.reconfigure(&if step % 2 == 0 { other.clone() } else { original.clone() }).unwrap();
+            }
+            for call in calls {
+                call.await.unwrap();
+            }
+            let places = pipeline.bulkhead().unwrap();
+            assert_eq!((places.in_use(), places.waiting()), (0, 0), "{first} {second}");
+            assert_eq!(pipeline.stats().calls.unwrap().calls(), 20);
+        }
+    }
+}
+
 #[test]
 fn without_a_runtime_nothing_is_hedged() {
     let pipeline = hedged(Hedge::after(10 * MS));
