@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use steadfast::{
-    Attempt, Budget, Bulkhead, CallEnd, CircuitBreaker, CircuitState, Error, Event, Hedge, HedgeConfig, Jitter, Monitor, Outcome, Pipeline,
-    PipelineBuilder, RateLimiter, RejectedKind, Retry, Verdict,
+    Attempt, Budget, Bulkhead, CallEnd, CircuitBreaker, CircuitState, Error, Event, Hedge, HedgeConfig, Jitter, Monitor, Outcome, PerKey,
+    Pipeline, PipelineBuilder, RateLimiter, RejectedKind, Retry, Verdict,
 };
 use tokio::time::{Instant, sleep};
 
@@ -318,6 +318,24 @@ async fn h76_no_hedge_while_the_breaker_is_not_closed() {
     assert_eq!(pipeline.call_with(log.legs(&[(50, Ok(0)), (0, Ok(1))])).await, Ok(0));
     assert_eq!(log.started().len(), 2);
     assert_eq!(pipeline.hedge().unwrap().stats().denied_by_breaker, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h76_no_hedge_while_the_breaker_of_the_key_is_not_closed() {
+    let keys = PerKey::new(9).circuit_breaker(CircuitBreaker::consecutive_failures(1).open_for(1_000 * MS).open_jitter(0.0).probes(2));
+    let pipeline = builder(Hedge::after(10 * MS)).per_key(keys).build().unwrap();
+    let call = |key| pipeline.key(key).call(|| async {
+        sleep(100 * MS).await;
+        Ok::<_, String>(())
+    });
+    assert!(pipeline.key("a").call(|| async { Err::<(), _>("fatal".to_owned()) }).await.is_err());
+    assert_eq!(pipeline.per_key().unwrap().snapshot("a").unwrap().circuit, Some(CircuitState::Open));
+    sleep(1_000 * MS).await;
+    let _ = call("a").await;
+    let stats = pipeline.hedge().unwrap().stats();
+    assert_eq!((stats.launched, stats.denied_by_breaker), (0, 1), "it is a probe");
+    let _ = call("b").await;
+    assert_eq!(pipeline.hedge().unwrap().stats().launched, 1, "another key");
 }
 
 #[tokio::test(start_paused = true)]
