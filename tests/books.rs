@@ -289,7 +289,8 @@ struct Truth {
 
 /// Two in three of all policies, and what must hold of them whatever happens.
 fn any(builder: PipelineBuilder, seed: u64, queue: usize) -> PipelineBuilder {
-    let on = |bit: u64| seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(7).wrapping_mul(bit * 2 + 0xbf58_476d_1ce4_e5b9) >> 40 & 3 != 0;
+    let on =
+        |bit: u64| seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(7).wrapping_mul(bit * 2 + 0xbf58_476d_1ce4_e5b9) >> 40 & 3 != 0;
     let wait = 30 * MS;
     let mut builder = builder.classify(|error: &String| if error == "no" { Verdict::Permanent } else { Verdict::transient() });
     if on(1) {
@@ -302,7 +303,8 @@ fn any(builder: PipelineBuilder, seed: u64, queue: usize) -> PipelineBuilder {
         builder = builder.attempt_timeout(4 * MS);
     }
     if on(4) {
-        builder = builder.hedge(if seed % 2 == 0 { Hedge::after(2 * MS) } else { Hedge::at_percentile(0.5).min_samples(3) }.max_hedges(2).idempotent());
+        builder = builder
+            .hedge(if seed % 2 == 0 { Hedge::after(2 * MS) } else { Hedge::at_percentile(0.5).min_samples(3) }.max_hedges(2).idempotent());
     }
     if on(5) {
         builder = builder.circuit_breaker(CircuitBreaker::consecutive_failures(4).open_for(3 * MS));
@@ -321,7 +323,8 @@ fn any(builder: PipelineBuilder, seed: u64, queue: usize) -> PipelineBuilder {
     }
     if on(10) {
         let circuit = CircuitBreaker::consecutive_failures(3).open_for(3 * MS);
-        let keys = PerKey::new(3).rate_limit(RateLimiter::per_second(500).smooth().max_wait(wait).queue(queue.max(1))).circuit_breaker(circuit);
+        let keys =
+            PerKey::new(3).rate_limit(RateLimiter::per_second(500).smooth().max_wait(wait).queue(queue.max(1))).circuit_breaker(circuit);
         builder = builder.per_key(keys.bulkhead(Bulkhead::new(2).queue(queue).max_wait(wait)).statistics(true));
     }
     builder

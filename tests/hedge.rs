@@ -324,10 +324,12 @@ async fn h76_no_hedge_while_the_breaker_is_not_closed() {
 async fn h76_no_hedge_while_the_breaker_of_the_key_is_not_closed() {
     let keys = PerKey::new(9).circuit_breaker(CircuitBreaker::consecutive_failures(1).open_for(1_000 * MS).open_jitter(0.0).probes(2));
     let pipeline = builder(Hedge::after(10 * MS)).per_key(keys).build().unwrap();
-    let call = |key| pipeline.key(key).call(|| async {
-        sleep(100 * MS).await;
-        Ok::<_, String>(())
-    });
+    let call = |key| {
+        pipeline.key(key).call(|| async {
+            sleep(100 * MS).await;
+            Ok::<_, String>(())
+        })
+    };
     assert!(pipeline.key("a").call(|| async { Err::<(), _>("fatal".to_owned()) }).await.is_err());
     assert_eq!(pipeline.per_key().unwrap().snapshot("a").unwrap().circuit, Some(CircuitState::Open));
     sleep(1_000 * MS).await;

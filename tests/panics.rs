@@ -5,7 +5,8 @@ use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use steadfast::{
-    AdaptiveLimit, Bulkhead, CircuitBreaker, CircuitState, Coalesce, Error, Event, Hedge, Monitor, PerKey, Pipeline, Retry, Throttle, Verdict,
+    AdaptiveLimit, Bulkhead, CircuitBreaker, CircuitState, Coalesce, Error, Event, Hedge, Monitor, PerKey, Pipeline, Retry, Throttle,
+    Verdict,
 };
 
 /// With every gate; keyless calls pass that of the keys.

@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use steadfast::{
     AdaptiveLimit, Budget, Bulkhead, Call, CircuitBreaker, CircuitState, CoDel, Error, Hedge, Jitter, Monitor, Outcome, PerKey, Pipeline,
-    PipelineConfig, RateLimiter, Throttle,
-    RejectedKind, Retry, Verdict,
+    PipelineConfig, RateLimiter, RejectedKind, Retry, Throttle, Verdict,
 };
 use tokio::time::{advance, sleep};
 

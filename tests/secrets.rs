@@ -5,8 +5,8 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use steadfast::{
-    AdaptiveLimit, Bulkhead, Call, CircuitBreaker, Coalesce, Error, Event, Fallback, Gate, GateFuture, Hedge, Monitor, Outcome, Pass, PerKey,
-    Pipeline, PipelineBuilder, Priority, RateLimiter, Retry, Throttle, TypedPipeline, Verdict,
+    AdaptiveLimit, Bulkhead, Call, CircuitBreaker, Coalesce, Error, Event, Fallback, Gate, GateFuture, Hedge, Monitor, Outcome, Pass,
+    PerKey, Pipeline, PipelineBuilder, Priority, RateLimiter, Retry, Throttle, TypedPipeline, Verdict,
 };
 
 const CANARY: &str = "hunter2";
@@ -112,7 +112,10 @@ async fn h86_keys_values_and_error_texts_are_printed_nowhere() {
     let shared = tokio::join!(one.call(|| std::future::ready(Ok(CANARY))), two.call(|| std::future::ready(Ok(CANARY))));
     assert_eq!(shared, (Ok(CANARY), Ok(CANARY)));
     let keys = pipeline.per_key().unwrap();
-    print(&mut printed, &(&group, group.stats(), keys, keys.stats(), keys.snapshot(CANARY), keys.most_rejected(9), keys.try_acquire(CANARY, 1)));
+    print(
+        &mut printed,
+        &(&group, group.stats(), keys, keys.stats(), keys.snapshot(CANARY), keys.most_rejected(9), keys.try_acquire(CANARY, 1)),
+    );
     print(&mut printed, &(pipeline.throttle(), pipeline.adaptive_limit(), pipeline.hedge()));
     let typed: TypedPipeline<String, String> = all("t").fallback(Fallback::value(CANARY.to_owned())).build().unwrap();
     assert_eq!(typed.call(|| async { Err(CANARY.to_owned()) }).await, Ok(CANARY.to_owned()));
