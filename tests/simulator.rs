@@ -1,4 +1,6 @@
 //! The simulator, and what its scenarios show: the figures to hold.
+//!
+//! All of them: `cargo test --release --features testing --test simulator`.
 
 #[path = "../examples/simulate/figure.rs"]
 mod figure;
@@ -37,7 +39,7 @@ fn findings(name: &str) -> Findings {
 /// the platform; the numbers do not.
 fn the_guide_shows(name: &str, findings: &Findings) {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/figures/");
-    let anew = "draw the guide's figures anew: cargo run --release --features testing --example simulate -- --guide";
+    let anew = "draw the guide's figures anew: cargo run --release --example simulate -- --guide";
     let known = std::fs::read_to_string(format!("{folder}numbers.csv")).expect(anew);
     let shown: Vec<&str> = known.lines().filter(|line| line.starts_with(&format!("{name},"))).collect();
     let now: Vec<String> = findings.numbers.iter().map(|(what, value)| format!("{name},{what:?},{value:.3}")).collect();
@@ -85,6 +87,7 @@ fn the_dependency_is_an_m_m_c_queue() {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without --release")]
 fn s1_retries_alone_never_answer_again_and_the_preset_holds() {
     let found = findings("storm");
     for window in ["70-90", "120-150", "200-240"] {
@@ -100,6 +103,7 @@ fn s1_retries_alone_never_answer_again_and_the_preset_holds() {
 
 /// As the guide says: its queue is full of calls that have not the time left.
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without --release")]
 fn s1_a_long_queue_is_no_help() {
     let long = || {
         let base = Pipeline::builder("long queue").total_timeout(secs(10)).attempt_timeout(secs(1)).retry(Retry::exponential(3, ms(100)));
@@ -111,6 +115,7 @@ fn s1_a_long_queue_is_no_help() {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without --release")]
 fn s2_jitter_makes_the_contest_short_and_cheap() {
     let found = findings("jitter");
     let time = |name: &str| found.number(&format!("{name}: completion with 200 clients, ms"));
@@ -124,6 +129,7 @@ fn s2_jitter_makes_the_contest_short_and_cheap() {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without --release")]
 fn s3_the_throttle_is_back_within_ten_seconds() {
     let found = findings("outage");
     let back = |name: &str| found.number(&format!("{name}: seconds until 99 % are answered again"));
@@ -136,6 +142,7 @@ fn s3_the_throttle_is_back_within_ten_seconds() {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without --release")]
 fn s4_hedges_halve_the_slowest_in_a_thousand() {
     let found = findings("hedging");
     for tail in ["lognormal", "Pareto", "bimodal"] {
@@ -147,6 +154,7 @@ fn s4_hedges_halve_the_slowest_in_a_thousand() {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without --release")]
 fn s5_the_adaptive_limit_follows_the_capacity() {
     let found = findings("adaptive");
     for servers in [20, 10, 40] {
@@ -157,6 +165,7 @@ fn s5_the_adaptive_limit_follows_the_capacity() {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without --release")]
 fn s6_critical_calls_are_answered_at_twice_the_load() {
     let found = findings("priorities");
     assert!(found.number("Critical: served 60-120 s") >= 0.99);
@@ -164,6 +173,7 @@ fn s6_critical_calls_are_answered_at_twice_the_load() {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without --release")]
 fn s7_budgets_keep_two_layers_of_retries_from_multiplying() {
     let found = findings("layers");
     assert!(found.number("without budgets: load 65-115 s") > 15.5);
@@ -172,6 +182,7 @@ fn s7_budgets_keep_two_layers_of_retries_from_multiplying() {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without --release")]
 fn h69_three_layers_of_three_tries_are_hardly_more_than_one() {
     let requests = sim::virtually(1, async || {
         let layer = |name: &str| Pipeline::builder(name).retry(Retry::exponential(2, ms(10))).build().expect("sound");
@@ -198,6 +209,7 @@ fn h69_three_layers_of_three_tries_are_hardly_more_than_one() {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without --release")]
 fn h70_e15_an_overload_ends_with_its_cause() {
     let service = Dependency::new(100, Latency::exponential(ms(100)));
     let scenario = Scenario::new("metastable", Load::poisson(800.0).times(2.5, 20..30), service)
@@ -224,6 +236,7 @@ fn e02(incidents: u32, per_second: f64, seconds: u32) {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without --release")]
 fn e02_an_hour_of_incidents() {
     e02(14, 100.0, 4_200);
 }

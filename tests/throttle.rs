@@ -1,6 +1,7 @@
 //! The throttle from outside: what it forwards under overload, how it comes back from an outage, and whom it holds back first.
 //!
 //! Time is passed in, chance is seeded, and the dependency is a bucket of tokens: nothing here waits.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use futures_util::FutureExt;
 use std::collections::VecDeque;
@@ -612,7 +613,7 @@ async fn a_pipeline_holds_calls_back_before_they_take_units_or_places() {
 #[tokio::test(start_paused = true)]
 async fn what_another_gate_refuses_and_what_is_dropped_says_nothing() {
     let pipeline = Pipeline::builder("p").throttle(Throttle::new().min_requests(1)).bulkhead(Bulkhead::new(1)).build().unwrap();
-    let mut running = Box::pin(pipeline.call(|| std::future::pending::<Result<(), String>>()));
+    let mut running = Box::pin(pipeline.call(std::future::pending::<Result<(), String>>));
     assert!(running.as_mut().now_or_never().is_none());
     for _ in 0..50 {
         assert!(pipeline.call(|| async { DOWN }).await.unwrap_err().is_bulkhead_full());

@@ -16,7 +16,7 @@
 //! * **One rule for time.** A value is live while `now < expires_at`, in `get`, `exists`, `get_many`, `keys` and `delete` alike. A time to live of zero
 //!   stores nothing and removes what was there; none is for ever, and it has to be said.
 //! * **Nothing is not an error.** A missing key is `Ok(None)`; an empty value is a value.
-//! * **No key is special.** Spaces, line breaks, `../..`, emoji, a megabyte: [`Key`](crate::store::Key) makes text of it that every backend takes, and no two keys
+//! * **No key is special.** Spaces, line breaks, `../..`, emoji, a megabyte: `store::Key` makes text of it that every backend takes, and no two keys
 //!   become one. Make keys of several parts with `Key::of_parts`, and no tenant's name can reach into another's.
 //! * **No future is dangerous to drop.** What it was to do is done whole, or not at all.
 //! * **Errors say what to do.** `error.kind()`, `error.is_retriable()`, `error.retry_after()`; never a key, a value or a token in the text.

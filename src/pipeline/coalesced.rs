@@ -9,6 +9,7 @@ use crate::outcome::{Error, Rejected, RejectedKind};
 use crate::substitution::{Coalesce, CoalesceEnd};
 use crate::time;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -70,10 +71,11 @@ impl<T, E, J> Coalesced<'_, T, E, J> {
             Some(deadline) => request.deadline(deadline),
             None => request,
         };
-        let mut waiting = Waiting { core, started, over: AtomicBool::new(false) };
-        let run = || {
+        let mut waiting = Waiting::new(core, started);
+        let runs = waiting.over();
+        let run = move || {
             // From here on the call has a story, which tells its end.
-            waiting.over.store(true, Ordering::Relaxed);
+            runs.store(true, Ordering::Relaxed);
             request.call_with(operation)
         };
         // One caller's deadline is no news for those who have more time.
@@ -94,16 +96,28 @@ impl<T, E, J> Coalesced<'_, T, E, J> {
 }
 
 /// A call without an attempt of its own, for the books. Dropped before its end, it was abandoned.
-struct Waiting<'c> {
+pub(super) struct Waiting<'c> {
     core: &'c Core,
     started: Instant,
     /// It has ended, or runs by itself.
-    over: AtomicBool,
+    over: Arc<AtomicBool>,
 }
 
-impl Waiting<'_> {
-    fn end(&mut self, end: CallEnd) {
-        *self.over.get_mut() = true;
+impl<'c> Waiting<'c> {
+    pub(super) fn new(core: &'c Core, started: Instant) -> Self {
+        Self { core, started, over: Arc::default() }
+    }
+
+    /// To be set when the call runs by itself.
+    pub(super) fn over(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.over)
+    }
+
+    /// Unless it ran by itself, and so has told its end.
+    pub(super) fn end(&mut self, end: CallEnd) {
+        if self.over.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let elapsed = self.record(end);
         self.core.emitter.emit(|| Event::CallFinished { end, attempts: 0, elapsed });
     }
@@ -120,7 +134,7 @@ impl Waiting<'_> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if !*self.over.get_mut() {
+        if !self.over.load(Ordering::Relaxed) {
             let end = CallEnd::Abandoned;
             let elapsed = self.record(end);
             // Observers are user code, which has no place in a drop.

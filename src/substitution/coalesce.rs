@@ -132,6 +132,12 @@ impl Coalesce<(), ()> {
 }
 
 impl<T, E> Coalesce<T, E> {
+    /// The group of a cache, whose settings are known to be good.
+    #[cfg(feature = "cache")]
+    pub(crate) fn of(config: CoalesceConfig) -> Self {
+        Self { group: Arc::new(Group::new(config)) }
+    }
+
     /// Runs `operation`, unless a call of the same key is under way: then waits for that one's answer.
     ///
     /// The key is whatever `key` feeds to a hasher, of which 128 bits are kept: use one type of keys in a group (`1_u32` and `1_i32`

@@ -101,14 +101,15 @@ impl fmt::Debug for AdaptivePermit<'_> {
     }
 }
 
-/// Waits for a place under an [`AdaptiveLimit`].
-#[derive(Debug)]
-#[pin_project::pin_project]
-#[must_use = "futures do nothing unless polled"]
-pub(crate) struct AdaptiveWaiter<'a> {
-    pub(super) limit: &'a AdaptiveLimit,
-    #[pin]
-    pub(super) waiting: Waiting<'a, Places>,
+pin_project_lite::pin_project! {
+    /// Waits for a place under an [`AdaptiveLimit`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub(crate) struct AdaptiveWaiter<'a> {
+        pub(super) limit: &'a AdaptiveLimit,
+        #[pin]
+        pub(super) waiting: Waiting<'a, Places>,
+    }
 }
 
 impl<'a> Future for AdaptiveWaiter<'a> {

@@ -1,6 +1,5 @@
 //! What is seen only from inside: the promise of bytes, the index, and what is handed back.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use super::*;
 use crate::admission::{Bulkhead, CircuitBreaker, RateLimiter};

@@ -129,7 +129,7 @@ impl Rules {
     #[expect(clippy::cast_precision_loss, reason = "counts of one window")]
     fn is_down(&self, counts: Counts) -> bool {
         let forwarded = counts.forwarded();
-        forwarded >= u64::from(self.config.min_requests) && 2.0 * self.config.accept_multiplier * (counts.accepts as f64) < forwarded as f64
+        forwarded >= u64::from(self.config.min_requests) && self.config.accept_multiplier * (2.0 * counts.accepts as f64) < forwarded as f64
     }
 
     /// Whether far more is accepted of what is forwarded than in steady overload: beyond halfway from one in `K` to all; and of so many that

@@ -3,7 +3,7 @@
 use super::flight::{Found, Group, Role, Seat};
 use crate::admission::keyed::Hash;
 use crate::time;
-use pin_project::pin_project;
+use pin_project_lite::pin_project;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -20,20 +20,21 @@ pub(crate) enum End<T, E> {
     OutOfTime,
 }
 
-/// A call in a group.
-#[pin_project]
-#[must_use = "futures do nothing unless polled"]
-pub(crate) struct Coalescing<'a, T, E, F, Fut> {
-    // Dropped in this order: the operation is gone before another one begins.
-    #[pin]
-    running: Option<Fut>,
-    seat: Option<Seat<'a, T, E>>,
-    operation: Option<F>,
-    group: &'a Group<T, E>,
-    hash: Hash,
-    deadline: Option<Instant>,
-    concern: fn(&E) -> bool,
-    timer: Option<Pin<Box<Sleep>>>,
+pin_project! {
+    /// A call in a group.
+    #[must_use = "futures do nothing unless polled"]
+    pub(crate) struct Coalescing<'a, T, E, F, Fut> {
+        // Dropped in this order: the operation is gone before another one begins.
+        #[pin]
+        running: Option<Fut>,
+        seat: Option<Seat<'a, T, E>>,
+        operation: Option<F>,
+        group: &'a Group<T, E>,
+        hash: Hash,
+        deadline: Option<Instant>,
+        concern: fn(&E) -> bool,
+        timer: Option<Pin<Box<Sleep>>>,
+    }
 }
 
 impl<'a, T, E, F, Fut> Coalescing<'a, T, E, F, Fut> {
