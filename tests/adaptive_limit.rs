@@ -522,7 +522,7 @@ async fn what_a_call_waits_for_at_a_gate_of_ones_own_is_not_the_time_of_its_oper
     impl steadfast::Gate for Slow {
         fn admit<'a>(&'a self, _: Call<'a>) -> steadfast::GateFuture<'a> {
             Box::pin(async {
-                tokio::time::sleep(Duration::from_secs(5)).await;
+                tokio::time::sleep(ms(500)).await;
                 Ok(Box::new(Inside) as Box<dyn steadfast::Pass>)
             })
         }
@@ -530,14 +530,14 @@ async fn what_a_call_waits_for_at_a_gate_of_ones_own_is_not_the_time_of_its_oper
     impl steadfast::Pass for Inside {
         fn settle(self: Box<Self>, _: Outcome) {}
     }
-    let limit = AdaptiveLimit::new().min_samples(1).build().unwrap();
+    let limit = AdaptiveLimit::aimd().min_samples(1).build().unwrap();
     let pipeline = Pipeline::builder("p").adaptive_limit(limit.clone()).gate(Slow).build().unwrap();
-    for _ in 0..3 {
+    for _ in 0..20 {
         let call = pipeline.call(|| async {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(ms(50)).await;
             Ok::<_, String>(())
         });
         assert_eq!(call.await, Ok(()));
     }
-    assert_eq!(limit.snapshot().latency, Some(Duration::from_millis(50)));
+    assert_eq!(limit.snapshot().latency, Some(ms(50)));
 }

@@ -17,6 +17,9 @@ plain!(
     Attempt, Call<'static>, Priority, Verdict, Outcome, RejectedKind, Rejected, Error<String>, ConfigError, Fault,
     CircuitBreaker, CircuitBreakerConfig, CircuitState, CircuitSnapshot, OpenFacts, Transition, TransitionCause,
     Throttle, ThrottleConfig, ThrottleSnapshot, CoDel,
+    AdaptiveLimit, AdaptiveLimitConfig, LimitSnapshot,
+    PerKey, PerKeyConfig, PerKeyStats, KeySnapshot, KeyCounts, RejectedKey,
+    Coalesce<u32, String>, CoalesceConfig, CoalesceStats,
     Bulkhead, BulkheadConfig, RateLimiter, RateLimiterConfig,
     Retry, RetryConfig, RetryState, RetryStats, Hedge, HedgeConfig, HedgeStats, StopReason, Backoff, Jitter, Budget, BudgetConfig, BudgetSource,
     Monitor, Report, Snapshot, Stats, Latency, Window, CallEnd, Event, Severity, PercentileError,
@@ -29,6 +32,10 @@ assert_impl_all!(TypedBuilder<u32, String>: Send, Sync, Unpin, Debug);
 assert_impl_all!(CircuitPermit<'static>: Send, Sync, Unpin, Debug);
 assert_impl_all!(ThrottlePermit<'static>: Send, Sync, Unpin, Debug);
 assert_impl_all!(BulkheadPermit<'static>: Send, Sync, Unpin, Debug);
+assert_impl_all!(AdaptivePermit<'static>: Send, Sync, Unpin, Debug);
+assert_impl_all!(KeyPermit<'static>: Send, Sync, Unpin, Debug);
+assert_impl_all!(LimitChanges: Send, Sync, Unpin, Debug);
+assert_impl_all!(Coalesced<'static, u32, String, ByErrorType>: Send, Sync, Unpin, Debug);
 assert_impl_all!(OwnedBulkheadPermit: Send, Sync, Unpin, Debug);
 assert_impl_all!(Reservation<'static>: Send, Sync, Unpin, Debug);
 assert_impl_all!(Delays: Send, Sync, Unpin, Debug);
@@ -140,6 +147,14 @@ fn h128_calls_are_send_exactly_when_operation_and_error_are() {
     let call = Call::now();
     drop(send(places.acquire(&call)));
     drop(send(limiter.acquire(&call)));
+    let (slots, keys) = (AdaptiveLimit::new().build().expect("valid"), PerKey::new(9).statistics(true).build().expect("valid"));
+    drop(send(slots.acquire(&call)));
+    drop(send(keys.acquire(&call)));
+    // In a group, what is shared has to be `Sync`, too.
+    let group = Coalesce::new().build::<u32, Error<String>>().expect("valid");
+    assert!(is_send!(p.key("k").coalesced(&group).call(|| std::future::ready(Ok(1)))));
+    let local_group = Coalesce::new().build::<Rc<()>, Error<String>>().expect("valid");
+    assert!(!is_send!(p.key("k").coalesced(&local_group).call(|| std::future::ready(Ok(Rc::new(()))))));
     drop(send(p.events().next()));
     assert!(is_send!(Monitor::new().track("t", sendable(*call.attempt()))));
     assert!(!is_send!(Monitor::new().track("t", local(*call.attempt()))));

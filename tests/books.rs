@@ -5,11 +5,14 @@ use futures_util::FutureExt;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 use steadfast::{
-    Attempt, Bulkhead, Call, CallEnd, CircuitBreaker, CircuitState, Error, Event, Events, Gate, GateFuture, Monitor, Outcome, Pass,
-    Pipeline, PipelineBuilder, Rejected, RejectedKind, Retry, RetryConfig, Verdict,
+    AdaptiveLimit, Attempt, Bulkhead, Call, CallEnd, CircuitBreaker, CircuitState, Coalesce, Error, Event, Events, Gate, GateFuture, Hedge,
+    Monitor, Outcome, Pass, PerKey, Pipeline, PipelineBuilder, Priority, RateLimiter, Rejected, RejectedKind, Retry, RetryConfig, Throttle,
+    Verdict,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -273,4 +276,146 @@ async fn h69_a_call_in_a_fallback_is_outside_the_retry_and_makes_its_own() {
         })
         .await;
     assert_eq!(answer, Ok(()));
+}
+
+// ------------------------------------------------------------------ many callers of one pipeline with any policies
+
+/// What the operations know themselves.
+#[derive(Default)]
+struct Truth {
+    begun: AtomicU64,
+    panicked: AtomicU64,
+}
+
+/// Two in three of all policies, and what must hold of them whatever happens.
+fn any(builder: PipelineBuilder, seed: u64, queue: usize) -> PipelineBuilder {
+    let on =
+        |bit: u64| seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(7).wrapping_mul(bit * 2 + 0xbf58_476d_1ce4_e5b9) >> 40 & 3 != 0;
+    let wait = 30 * MS;
+    let mut builder = builder.classify(|error: &String| if error == "no" { Verdict::Permanent } else { Verdict::transient() });
+    if on(1) {
+        builder = builder.retry(Retry::constant(2, MS));
+    }
+    if on(2) {
+        builder = builder.total_timeout(40 * MS);
+    }
+    if on(3) {
+        builder = builder.attempt_timeout(4 * MS);
+    }
+    if on(4) {
+        builder = builder
+            .hedge(if seed % 2 == 0 { Hedge::after(2 * MS) } else { Hedge::at_percentile(0.5).min_samples(3) }.max_hedges(2).idempotent());
+    }
+    if on(5) {
+        builder = builder.circuit_breaker(CircuitBreaker::consecutive_failures(4).open_for(3 * MS));
+    }
+    if on(6) {
+        builder = builder.throttle(Throttle::new().min_requests(2).seed(seed).probe_interval(2 * MS));
+    }
+    if on(7) {
+        builder = builder.rate_limit(RateLimiter::per_second(1_000).smooth().max_wait(2 * MS).queue(queue.max(1)));
+    }
+    if on(8) {
+        builder = builder.bulkhead(Bulkhead::new(3).queue(queue).max_wait(wait));
+    }
+    if on(9) {
+        builder = builder.adaptive_limit(AdaptiveLimit::new().initial(2).max(3).window(MS).min_samples(2).queue(queue).max_wait(wait));
+    }
+    if on(10) {
+        let circuit = CircuitBreaker::consecutive_failures(3).open_for(3 * MS);
+        let keys =
+            PerKey::new(3).rate_limit(RateLimiter::per_second(500).smooth().max_wait(wait).queue(queue.max(1))).circuit_breaker(circuit);
+        builder = builder.per_key(keys.bulkhead(Bulkhead::new(2).queue(queue).max_wait(wait)).statistics(true));
+    }
+    builder
+}
+
+#[tokio::test(start_paused = true)]
+async fn forty_callers_of_any_stack_leave_books_that_add_up() {
+    std::panic::set_hook(Box::new(|info| {
+        if info.payload_as_str() != Some("operation") {
+            eprintln!("{info}");
+        }
+    }));
+    let mut kinds = std::collections::BTreeSet::new();
+    for seed in 0..200_u64 {
+        let shop = Shop::open(|p| any(p, seed, if seed % 3 == 0 { 0 } else { 20 }));
+        let group = Coalesce::new().share_errors(seed % 2 == 0).patience(3 * MS).build::<u64, Error<String>>().unwrap();
+        let (truth, mut callers) = (Arc::new(Truth::default()), tokio::task::JoinSet::new());
+        for caller in 0..40_u64 {
+            let (pipeline, group, truth) = (shop.pipeline.clone(), group.clone(), Arc::clone(&truth));
+            callers.spawn(async move {
+                tokio::time::sleep(MS * u32::try_from(caller / 4).unwrap()).await;
+                let operation = |attempt: Attempt| {
+                    truth.begun.fetch_add(1, Ordering::Relaxed);
+                    let (mood, truth) = ((caller * 7 + u64::from(attempt.number() * 3 + attempt.leg())) % 11, &truth);
+                    async move {
+                        tokio::time::sleep(MS * u32::try_from(mood % 7).unwrap()).await;
+                        match mood {
+                            0 if seed % 5 == 0 => {
+                                truth.panicked.fetch_add(1, Ordering::Relaxed);
+                                panic!("operation")
+                            }
+                            1 | 2 => Err("down".to_owned()),
+                            3 => Err("no".to_owned()),
+                            _ => Ok(caller),
+                        }
+                    }
+                };
+                let key = ["a", "b", "c", "d", "e"][usize::try_from(caller % 5).unwrap()];
+                let priority = [Priority::Critical, Priority::Normal, Priority::Low][usize::try_from(caller % 3).unwrap()];
+                let request = pipeline.key(key).priority(priority);
+                let patience = if caller % 8 == 0 { 5 * MS } else { Duration::MAX };
+                let answer = if seed % 4 == 0 {
+                    tokio::time::timeout(patience, request.coalesced(&group).call_with(operation)).await
+                } else {
+                    tokio::time::timeout(patience, request.call_with(operation)).await
+                };
+                match answer {
+                    Ok(Err(Error::Rejected(rejected))) => Some(Some(rejected.kind())),
+                    Ok(_) => Some(None),
+                    Err(_) => None,
+                }
+            });
+        }
+        let mut unfinished = 0;
+        while let Some(ended) = callers.join_next().await {
+            match ended {
+                Ok(Some(kind)) => kinds.extend(kind.map(|kind| kind.as_str())),
+                Ok(None) | Err(_) => unfinished += 1,
+            }
+        }
+        let p = shop.pipeline.clone();
+        let stats = p.stats();
+        let calls = stats.calls.as_ref().unwrap().all_time().clone();
+        let at = format!("seed {seed}: {p}");
+        assert_eq!((calls.calls(), calls.attempts()), (40, truth.begun.load(Ordering::Relaxed)), "{at}");
+        assert_eq!(calls.attempts_by(Outcome::Panicked), truth.panicked.load(Ordering::Relaxed), "{at}");
+        assert_eq!((calls.abandoned() + calls.panics(), group.in_flight()), (unfinished, 0), "{at}");
+        // Everything is given back.
+        assert!(p.bulkhead().is_none_or(|places| (places.in_use(), places.waiting()) == (0, 0)), "{at}");
+        assert!(p.adaptive_limit().is_none_or(|limit| (limit.in_use(), limit.waiting()) == (0, 0)), "{at}");
+        assert!(p.rate_limiter().is_none_or(|limiter| limiter.waiting() == 0), "{at}");
+        assert!(p.circuit_breaker().is_none_or(|breaker| breaker.snapshot().probes_in_flight == 0), "{at}");
+        if let Some(keys) = p.per_key() {
+            let (mut seen, mut known) = (0, 0);
+            for key in ["a", "b", "c", "d", "e"].iter().filter_map(|key| keys.snapshot(key)) {
+                assert_eq!((key.in_use, key.waiting), (Some(0), 0), "{at}");
+                seen += key.counts.unwrap().calls;
+                known += 1;
+            }
+            // The others share a bucket, which is nobody's in particular.
+            assert!(known <= 3 && seen >= 1, "{at}: {seen}");
+        }
+        // What was launched or tried again either began or was refused at a gate.
+        let more = stats.hedge.as_ref().map_or(0, |hedge| hedge.launched) + stats.retry.as_ref().map_or(0, |retry| retry.retries());
+        assert!(calls.attempts() <= 40 + more, "{at}");
+        if seed % 4 != 0 {
+            shop.close(unfinished);
+        }
+    }
+    let _ = std::panic::take_hook();
+    for kind in ["circuit_open", "rate_limited", "bulkhead_full", "concurrency_limited", "throttled", "timeout", "deadline_exceeded"] {
+        assert!(kinds.contains(kind), "{kind} of {kinds:?}");
+    }
 }

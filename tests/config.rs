@@ -409,6 +409,8 @@ fn h43_h44_h45_every_class_of_bad_number_is_a_fault_at_its_place() {
         ("per_key = { max_keys = 0, statistics = true }", "per_key.max_keys"),
         ("per_key = { max_keys = 5, bulkhead = 5, rate_limit = '0/s' }", "per_key.rate_limit.rate"),
         ("per_key = { max_keys = 5, bulkhead = 'many' }", "per_key.bulkhead.limit"),
+        ("per_key = { max_keys = 5, circuit_breaker = { ramp = '5s' } }", "per_key.circuit_breaker.ramp"),
+        ("adaptive_limit = { queue = 5, shed = { target = '0s' } }", "adaptive_limit.shed.target"),
         ("hedge = 'p95'", "hedge.idempotent"),
         ("hedge = { after = 'p0', idempotent = true }", "hedge.after"),
         ("hedge = { after = 50, idempotent = true }", "hedge.after"),

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use steadfast::{
-    Attempt, Budget, Bulkhead, CallEnd, CircuitBreaker, CircuitState, Error, Event, Hedge, HedgeConfig, Jitter, Monitor, Outcome, Pipeline,
-    PipelineBuilder, RateLimiter, RejectedKind, Retry, Verdict,
+    Attempt, Budget, Bulkhead, CallEnd, CircuitBreaker, CircuitState, Error, Event, Hedge, HedgeConfig, Jitter, Monitor, Outcome, PerKey,
+    Pipeline, PipelineBuilder, RateLimiter, RejectedKind, Retry, Verdict,
 };
 use tokio::time::{Instant, sleep};
 
@@ -321,6 +321,26 @@ async fn h76_no_hedge_while_the_breaker_is_not_closed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn h76_no_hedge_while_the_breaker_of_the_key_is_not_closed() {
+    let keys = PerKey::new(9).circuit_breaker(CircuitBreaker::consecutive_failures(1).open_for(1_000 * MS).open_jitter(0.0).probes(2));
+    let pipeline = builder(Hedge::after(10 * MS)).per_key(keys).build().unwrap();
+    let call = |key| {
+        pipeline.key(key).call(|| async {
+            sleep(100 * MS).await;
+            Ok::<_, String>(())
+        })
+    };
+    assert!(pipeline.key("a").call(|| async { Err::<(), _>("fatal".to_owned()) }).await.is_err());
+    assert_eq!(pipeline.per_key().unwrap().snapshot("a").unwrap().circuit, Some(CircuitState::Open));
+    sleep(1_000 * MS).await;
+    let _ = call("a").await;
+    let stats = pipeline.hedge().unwrap().stats();
+    assert_eq!((stats.launched, stats.denied_by_breaker), (0, 1), "it is a probe");
+    let _ = call("b").await;
+    assert_eq!(pipeline.hedge().unwrap().stats().launched, 1, "another key");
+}
+
+#[tokio::test(start_paused = true)]
 async fn u_retries_and_hedges_are_taken_from_one_budget() {
     let budget = Budget::new(0.1).min_per_second(0.0).burst(1).build().unwrap();
     let retry = Retry::constant(1, Duration::ZERO).budget(budget.clone());
@@ -499,6 +519,87 @@ async fn a_panic_in_a_delay_that_is_asked_for_again_is_a_panic_too() {
     let ended = std::panic::AssertUnwindSafe(call).catch_unwind().await;
     let calls = pipeline.stats().calls.unwrap();
     assert_eq!((ended.is_err(), calls.panics(), calls.abandoned(), calls.attempts()), (true, 1, 0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_polled_when_something_happened_and_not_in_a_loop() {
+    let none = Budget::new(0.01).min_per_second(0.0).burst(1).build().unwrap();
+    assert!(none.try_withdraw_at(Instant::now()));
+    let places = Bulkhead::new(1).queue(9).build().unwrap();
+    let hedges = [
+        (Hedge::after(Duration::ZERO), 10),
+        (Hedge::after(Duration::ZERO).budget(none.clone()), 1),
+        (Hedge::after(Duration::MAX), 1),
+        (Hedge::after(5 * MS), 10),
+        (Hedge::after(5 * MS).budget(none), 1),
+        (Hedge::custom(|leg| if leg == 3 { Duration::MAX } else { Duration::ZERO }), 3),
+        (Hedge::at_percentile(0.5).initial_delay(Duration::ZERO), 10),
+    ];
+    for (hedge, legs) in hedges {
+        for narrow in [false, true] {
+            let mut builder = builder(hedge.clone().max_hedges(9)).total_timeout(3_600_000 * MS).attempt_timeout(1_800_000 * MS);
+            if narrow {
+                builder = builder.bulkhead(places.clone());
+            }
+            let pipeline = builder.build().unwrap();
+            let (begun, mut polls) = (Cell::new(0), 0);
+            let mut call = Box::pin(pipeline.call(|| {
+                begun.set(begun.get() + 1);
+                std::future::pending::<Result<(), String>>()
+            }));
+            let counted = std::future::poll_fn(|cx| {
+                polls += 1;
+                call.as_mut().poll(cx)
+            });
+            assert!(tokio::time::timeout(600_000 * MS, counted).await.is_err());
+            assert!(polls <= 2 * legs + 2, "{hedge:?}, narrow {narrow}: {polls} polls");
+            assert_eq!(begun.get(), if narrow { 1 } else { legs }, "{hedge:?}");
+            drop(call);
+            assert_eq!((places.in_use(), places.waiting()), (0, 0));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reconfigured_in_the_midst_of_a_race_every_leg_comes_home() {
+    let settings = [
+        (Hedge::after(MS).max_hedges(9), Bulkhead::new(20).queue(9)),
+        (Hedge::after(Duration::MAX).max_hedges(0), Bulkhead::new(1)),
+        (Hedge::at_percentile(0.5).min_samples(1).max_hedges(1), Bulkhead::new(2).queue(1)),
+        (Hedge::custom(|_| Duration::ZERO).max_hedges(4), Bulkhead::new(3).queue(100)),
+    ];
+    for first in 0..settings.len() {
+        for second in 0..settings.len() {
+            let with = |n: usize| {
+                let (hedge, places) = settings[n].clone();
+                builder(hedge).bulkhead(places).circuit_breaker(CircuitBreaker::consecutive_failures(9)).build().unwrap()
+            };
+            let (pipeline, other) = (with(first), with(second).config());
+            let original = pipeline.config();
+            let calls: Vec<_> = (0..20)
+                .map(|n| {
+                    let pipeline = pipeline.clone();
+                    tokio::spawn(async move {
+                        let operation = |attempt: Attempt| async move {
+                            sleep(MS * (n % 7 + attempt.leg())).await;
+                            if (n + attempt.leg()) % 3 == 0 { Err("down".to_owned()) } else { Ok(()) }
+                        };
+                        let _ = pipeline.call_with(operation).await;
+                    })
+                })
+                .collect();
+            for step in 0..6 {
+                sleep(MS).await;
+                pipeline.reconfigure(&if step % 2 == 0 { other.clone() } else { original.clone() }).unwrap();
+            }
+            for call in calls {
+                call.await.unwrap();
+            }
+            let places = pipeline.bulkhead().unwrap();
+            assert_eq!((places.in_use(), places.waiting()), (0, 0), "{first} {second}");
+            assert_eq!(pipeline.stats().calls.unwrap().calls(), 20);
+        }
+    }
 }
 
 #[test]

@@ -4,12 +4,20 @@
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
-use steadfast::{Bulkhead, CircuitBreaker, CircuitState, Event, Monitor, PerKey, Pipeline, Retry, Verdict};
+use steadfast::{
+    AdaptiveLimit, Bulkhead, CircuitBreaker, CircuitState, Coalesce, Error, Event, Hedge, Monitor, PerKey, Pipeline, Retry, Throttle,
+    Verdict,
+};
 
+/// With every gate; keyless calls pass that of the keys.
 fn pipeline(breaker: &CircuitBreaker, monitor: &Monitor) -> Pipeline {
     Pipeline::builder("p")
         .circuit_breaker(breaker.clone())
         .bulkhead(Bulkhead::new(4))
+        .adaptive_limit(AdaptiveLimit::new().initial(4).max(4))
+        .throttle(Throttle::new().min_requests(1_000_000))
+        .per_key(PerKey::new(9).bulkhead(Bulkhead::new(4)).statistics(true))
+        .hedge(Hedge::after(Duration::MAX).only_idempotent_calls())
         .retry(Retry::constant(2, Duration::ZERO))
         .attempt_timeout(Duration::from_secs(1))
         .monitor(monitor.clone())
@@ -18,12 +26,17 @@ fn pipeline(breaker: &CircuitBreaker, monitor: &Monitor) -> Pipeline {
         .unwrap()
 }
 
+fn assert_free(pipeline: &Pipeline) {
+    assert_eq!((pipeline.bulkhead().unwrap().available(), pipeline.adaptive_limit().unwrap().available()), (4, 4));
+    assert!(pipeline.per_key().unwrap().snapshot("k").is_none_or(|key| key.in_use == Some(0)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn h22_a_panic_unwinds_counts_as_a_failure_and_gives_everything_back() {
     let (breaker, monitor) = (CircuitBreaker::consecutive_failures(5).build().unwrap(), Monitor::new());
     let pipeline = pipeline(&breaker, &monitor);
     for i in 0..10 {
-        let panics_late = AssertUnwindSafe(pipeline.call(|| async {
+        let panics_late = AssertUnwindSafe(pipeline.key("k").call(|| async {
             tokio::task::yield_now().await;
             if true {
                 panic!("the operation's own")
@@ -35,8 +48,12 @@ async fn h22_a_panic_unwinds_counts_as_a_failure_and_gives_everything_back() {
             Err(panic) => assert_eq!(panic.downcast_ref::<&str>(), Some(&"the operation's own")),
             Ok(answer) => assert!(i >= 5 && answer.unwrap_err().is_circuit_open()),
         }
-        assert_eq!(pipeline.bulkhead().unwrap().available(), 4);
+        assert_free(&pipeline);
     }
+    let seen = pipeline.throttle().unwrap().snapshot();
+    assert_eq!((seen.requests, seen.accepts), (5, 0), "the throttle heard of it");
+    let key = pipeline.per_key().unwrap().snapshot("k").unwrap().counts.unwrap();
+    assert_eq!((key.calls, key.failures), (5, 5), "and so did the key");
     assert_eq!(breaker.state(), CircuitState::Open);
     let stats = monitor.stats("p").unwrap();
     assert_eq!((stats.all_time().panics(), stats.all_time().rejections()), (5, 5));
@@ -71,9 +88,9 @@ async fn h23_a_panicking_judge_loses_nothing() {
     let (breaker, monitor) = (CircuitBreaker::consecutive_failures(1).build().unwrap(), Monitor::new());
     let pipeline = pipeline(&breaker, &monitor);
     for _ in 0..1_000 {
-        let call = AssertUnwindSafe(pipeline.call(|| async { Err::<(), _>("boom".to_owned()) }));
+        let call = AssertUnwindSafe(pipeline.key("k").call(|| async { Err::<(), _>("boom".to_owned()) }));
         assert!(call.catch_unwind().await.is_err());
-        assert_eq!(pipeline.bulkhead().unwrap().available(), 4);
+        assert_free(&pipeline);
     }
     assert_eq!(breaker.state(), CircuitState::Closed);
     assert!(pipeline.call(|| async { Ok::<_, String>(()) }).await.is_ok());
@@ -112,4 +129,86 @@ async fn h57_observers_and_operations_may_use_the_same_pipeline() {
     let nested = pipeline.call(|| async { pipeline.call(|| async { Ok::<_, String>(()) }).await.map_err(|e| e.to_string()) });
     let nested = tokio::time::timeout(Duration::from_secs(1), nested).await.expect("does not hang");
     assert!(nested.unwrap_err().to_string().contains("bulkhead is full"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn h24_a_leader_that_panics_in_a_pipeline_gives_everything_back_and_hands_over() {
+    let (breaker, monitor) = (CircuitBreaker::consecutive_failures(5).build().unwrap(), Monitor::new());
+    let pipeline = pipeline(&breaker, &monitor);
+    let group = Coalesce::new().build::<u32, Error<String>>().unwrap();
+    let call = |panics: bool| {
+        let call = pipeline.key("k").coalesced(&group).call(move || async move {
+            tokio::task::yield_now().await;
+            assert!(!panics, "operation");
+            Ok(1)
+        });
+        AssertUnwindSafe(call).catch_unwind()
+    };
+    let (one, two, three) = tokio::join!(call(true), call(false), call(false));
+    assert!(one.is_err());
+    assert_eq!((two.ok(), three.ok()), (Some(Ok(1)), Some(Ok(1))));
+    assert_free(&pipeline);
+    let stats = monitor.stats("p").unwrap();
+    let all = stats.all_time();
+    assert_eq!((all.calls(), all.panics(), all.successes(), all.attempts(), group.in_flight()), (3, 1, 2, 2, 0));
+}
+
+/// Cloning it is the caller's code.
+#[derive(Debug, PartialEq)]
+struct Unclonable;
+impl Clone for Unclonable {
+    fn clone(&self) -> Self {
+        panic!("clone")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h24_a_panic_in_the_clone_of_an_answer_hands_over() {
+    let (breaker, monitor) = (CircuitBreaker::consecutive_failures(5).build().unwrap(), Monitor::new());
+    let pipeline = pipeline(&breaker, &monitor);
+    let group = Coalesce::new().build::<Unclonable, Error<String>>().unwrap();
+    let call = || {
+        let call = pipeline.key("k").coalesced(&group).call(|| async {
+            tokio::task::yield_now().await;
+            Ok(Unclonable)
+        });
+        AssertUnwindSafe(call).catch_unwind()
+    };
+    let (one, two, three) = tokio::join!(call(), call(), call());
+    let answers: Vec<_> = [one, two, three].into_iter().filter_map(Result::ok).collect();
+    assert_eq!(answers, [Ok(Unclonable)], "the last has nobody to share with");
+    assert_free(&pipeline);
+    assert_eq!((group.in_flight(), monitor.stats("p").unwrap().all_time().calls()), (0, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_judge_or_a_delay_that_panics_in_a_race_gives_every_leg_back() {
+    for panics_in_delay in [true, false] {
+        let (breaker, monitor) = (CircuitBreaker::consecutive_failures(1).build().unwrap(), Monitor::new());
+        let pipeline = Pipeline::builder("p")
+            .circuit_breaker(breaker.clone())
+            .bulkhead(Bulkhead::new(4))
+            .adaptive_limit(AdaptiveLimit::new().initial(4).max(4))
+            .per_key(PerKey::new(9).bulkhead(Bulkhead::new(4)).statistics(true))
+            .hedge(
+                Hedge::custom(move |leg| if leg > 2 && panics_in_delay { panic!("delay") } else { Duration::from_millis(5) })
+                    .max_hedges(9)
+                    .idempotent(),
+            )
+            .monitor(monitor.clone())
+            .classify(|_: &String| panic!("judge"))
+            .build()
+            .unwrap();
+        let call = pipeline.key("k").call_with(|attempt| async move {
+            tokio::time::sleep(Duration::from_millis(if attempt.leg() == 2 { 3 } else { 1_000 })).await;
+            Err::<(), _>("boom".to_owned())
+        });
+        assert!(AssertUnwindSafe(call).catch_unwind().await.is_err());
+        assert_free(&pipeline);
+        assert_eq!(breaker.state(), CircuitState::Closed);
+        let stats = monitor.stats("p").unwrap();
+        let all = stats.all_time();
+        assert_eq!((all.calls(), all.panics(), all.attempts()), (1, 1, 3));
+        assert_eq!(pipeline.per_key().unwrap().snapshot("k").unwrap().counts.unwrap().failures, 0);
+    }
 }

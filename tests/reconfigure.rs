@@ -6,8 +6,8 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use steadfast::{
-    Budget, Bulkhead, Call, CircuitBreaker, CircuitState, Error, Jitter, Monitor, Outcome, Pipeline, PipelineConfig, RateLimiter,
-    RejectedKind, Retry, Verdict,
+    AdaptiveLimit, Budget, Bulkhead, Call, CircuitBreaker, CircuitState, CoDel, Error, Hedge, Jitter, Monitor, Outcome, PerKey, Pipeline,
+    PipelineConfig, RateLimiter, RejectedKind, Retry, Throttle, Verdict,
 };
 use tokio::time::{advance, sleep};
 
@@ -371,6 +371,42 @@ async fn every_configuration_can_follow_every_other() {
                 let called = p.call(|| async { Ok::<_, ()>(()) }).await;
                 assert!(called.is_ok() || called.unwrap_err().is_rate_limited());
             }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h47_what_is_asked_for_is_in_force_for_every_policy() {
+    let none = PipelineConfig::new;
+    let per_key = || PerKey::new(9).rate_limit(RateLimiter::per_second(5));
+    let shed = CoDel::target(SECOND / 20);
+    let all = [
+        none(),
+        none().retry(Retry::constant(2, SECOND)),
+        none().retry(Retry::exponential(3, SECOND).without_budget()),
+        none().hedge(Hedge::after(SECOND).idempotent()),
+        none().hedge(Hedge::at_percentile(0.9).only_idempotent_calls().max_hedges(3)),
+        breaker(CircuitBreaker::failure_rate(0.5)),
+        breaker(CircuitBreaker::consecutive_failures(3).count_window(50).ramp(SECOND)),
+        none().throttle(Throttle::new()),
+        none().throttle(Throttle::new().window(9 * SECOND).max_rejection(0.5)),
+        none().rate_limit(RateLimiter::per_second(5)),
+        none().rate_limit(RateLimiter::per_hour(50).sliding_window().max_wait(SECOND).shed(shed)),
+        none().bulkhead(Bulkhead::new(4)),
+        none().bulkhead(Bulkhead::new(7).queue(4).shed(shed)),
+        none().adaptive_limit(AdaptiveLimit::new()),
+        none().adaptive_limit(AdaptiveLimit::vegas().queue(9).shed(shed)),
+        none().per_key(per_key()),
+        none().per_key(per_key().bulkhead(Bulkhead::new(3))),
+        none().per_key(PerKey::new(20).statistics(true).idle(SECOND)),
+    ];
+    for before in &all {
+        for after in &all {
+            let p = pipeline(before);
+            let changes = p.reconfigure(after).expect("sound");
+            assert_eq!(p.config(), *after, "{before:?}");
+            assert_eq!(changes.is_empty(), before == after, "{before:?} {after:?}: {changes}");
+            assert_eq!(p.key("a").call(|| async { Ok::<_, String>(1) }).await, Ok(1));
         }
     }
 }

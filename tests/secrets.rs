@@ -5,8 +5,8 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use steadfast::{
-    Bulkhead, Call, CircuitBreaker, Error, Event, Fallback, Gate, GateFuture, Monitor, Outcome, Pass, Pipeline, PipelineBuilder, Priority,
-    RateLimiter, Retry, TypedPipeline, Verdict,
+    AdaptiveLimit, Bulkhead, Call, CircuitBreaker, Coalesce, Error, Event, Fallback, Gate, GateFuture, Hedge, Monitor, Outcome, Pass,
+    PerKey, Pipeline, PipelineBuilder, Priority, RateLimiter, Retry, Throttle, TypedPipeline, Verdict,
 };
 
 const CANARY: &str = "hunter2";
@@ -43,12 +43,20 @@ impl Pass for Done {
 }
 
 fn all(name: &str) -> PipelineBuilder {
-    Pipeline::builder(name)
+    let breaker = CircuitBreaker::failure_rate(0.5);
+    let builder = Pipeline::builder(name);
+    #[cfg(feature = "chaos")]
+    let builder = builder.chaos(steadfast::chaos::Chaos::seeded(1).latency(0.5, Duration::from_millis(1)));
+    builder
         .total_timeout(Duration::from_secs(10))
         .retry(Retry::constant(2, Duration::from_millis(1)))
-        .circuit_breaker(CircuitBreaker::failure_rate(0.5))
+        .circuit_breaker(breaker.clone())
         .rate_limit(RateLimiter::per_second(100))
         .bulkhead(Bulkhead::new(1).queue(1))
+        .throttle(Throttle::new())
+        .per_key(PerKey::new(9).rate_limit(RateLimiter::per_second(100)).circuit_breaker(breaker).bulkhead(Bulkhead::new(1)))
+        .adaptive_limit(AdaptiveLimit::new())
+        .hedge(Hedge::after(Duration::from_millis(100)).idempotent())
         .attempt_timeout(Duration::from_secs(1))
         .monitor(Monitor::new())
         .spans()
@@ -98,6 +106,17 @@ async fn h86_keys_values_and_error_texts_are_printed_nowhere() {
     print(&mut printed, &rejected);
     print(&mut printed, &Error::<String>::Rejected(rejected));
 
+    let group = Coalesce::new().build::<&str, Error<String>>().unwrap();
+    print(&mut printed, &request.coalesced(&group));
+    let (one, two) = (request.coalesced(&group), request.coalesced(&group));
+    let shared = tokio::join!(one.call(|| std::future::ready(Ok(CANARY))), two.call(|| std::future::ready(Ok(CANARY))));
+    assert_eq!(shared, (Ok(CANARY), Ok(CANARY)));
+    let keys = pipeline.per_key().unwrap();
+    print(
+        &mut printed,
+        &(&group, group.stats(), keys, keys.stats(), keys.snapshot(CANARY), keys.most_rejected(9), keys.try_acquire(CANARY, 1)),
+    );
+    print(&mut printed, &(pipeline.throttle(), pipeline.adaptive_limit(), pipeline.hedge()));
     let typed: TypedPipeline<String, String> = all("t").fallback(Fallback::value(CANARY.to_owned())).build().unwrap();
     assert_eq!(typed.call(|| async { Err(CANARY.to_owned()) }).await, Ok(CANARY.to_owned()));
     print(&mut printed, &typed);

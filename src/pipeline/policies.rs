@@ -266,10 +266,12 @@ impl Policy for PerKey {
     as_its_own!(PerKeyConfig);
 
     fn go_on(&self, config: &PerKeyConfig, restarted: &mut Vec<&'static str>) -> Option<Self> {
-        if !self.reconfigure_quietly(config) {
-            restarted.push("per_key");
+        if self.reconfigure_quietly(config) {
+            return Some(self.clone());
         }
-        Some(self.clone())
+        // A policy more or less makes every entry another.
+        restarted.push("per_key");
+        config.clone().build().ok()
     }
 
     fn tell(&self) {

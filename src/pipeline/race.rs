@@ -204,7 +204,7 @@ impl<'c> Story<'c> {
         if policies.circuit_breaker.as_ref().is_some_and(|breaker| !closed(breaker.state())) {
             return Some(Denied::Breaker);
         }
-        if policies.per_key.as_ref().is_some_and(|per_key| per_key.is_open_at(self.options.key, self.now)) {
+        if policies.per_key.as_ref().is_some_and(|per_key| !per_key.is_closed_at(self.options.key, self.now)) {
             return Some(Denied::Breaker);
         }
         if let Some(deadline) = self.surroundings.deadline() {

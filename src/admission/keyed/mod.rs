@@ -175,6 +175,14 @@ impl PerKey {
         shard.find(hash).is_some_and(|slot| shard.is_open(slot, self.table.nanos(then)))
     }
 
+    /// Whether the circuit of a key lets calls through as usual, and not as probes. Changes nothing.
+    pub(crate) fn is_closed_at(&self, key: Option<&str>, now: Instant) -> bool {
+        let Some(key) = key else { return true };
+        let (hash, own) = self.table.hash(key);
+        let shard = self.table.shard(own);
+        shard.find(hash).is_none_or(|slot| shard.is_closed(slot, self.table.nanos(now)))
+    }
+
     /// Whether somebody measures how long calls take.
     pub(crate) fn needs_end_time(&self) -> bool {
         let config = self.table.config();

@@ -4,7 +4,7 @@ use super::{CHUNK, Kind, Live, Settings, Shard, Tally};
 #[cfg(test)]
 use super::{Chunk, Overflow};
 use crate::admission::keyed::{KeySnapshot, RejectedKey};
-use crate::admission::{Bulkhead, RateLimiter};
+use crate::admission::{Bulkhead, CircuitState, RateLimiter};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -93,6 +93,11 @@ impl Shard {
     pub(in crate::admission::keyed) fn is_open(&self, at: u32, nanos: u64) -> bool {
         let circuit = self.settings.rules.as_ref().zip(self.circuit(at));
         circuit.is_some_and(|(rules, circuit)| circuit.look(rules, nanos).is_err())
+    }
+
+    pub(in crate::admission::keyed) fn is_closed(&self, at: u32, nanos: u64) -> bool {
+        let circuit = self.settings.rules.as_ref().zip(self.circuit(at));
+        circuit.is_none_or(|(rules, circuit)| circuit.state(rules, nanos).0 == CircuitState::Closed)
     }
 
     pub(in crate::admission::keyed) fn most_rejected(&self, into: &mut Vec<RejectedKey>) {
