@@ -69,7 +69,7 @@
 //! ([`Pipeline::around`]). A pipeline's `Display` draws its own.
 //!
 //! ```text
-//! monitor > fallback > coalesce > total timeout > retry > hedge >
+//! monitor > fallback > cache > coalesce > total timeout > retry > hedge >
 //!     circuit breaker (look) > throttle > per key > rate limit > bulkhead > adaptive limit > your gates >
 //!     circuit breaker (permit) > attempt timeout > operation
 //! ```
@@ -101,7 +101,9 @@
 //! | `http` | off | judging functions for every client that speaks the types of the `http` crate (module `client::http`) |
 //! | `reqwest` | off | `client.get(url).send_through(&pipeline)` (module `client::reqwest`) |
 //! | `tower` | off | `PipelineLayer` around tower services (module `client::tower`) |
+//! | `cache` | off | `Cache<K, T>`: answers kept in the process, the last good one when a call fails, alone and in pipelines |
 //! | `batch` | off | callers gathered into batches, lists in chunks, many futures under one deadline (module `batch`) |
+//! | `health` | off | probes under names, asked at once, one report (module `health`) |
 //! | `chaos` | off | latency, faults and hangs on purpose, at a rate, seeded, switched while calls run (module `chaos`) |
 //! | `store` | off | stores of bytes under keys, and wrappers around any (module `store`); `file`, `sqlite`, `http-store`, `json`: more of them |
 //! | `testing` | off | scripts, recordings, policies in a chosen state, a simulator, conformance kits, for tests of *your* code (module `testing`) |
@@ -116,6 +118,8 @@ pub mod batch;
 #[cfg(any(feature = "http", feature = "tower"))]
 pub mod client;
 pub mod execution;
+#[cfg(feature = "health")]
+pub mod health;
 pub mod observation;
 pub mod pipeline;
 #[cfg(feature = "store")]
@@ -130,6 +134,8 @@ pub mod __private;
 #[cfg(any(doc, doctest, test))]
 pub mod guide;
 
+#[cfg(any(feature = "cache", feature = "store"))]
+mod cache_stats;
 mod call;
 mod chance;
 #[cfg(feature = "chaos")]
@@ -147,6 +153,8 @@ mod time;
 mod versions;
 
 pub use admission::*;
+#[cfg(any(feature = "cache", feature = "store"))]
+pub use cache_stats::CacheStats;
 pub use call::{Attempt, Call, Priority};
 #[cfg(feature = "reqwest")]
 pub use client::reqwest::SendThrough;
@@ -156,6 +164,8 @@ pub use execution::*;
 pub use fault::{ConfigError, Fault};
 pub use observation::*;
 pub use outcome::{Error, Outcome, Rejected, RejectedKind, Verdict};
+#[cfg(feature = "cache")]
+pub use pipeline::Cached;
 pub use pipeline::{
     Change, Changes, Coalesced, Explanation, Gauge, Nested, Pipeline, PipelineBuilder, PipelineConfig, PipelineStats, PolicyOf, Registry,
     RegistryChanges, RegistryConfig, Request, TypedBuilder, TypedPipeline, UnknownPipeline, Warning, text,

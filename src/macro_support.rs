@@ -14,6 +14,10 @@ use std::ops::{Deref, DerefMut};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+#[cfg(feature = "cache")]
+#[path = "macro_cache.rs"]
+pub mod cache;
+
 pub use crate::pipeline::Pipeline;
 pub use std::boxed::Box;
 

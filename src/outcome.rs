@@ -131,6 +131,10 @@ pub enum RejectedKind {
     NotRepeatable,
     /// The registry has no pipeline of the name that `#[resilient(pipeline = "name")]` asks for. The message says which there are.
     UnknownPipeline,
+    /// The value was not in the cache, and the load of its key has failed: in another call that this one waited for, or a moment ago, and the cache
+    /// [remembers](crate::CacheConfig::negative_ttl) it. `last_error` quotes what it failed with.
+    #[cfg(feature = "cache")]
+    LoadFailed,
     /// A gate of your own refused, for the reason it names.
     Custom(&'static str),
 }
@@ -150,6 +154,8 @@ impl RejectedKind {
             Self::NoRuntime => "no_runtime",
             Self::NotRepeatable => "not_repeatable",
             Self::UnknownPipeline => "unknown_pipeline",
+            #[cfg(feature = "cache")]
+            Self::LoadFailed => "load_failed",
             Self::Custom(name) => name,
         }
     }
@@ -169,6 +175,8 @@ impl RejectedKind {
                  buffer it (a `Vec<u8>`, `String` or `Bytes` can be sent again), or send it with `.once()`"
             }
             Self::UnknownPipeline => "there is no pipeline of this name",
+            #[cfg(feature = "cache")]
+            Self::LoadFailed => "the load of the same key has failed",
             Self::Custom(name) => name,
         }
     }

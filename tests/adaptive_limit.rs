@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use queueing::{Load, Model, Service, World, build};
 use std::task::Poll;
 use std::time::Duration;
-use steadfast::{AdaptiveLimit, AdaptiveLimitConfig, Call, Outcome, Priority, RejectedKind, Verdict};
+use steadfast::{AdaptiveLimit, AdaptiveLimitConfig, Call, Outcome, Pipeline, Priority, RejectedKind, Verdict};
 use tokio::time::{Instant, advance};
 
 const SUCCESS: Outcome = Outcome::Judged(Verdict::Success);
@@ -513,4 +513,31 @@ fn beside_other_callers_the_queue_stays_bounded() {
     model.run(600.0);
     let sum: usize = limits.iter().map(AdaptiveLimit::limit).sum();
     assert!(sum <= 40 * 16, "{limits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_call_waits_for_at_a_gate_of_ones_own_is_not_the_time_of_its_operation() {
+    struct Slow;
+    struct Inside;
+    impl steadfast::Gate for Slow {
+        fn admit<'a>(&'a self, _: Call<'a>) -> steadfast::GateFuture<'a> {
+            Box::pin(async {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                Ok(Box::new(Inside) as Box<dyn steadfast::Pass>)
+            })
+        }
+    }
+    impl steadfast::Pass for Inside {
+        fn settle(self: Box<Self>, _: Outcome) {}
+    }
+    let limit = AdaptiveLimit::new().min_samples(1).build().unwrap();
+    let pipeline = Pipeline::builder("p").adaptive_limit(limit.clone()).gate(Slow).build().unwrap();
+    for _ in 0..3 {
+        let call = pipeline.call(|| async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            Ok::<_, String>(())
+        });
+        assert_eq!(call.await, Ok(()));
+    }
+    assert_eq!(limit.snapshot().latency, Some(Duration::from_millis(50)));
 }

@@ -78,6 +78,7 @@ const EVERYTHING: &str = r#"
     queue = 50
     max_wait = "500ms"
     ageing = "3s"
+    shed = { target = "30ms" }
     tolerance = 0.4
     smoothing = 0.3
     queue_size = 5
@@ -87,7 +88,7 @@ const EVERYTHING: &str = r#"
     idle = "30s"
     statistics = true
     rate_limit = "5/s"
-    circuit_breaker = { consecutive_failures = 3, seed = 2 }
+    circuit_breaker = { consecutive_failures = 3, probes = 2 }
     bulkhead = 2
 
     [rate_limit]
@@ -155,6 +156,7 @@ fn everything() -> PipelineConfig {
                 .queue(50)
                 .max_wait(ms(500))
                 .ageing(ms(3_000))
+                .shed(CoDel::target(ms(30)))
                 .tolerance(0.4)
                 .smoothing(0.3)
                 .queue_size(5.0),
@@ -174,7 +176,7 @@ fn everything() -> PipelineConfig {
                 .idle(ms(30_000))
                 .statistics(true)
                 .rate_limit(RateLimiter::per_second(5))
-                .circuit_breaker(CircuitBreaker::consecutive_failures(3).seed(2))
+                .circuit_breaker(CircuitBreaker::consecutive_failures(3).probes(2))
                 .bulkhead(Bulkhead::new(2)),
         )
         .throttle(

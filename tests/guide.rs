@@ -347,6 +347,32 @@ fn the_events_of_each_page_exist() {
     }
 }
 
+#[cfg(feature = "cache")]
+#[tokio::test(start_paused = true)]
+async fn defaults_of_the_cache() {
+    use steadfast::{Cache, CacheConfig, Eviction};
+    let of = |config: CacheConfig<String, u32>| config;
+    let default = of(Cache::new(10));
+    let zero = Duration::ZERO;
+    holds("policies/cache", |setting, said| {
+        let same = match (setting, said) {
+            ("capacity", "you say it") => return Some(of(Cache::new(0)).build().is_err()),
+            ("eviction", "S3Fifo") => of(Cache::new(10)).eviction(Eviction::S3Fifo),
+            ("ttl", "for ever") => of(Cache::new(10)).ttl(Duration::MAX),
+            ("jitter", "none") => of(Cache::new(10)).jitter(zero),
+            ("idle", "never") => of(Cache::new(10)).idle(Duration::MAX),
+            ("negative_ttl", "0") => of(Cache::new(10)).negative_ttl(zero),
+            ("refresh_ahead", "off") => return Some(!format!("{default:?}").contains("Some(")),
+            ("stale_while_revalidate", "0") => of(Cache::new(10)).stale_while_revalidate(zero),
+            ("stale_if_error", "0") => of(Cache::new(10)).stale_if_error(zero),
+            ("retry_stale_every", said) => of(Cache::new(10)).retry_stale_every(duration(said)?),
+            ("load_timeouts", "none") => of(Cache::new(10)).load_timeouts(Duration::MAX, Duration::MAX),
+            _ => return None,
+        };
+        Some(same == default)
+    });
+}
+
 /// Lines of code: neither empty nor all comment.
 fn lines_of_code(path: &str) -> usize {
     read(path).lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//")).count()

@@ -489,6 +489,18 @@ async fn a_panic_in_a_delay_of_ones_own_is_a_panic_and_loses_nothing() {
     assert_eq!((calls.panics(), calls.attempts(), places.in_use(), breaker.state()), (1, 1, 0, CircuitState::Closed));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_delay_that_is_asked_for_again_is_a_panic_too() {
+    use futures_util::FutureExt;
+    let asked = AtomicUsize::new(0);
+    let hedge = Hedge::custom(move |_| if asked.fetch_add(1, Ordering::Relaxed) == 0 { MS } else { panic!("delay") });
+    let pipeline = builder(hedge).total_timeout(1_000 * MS).build().unwrap();
+    let call = pipeline.call(std::future::pending::<Result<(), String>>);
+    let ended = std::panic::AssertUnwindSafe(call).catch_unwind().await;
+    let calls = pipeline.stats().calls.unwrap();
+    assert_eq!((ended.is_err(), calls.panics(), calls.abandoned(), calls.attempts()), (true, 1, 0, 1));
+}
+
 #[test]
 fn without_a_runtime_nothing_is_hedged() {
     let pipeline = hedged(Hedge::after(10 * MS));

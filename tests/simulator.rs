@@ -39,7 +39,7 @@ fn findings(name: &str) -> Findings {
 /// the platform; the numbers do not.
 fn the_guide_shows(name: &str, findings: &Findings) {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/figures/");
-    let anew = "draw the guide's figures anew: cargo run --release --features testing --example simulate -- --guide";
+    let anew = "draw the guide's figures anew: cargo run --release --example simulate -- --guide";
     let known = std::fs::read_to_string(format!("{folder}numbers.csv")).expect(anew);
     let shown: Vec<&str> = known.lines().filter(|line| line.starts_with(&format!("{name},"))).collect();
     let now: Vec<String> = findings.numbers.iter().map(|(what, value)| format!("{name},{what:?},{value:.3}")).collect();

@@ -153,6 +153,12 @@ async fn h114_private_and_no_link_is_followed() {
     assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
     assert_eq!(tokio::time::timeout(Duration::from_secs(10), got(&store, "k")).await.unwrap(), None);
 
+    // Nor does a socket, and what is beside it is found.
+    fs::remove_file(&file).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(&file).unwrap();
+    put(&store, "other", "v").await;
+    assert_eq!((got(&store, "k").await, store.keys(&Glob::all()).await.unwrap()), (None, vec![key("other")]));
+
     // A directory that others may write to.
     fs::set_permissions(dir.0.join("cache"), fs::Permissions::from_mode(0o777)).unwrap();
     assert_eq!(dir.store().open().await.unwrap_err().kind(), StoreErrorKind::Denied);
@@ -475,6 +481,32 @@ async fn h119_processes_that_share_a_directory_spoil_nothing() {
     }
     let stats = store.stats();
     assert_eq!((stats.current_entries, stats.corrupt, dir.temporaries()), (Some(keys.len() as u64), 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c36_the_books_are_right_whoever_stores_at_once() {
+    let dir = Dir::new("books");
+    let store = dir.store().open().await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..8_u64 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            for round in 0..100_u64 {
+                let raw = format!("k{}", round % 3);
+                if (round + task) % 4 == 0 {
+                    store.delete(&key(&raw)).await.unwrap();
+                } else {
+                    put(&store, &raw, pattern(round)).await;
+                }
+            }
+        });
+    }
+    while let Some(joined) = tasks.join_next().await {
+        joined.unwrap();
+    }
+    let bytes = dir.values().iter().map(|file| fs::metadata(file).unwrap().len()).sum::<u64>();
+    let stats = store.stats();
+    assert_eq!((stats.current_entries, stats.current_size_bytes), (Some(dir.values().len() as u64), Some(bytes)));
 }
 
 #[tokio::test]

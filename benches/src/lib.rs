@@ -48,6 +48,11 @@ pub const FALLBACK: u64 = 7;
 /// Keys that calls are made for in turn, as many as a busy service has tenants.
 pub static KEYS: LazyLock<Vec<String>> = LazyLock::new(|| (0..1_000).map(|number| format!("tenant-{number:04}")).collect());
 
+/// Room in a cache for all of them, and more.
+pub const ENTRIES: usize = 10_000;
+/// Longer than any run.
+pub const TTL: Duration = Duration::from_secs(3_600);
+
 /// The keys, one after another.
 #[derive(Debug, Default)]
 pub struct Keys(usize);

@@ -3,11 +3,12 @@
 //! Breaker, limiter and bulkhead are measured as their peers are, by their own `try_acquire`, and once more inside a pipeline with that policy
 //! and nothing else. No monitor, no observer and no total timeout where a peer has none.
 
-use crate::{AT_ONCE, BACKOFF, FALLBACK, Failure, Keys, MIN_CALLS, OPEN, RATE, RETRIES, Row, TIMEOUT, WINDOW};
+use crate::{AT_ONCE, BACKOFF, ENTRIES, FALLBACK, Failure, KEYS, Keys, MIN_CALLS, OPEN, RATE, RETRIES, Row, TIMEOUT, TTL, WINDOW};
 use crate::{drive, failing_op, leak, op, refused, row, slow_op, tasks, threaded};
+use std::sync::Arc;
 use steadfast::{
-    Bulkhead, CircuitBreaker, CircuitBreakerConfig, Monitor, Outcome, PerKey, Pipeline, PipelineBuilder, RateLimiter, Retry, RetryConfig,
-    Verdict,
+    Bulkhead, Cache, CacheConfig, CircuitBreaker, CircuitBreakerConfig, Monitor, Outcome, PerKey, Pipeline, PipelineBuilder, RateLimiter,
+    Retry, RetryConfig, Verdict,
 };
 use tokio::time::Instant;
 
@@ -79,6 +80,7 @@ pub fn overhead() -> Vec<Row> {
         alone("timeout", builder().attempt_timeout(TIMEOUT)),
     ];
     rows.extend(keyed());
+    rows.extend(cache());
     let timed = built(builder().attempt_timeout(TIMEOUT));
     rows.push(row("timeout, operation suspends once", OURS, async move || timed.call(slow_op).await));
     let empty = built(builder());
@@ -103,6 +105,24 @@ pub fn overhead() -> Vec<Row> {
 }
 
 /// A thousand keys in turn; the time is read once a call, as by the peer.
+fn cache() -> Vec<Row> {
+    let filled = |config: CacheConfig<String, Arc<u64>>| {
+        let cache = config.build().expect("valid");
+        KEYS.iter().for_each(|key| _ = cache.insert(key, Arc::new(42)));
+        leak(cache)
+    };
+    let (plain, ending) = (filled(Cache::new(ENTRIES)), filled(Cache::new(ENTRIES).ttl(TTL)));
+    let pipeline = built(six());
+    let (mut alone, mut of_ending, mut piped) = (Keys::default(), Keys::default(), Keys::default());
+    vec![
+        row("cache hit", OURS, async move || plain.get(alone.next().as_str()).ok_or(Failure::Refused)),
+        row("cache hit", PIPED, async move || {
+            pipeline.key(piped.next()).cached(plain).call(|| async { Err::<Arc<u64>, _>(Failure::Refused) }).await
+        }),
+        row("cache hit, with a ttl", OURS, async move || ending.get(of_ending.next().as_str()).ok_or(Failure::Refused)),
+    ]
+}
+
 fn keyed() -> Vec<Row> {
     let group = "keyed check";
     let (mut keys, limited) =

@@ -1,7 +1,7 @@
 //! Each policy of each peer alone, set up and called as its documentation shows.
 
 use crate::window::WindowBreaker;
-use crate::{AT_ONCE, Answer, BACKOFF, FALLBACK, Failure, Keys, MIN_CALLS, OPEN, RATE, RETRIES, Row, TIMEOUT, WINDOW};
+use crate::{AT_ONCE, Answer, BACKOFF, ENTRIES, FALLBACK, Failure, KEYS, Keys, MIN_CALLS, OPEN, RATE, RETRIES, Row, TIMEOUT, TTL, WINDOW};
 use crate::{drive, failing_op, leak, op, refused, row, slow_op};
 use backon::{ExponentialBuilder, Retryable};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota};
@@ -10,6 +10,8 @@ use seatbelt::{RecoveryInfo, ResilienceContext};
 use std::future::{Ready, ready};
 use std::hint::black_box;
 use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use tower::{Layer as _, Service, ServiceExt, service_fn};
 
@@ -82,7 +84,7 @@ where
 
 /// All of them.
 pub fn rows() -> Vec<Row> {
-    [retry(), breaker(), open_breaker(), rate_limit(), keyed(), bulkhead(), timeout(), fallback()].into_iter().flatten().collect()
+    [retry(), breaker(), open_breaker(), rate_limit(), keyed(), cache(), bulkhead(), timeout(), fallback()].into_iter().flatten().collect()
 }
 
 fn retry() -> Vec<Row> {
@@ -202,6 +204,33 @@ fn keyed() -> Vec<Row> {
         Ok(()) => op().await,
         Err(_) => Err(Failure::Refused),
     })]
+}
+
+/// Every key is there: a hit is what is measured. moka with a ttl has the clock reading that any cache with a ttl has.
+fn cache() -> Vec<Row> {
+    let quick = quick_cache::sync::Cache::<String, Arc<u64>>::new(ENTRIES);
+    let ([moka, ending], mut keys) = ([None, Some(TTL)].map(moka), [Keys::default(), Keys::default(), Keys::default()]);
+    for key in KEYS.iter() {
+        for moka in [&moka, &ending] {
+            moka.insert(key.clone(), Arc::new(42));
+        }
+        quick.insert(key.clone(), Arc::new(42));
+    }
+    let [of_quick, of_moka, of_ending] = std::mem::take(&mut keys);
+    let (mut of_quick, mut of_moka, mut of_ending) = (of_quick, of_moka, of_ending);
+    vec![
+        row("cache hit", "quick_cache", async move || quick.get(of_quick.next().as_str()).ok_or(Failure::Refused)),
+        row("cache hit", "moka", async move || moka.get(of_moka.next().as_str()).ok_or(Failure::Refused)),
+        row("cache hit, with a ttl", "moka", async move || ending.get(of_ending.next().as_str()).ok_or(Failure::Refused)),
+    ]
+}
+
+fn moka(ttl: Option<Duration>) -> moka::sync::Cache<String, Arc<u64>> {
+    let builder = moka::sync::Cache::builder().max_capacity(ENTRIES as u64);
+    match ttl {
+        Some(ttl) => builder.time_to_live(ttl).build(),
+        None => builder.build(),
+    }
 }
 
 /// One call under a permit of tokio's semaphore, refused rather than made to wait.

@@ -1,6 +1,6 @@
 use std::sync::LazyLock;
 use std::time::Duration;
-use steadfast::{Bulkhead, CircuitBreaker, Error, Pipeline, RateLimiter, Rejected, Retry, Verdict};
+use steadfast::{Bulkhead, Cache, CircuitBreaker, Error, Pipeline, RateLimiter, Rejected, Retry, TypedPipeline, Verdict};
 
 #[derive(Debug, thiserror::Error)]
 enum ApiError {
@@ -10,7 +10,7 @@ enum ApiError {
     Rejected(#[from] Rejected),
 }
 
-static QUOTES: LazyLock<Pipeline> = LazyLock::new(|| {
+static QUOTES: LazyLock<TypedPipeline<u64, ApiError>> = LazyLock::new(|| {
     Pipeline::builder("quotes")
         .total_timeout(Duration::from_secs(10))
         .retry(Retry::exponential(3, Duration::from_millis(100)))
@@ -22,10 +22,11 @@ static QUOTES: LazyLock<Pipeline> = LazyLock::new(|| {
             ApiError::Status(429 | 500.., after) => Verdict::Transient { retry_after: *after },
             _ => Verdict::Ignored, // no fault of the server's
         })
+        .cache(Cache::new(10_000).ttl(Duration::from_secs(1)).stale_if_error(Duration::from_secs(3600)))
         .build()
         .expect("valid settings")
 });
 
 async fn quote(symbol: &str) -> Result<u64, ApiError> {
-    QUOTES.call(|| fetch(symbol)).await.map_err(Error::flatten)
+    QUOTES.key(symbol).call(|| fetch(symbol)).await.map_err(Error::flatten)
 }

@@ -1,9 +1,9 @@
 //! Simulates bad days, and draws what comes of them.
 //!
 //! ```text
-//! cargo run --release --example simulate --features testing -- --list
-//! cargo run --release --example simulate --features testing -- storm layers
-//! cargo run --release --example simulate --features testing -- --all --seed 7 --out /tmp/figures
+//! cargo run --release --example simulate -- --list
+//! cargo run --release --example simulate -- storm layers
+//! cargo run --release --example simulate -- --all --seed 7 --out /tmp/figures
 //! ```
 //!
 //! For each scenario there is an SVG figure, a CSV file for each run in it, and its numbers on the screen. The same seed gives the same

@@ -33,7 +33,7 @@ pub(crate) fn check(options: &Options, function: &Function) -> Result<()> {
     mutable_arguments(options, function, &mut errors);
     constant_policies(options, function, &mut errors);
     if errors.0.is_none() {
-        no_cache_yet(options, &mut errors);
+        no_cached_yet(options, &mut errors);
     }
     errors.0.map_or(Ok(()), Err)
 }
@@ -55,7 +55,7 @@ impl Options {
             name(&self.bulkhead),
             name(&self.adaptive),
             name(&self.hedge),
-            self.cache.as_ref(),
+            self.cache.as_ref().map(|given| &given.name),
         ];
         all.into_iter().flatten().collect()
     }
@@ -99,7 +99,7 @@ fn one_of_pipeline_and_policies(options: &Options, errors: &mut Errors) {
         };
         errors.push(registry.name.span(), message);
     }
-    if let (Some(cache), None) = (options.cache.as_ref().or(options.cached.as_ref()), &options.key) {
+    if let (Some(cache), None) = (options.cache.as_ref().map(|given| &given.name).or(options.cached.as_ref()), &options.key) {
         errors.push(
             cache.span(),
             format!("`{cache}` needs a `key`, or every caller would get the same answer: `key = \"{{tenant}}:{{id}}\"`"),
@@ -231,6 +231,10 @@ fn constant_policies(options: &Options, function: &Function, errors: &mut Errors
     if let Some(bulkhead) = &options.bulkhead {
         time(&bulkhead.value.wait);
     }
+    if let Some(cache) = &options.cache {
+        time(&Some(Given { name: cache.name.clone(), value: cache.value.ttl.clone() }));
+        time(&cache.value.stale_if_error);
+    }
     if let Some(retry) = &options.retry {
         number(&retry.name, &retry.value.retries, &mut look);
         if let Some(factor) = &retry.value.factor {
@@ -239,6 +243,9 @@ fn constant_policies(options: &Options, function: &Function, errors: &mut Errors
         if let Some(backoff) = &retry.value.backoff {
             look(&backoff.name, backoff.value.expressions());
         }
+    }
+    if let Some(capacity) = options.cache.as_ref().and_then(|cache| cache.value.capacity.as_ref()) {
+        number(&capacity.name, &capacity.value, &mut look);
     }
     if let Some(limit) = &options.rate_limit {
         number(&limit.name, &limit.value.count, &mut look);
@@ -314,9 +321,11 @@ fn mentions(tokens: TokenStream, arguments: &[String]) -> Option<(String, Span)>
     None
 }
 
-fn no_cache_yet(options: &Options, errors: &mut Errors) {
-    for given in [&options.cache, &options.cached].into_iter().flatten() {
-        errors.push(given.span(), format!("`{given}` is not part of steadfast yet; leave it out"));
+fn no_cached_yet(options: &Options, errors: &mut Errors) {
+    if let (Some(cached), Some(_)) = (&options.cached, options.pipeline_span()) {
+        let message = "`cached` is not part of steadfast yet, for a pipeline has no cache for answers of any type; keep a `Cache` beside it and call \
+                       `pipeline.key(..).cached(&cache)`, or write the policies here with `cache(ttl = 1m)`";
+        errors.push(cached.span(), message);
     }
 }
 
@@ -373,9 +382,9 @@ mod tests {
     #[test]
     fn what_is_not_there_yet_is_said_so() {
         let f = "async fn f(id: u64) -> Result<(), E> {}";
-        for (options, name) in [("cache(ttl = 1m), key = id", "cache"), ("pipeline = P, cached, key = id", "cached")] {
-            assert!(errors(options, f).starts_with(&format!("`{name}` is not part of steadfast yet")), "{options}");
-        }
+        assert!(errors("pipeline = P, cached, key = id", f).starts_with("`cached` is not part of steadfast yet"));
+        assert_eq!(errors("cache(ttl = 1m), key = id", f), "");
+        assert!(errors("pipeline = P, cache(ttl = 1m), key = id", f).contains("already holds the policies"));
         assert!(errors("cache(ttl = 1m)", f).contains("needs a `key`"));
         assert!(errors("pipeline = \"p\", cached", f).contains("needs a `key`"));
     }
@@ -395,6 +404,12 @@ mod tests {
         let f = "async fn f(id: u64, wait: Duration) -> Result<(), E> {}";
         assert!(errors("hedge(after = wait)", f).contains("`after` cannot depend on `wait`"));
         assert!(errors("hedge(after = p95, max = id)", f).contains("`max` cannot depend on `id`"));
+        assert!(errors("cache(ttl = wait), key = id", f).contains("`cache` cannot depend on `wait`"));
+        assert!(
+            errors("cache(ttl = 1s, stale_if_error = wait, capacity = 5), key = id", f)
+                .contains("`stale_if_error` cannot depend on `wait`")
+        );
+        assert!(errors("cache(ttl = 1s, capacity = id), key = id", f).contains("`capacity` cannot depend on `id`"));
         assert!(errors("bulkhead(5, queue = id)", f).contains("`queue` cannot depend on `id`"));
         assert!(errors("circuit_breaker(consecutive = id)", f).contains("cannot depend on `id`"));
         assert!(errors("adaptive(1..id)", f).contains("`adaptive` cannot depend on `id`"));

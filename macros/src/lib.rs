@@ -80,6 +80,7 @@ use syn::{Error, Result};
 /// | `circuit_breaker(consecutive = 5, open_for = 30s)` | opens after so many failures in a row (`slow = 2s`: when half of the calls are slow) |
 /// | `rate_limit(100/s, burst = 20, wait = 250ms)` | `/s`, `/min` or `/h` |
 /// | `bulkhead(50, queue = 100, wait = 1s)` | so many at once, and so many waiting for so long |
+/// | `cache(ttl = 1m)` | answers are kept by the `key`; also `stale_if_error = 1h` (the last good one, when a call fails), `capacity = 10_000` (1,000) |
 /// | `adaptive(5..200)` | so many at once as the dependency bears, between these; also `adaptive(5..200, gradient)` and `aimd` |
 /// | `hedge(after = 50ms, max = 2)` | a second attempt (and a third) beside a slow one; `after = p95`: when it lasts longer than 95 of 100 |
 /// | `preset = http` | or `database`, `background`, `interactive`; the other items replace its parts |
@@ -119,7 +120,10 @@ use syn::{Error, Result};
 /// A pipeline by name is looked up in each call (a lock and a map), so it follows every reload of the registry. A name that is not there is a
 /// `Rejected` of the kind `UnknownPipeline`, which tells the names there are; no fallback hides it.
 ///
-/// Not there yet: `cache(..)` and `cached`, which are refused. Not taken: synchronous and `const` functions, functions that do not return a `Result`.
+/// With `cache(..)` the function has a cache of its own, by its `key`, for all instances of a type and all callers: make everything part of the key that the
+/// answer depends on. Its answers must be `Clone + Send + Sync + 'static`. A generic function has a cache for each type of answer. Feature `cache`.
+///
+/// Not there yet: `cached`, which is refused. Not taken: synchronous and `const` functions, functions that do not return a `Result`.
 #[proc_macro_attribute]
 pub fn resilient(options: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let item = TokenStream::from(item);

@@ -1,6 +1,6 @@
 //! The grammar: what may stand between the parentheses of `#[resilient(..)]`.
 
-use crate::policies::{self, Adaptive, Breaker, Bulkhead, Hedge, Preset, RateLimit, Retry};
+use crate::policies::{self, Adaptive, Breaker, Bulkhead, Cache, Hedge, Preset, RateLimit, Retry};
 use crate::suggest;
 use crate::value::{self, Time};
 use proc_macro2::{TokenStream, TokenTree};
@@ -31,7 +31,7 @@ pub(crate) struct Options {
     pub(crate) hedge: Option<Given<Hedge>>,
     pub(crate) preset: Option<Given<Preset>>,
 
-    pub(crate) cache: Option<Ident>,
+    pub(crate) cache: Option<Given<Cache>>,
     pub(crate) cached: Option<Ident>,
 
     pub(crate) pipeline: Option<Given<Expr>>,
@@ -124,7 +124,7 @@ impl Options {
             "bulkhead" => self.bulkhead = Some(parens(input, name, "bulkhead(50)", policies::bulkhead)?),
             "adaptive" => self.adaptive = Some(parens(input, name, "adaptive(5..200)", policies::adaptive)?),
             "hedge" => self.hedge = Some(parens(input, name, "hedge(after = 50ms)", policies::hedge)?),
-            "cache" => self.cache = Some(parens(input, name, "cache(ttl = 1m)", policies::cache)?.name),
+            "cache" => self.cache = Some(parens(input, name, "cache(ttl = 1m)", policies::cache)?),
             "preset" => self.preset = Some(equals(input, name, "http", policies::preset)?),
             "pipeline" => {
                 let given = equals(input, name, "PAYMENTS", Expr::parse)?;

@@ -2,7 +2,7 @@
 
 use crate::expand::own;
 use crate::options::{Given, Options};
-use crate::policies::{After, Algorithm, Backoff, Breaker, JitterKind, Preset, Retry, Trip};
+use crate::policies::{After, Algorithm, Backoff, Breaker, Cache, JitterKind, Preset, Retry, Trip};
 use crate::value::{Number, Per, Time};
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{ToTokens, quote};
@@ -79,6 +79,14 @@ pub(crate) fn builder(krate: &TokenStream, options: &Options) -> TokenStream {
         all.extend(quote!(.hedge(#config.idempotent())));
     }
     all
+}
+
+/// The settings of the cache of a function.
+pub(crate) fn cache(private: &TokenStream, cache: &Cache) -> TokenStream {
+    let ttl = time(&cache.ttl);
+    let stale = cache.stale_if_error.as_ref().map_or_else(|| quote!(::core::time::Duration::ZERO), |given| time(&given.value));
+    let capacity = cache.capacity.as_ref().map_or_else(|| quote!(1_000), |given| number(&given.value));
+    quote!(#private::cache::Settings { ttl: #ttl, stale_if_error: #stale, capacity: #capacity })
 }
 
 fn setting<T>(method: &str, given: &Option<Given<T>>, value: fn(&T) -> TokenStream) -> TokenStream {

@@ -311,20 +311,32 @@ fn after(input: ParseStream<'_>) -> Result<After> {
     }
 }
 
-pub(crate) fn cache(input: ParseStream<'_>, name: &Ident) -> Result<()> {
+/// Answers that are kept.
+#[derive(Clone)]
+pub(crate) struct Cache {
+    pub(crate) ttl: Time,
+    pub(crate) stale_if_error: Option<Given<Time>>,
+    pub(crate) capacity: Option<Given<Number>>,
+}
+
+pub(crate) fn cache(input: ParseStream<'_>, name: &Ident) -> Result<Cache> {
     if !(input.peek(Ident) && input.peek2(Token![=])) || input.fork().parse::<Ident>()? != "ttl" {
         return Err(input.error("say first how long an answer is good: `cache(ttl = 1m)`"));
     }
     input.parse::<Ident>()?;
     input.parse::<Token![=]>()?;
-    value::time(input)?.nonzero("so no answer would ever be kept; leave `cache` out")?;
+    let ttl = value::time(input)?.nonzero("so no answer would ever be kept; leave `cache` out")?;
+    let mut cache = Cache { ttl, stale_if_error: None, capacity: None };
     settings(input, name, &["stale_if_error", "capacity"], |input, name| {
         if name == "capacity" {
-            equals(input, name, "1_000", |input| value::number(input)?.nonzero("a cache of 0 keeps nothing; leave `cache` out")).map(drop)
+            let positive = |input: ParseStream<'_>| value::number(input)?.nonzero("a cache of 0 keeps nothing; leave `cache` out");
+            cache.capacity = Some(equals(input, name, "1_000", positive)?);
         } else {
-            equals(input, name, "10m", value::time).map(drop)
+            cache.stale_if_error = Some(equals(input, name, "10m", value::time)?);
         }
-    })
+        Ok(())
+    })?;
+    Ok(cache)
 }
 
 pub(crate) fn preset(input: ParseStream<'_>) -> Result<Preset> {

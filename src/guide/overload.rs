@@ -8,7 +8,7 @@
 //! test; draw them yourself, or your own, with
 //!
 //! ```text
-//! cargo run --release --features testing --example simulate -- --list
+//! cargo run --release --example simulate -- --list
 //! ```
 //!
 //! and see the module `steadfast::testing::sim` for how to put your own settings to the test.

@@ -33,8 +33,10 @@ impl CallEnd {
     }
 }
 
+const COUNT: usize = if cfg!(feature = "cache") { 12 } else { 11 };
+
 /// Every kind of rejection that is counted by itself; the gates of one's own together.
-pub(crate) const KINDS: [RejectedKind; 11] = [
+pub(crate) const KINDS: [RejectedKind; COUNT] = [
     RejectedKind::Timeout,
     RejectedKind::DeadlineExceeded,
     RejectedKind::CircuitOpen,
@@ -46,6 +48,8 @@ pub(crate) const KINDS: [RejectedKind; 11] = [
     RejectedKind::NotRepeatable,
     RejectedKind::UnknownPipeline,
     RejectedKind::Custom("custom"),
+    #[cfg(feature = "cache")]
+    RejectedKind::LoadFailed,
 ];
 
 const fn kind_index(kind: RejectedKind) -> usize {
@@ -61,6 +65,8 @@ const fn kind_index(kind: RejectedKind) -> usize {
         RejectedKind::NotRepeatable => 8,
         RejectedKind::UnknownPipeline => 9,
         RejectedKind::Custom(_) => 10,
+        #[cfg(feature = "cache")]
+        RejectedKind::LoadFailed => 11,
     }
 }
 

@@ -13,6 +13,8 @@ use crate::fault::{ConfigError, Fault};
 use crate::observation::{Emitter, Event, Monitor, Observer, clean_arc};
 use crate::outcome::{Origin, Seconds, Verdict};
 use crate::substitution::Fallback;
+#[cfg(feature = "cache")]
+use crate::substitution::{Cache, CacheConfig};
 use crate::versions::Versions;
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -33,6 +35,8 @@ pub struct PipelineBuilder {
     observers: Vec<Arc<dyn Observer>>,
     spans: bool,
     log_keys: bool,
+    /// Known already.
+    faults: Vec<Fault>,
 }
 
 impl PipelineBuilder {
@@ -50,6 +54,7 @@ impl PipelineBuilder {
             observers: Vec::new(),
             spans: false,
             log_keys: false,
+            faults: Vec::new(),
         }
     }
 
@@ -176,7 +181,25 @@ impl PipelineBuilder {
 
     /// Answers failed calls, which fixes the type of value and error: see [`TypedPipeline`](crate::TypedPipeline). **Default**: none.
     pub fn fallback<T: 'static, E: 'static>(self, fallback: Fallback<T, E>) -> TypedBuilder<T, E> {
-        TypedBuilder::new(self, fallback)
+        TypedBuilder::new(self).fallback(fallback)
+    }
+
+    /// Keeps the answers of calls with a [key](crate::Request::key), and gives the last good one when a call fails, which fixes the type of the
+    /// value: see [`TypedPipeline`](crate::TypedPipeline) and [`Cache`](crate::Cache). **Default**: none.
+    #[cfg(feature = "cache")]
+    pub fn cache<T, E>(self, cache: impl Into<PolicyOf<CacheConfig<String, T>, Cache<String, T>>>) -> TypedBuilder<T, E>
+    where
+        T: Clone + 'static,
+        E: 'static,
+    {
+        TypedBuilder::new(self).cache(cache)
+    }
+
+    /// Faults of something that is built beside it.
+    #[cfg(feature = "cache")]
+    pub(super) fn with_faults(mut self, field: &str, error: &ConfigError) -> Self {
+        self.faults.extend(error.faults().iter().cloned().map(|fault| fault.under(field)));
+        self
     }
 
     /// The settings alone.
@@ -194,7 +217,7 @@ impl PipelineBuilder {
     /// # Errors
     /// [`ConfigError`] with every fault at once, each with its field, its value, and the fix.
     pub fn build(self) -> Result<Pipeline, ConfigError> {
-        let mut faults = Vec::new();
+        let mut faults = self.faults;
         if self.name.is_empty() {
             faults.push(Fault::new("name", "is empty, and errors and statistics need it; name the dependency, `\"github\"`"));
         }

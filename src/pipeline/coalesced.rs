@@ -9,6 +9,7 @@ use crate::outcome::{Error, Rejected, RejectedKind};
 use crate::substitution::{Coalesce, CoalesceEnd};
 use crate::time;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -31,7 +32,8 @@ impl<T, E, J> Coalesced<'_, T, E, J> {
     ///
     /// # Errors
     /// As [`Pipeline::call`](crate::Pipeline::call), by this call or by the one that it shares with; and `DeadlineExceeded` when its own
-    /// deadline (its total timeout counts from its own beginning) comes before the answer.
+    /// deadline (its total timeout counts from its own beginning) comes before the answer. A deadline is not shared: when that of the
+    /// one who runs comes, one of those with time left runs in its place.
     ///
     /// # Cancel safety
     /// As [`Coalesce::call`].
@@ -69,13 +71,18 @@ impl<T, E, J> Coalesced<'_, T, E, J> {
             Some(deadline) => request.deadline(deadline),
             None => request,
         };
-        let mut waiting = Waiting { core, started, over: AtomicBool::new(false) };
-        let run = || {
+        let mut waiting = Waiting::new(core, started);
+        let runs = waiting.over();
+        let run = move || {
             // From here on the call has a story, which tells its end.
-            waiting.over.store(true, Ordering::Relaxed);
+            runs.store(true, Ordering::Relaxed);
             request.call_with(operation)
         };
-        let answer = match group.join(key, deadline, run).await {
+        // One caller's deadline is no news for those who have more time.
+        fn concern<E>(error: &Error<E>) -> bool {
+            error.rejected().is_none_or(|rejected| rejected.kind() != RejectedKind::DeadlineExceeded)
+        }
+        let answer = match group.join(key, deadline, concern, run).await {
             CoalesceEnd::Own(answer) => return answer,
             CoalesceEnd::Shared(answer) => answer,
             CoalesceEnd::OutOfTime => {
@@ -89,16 +96,28 @@ impl<T, E, J> Coalesced<'_, T, E, J> {
 }
 
 /// A call without an attempt of its own, for the books. Dropped before its end, it was abandoned.
-struct Waiting<'c> {
+pub(super) struct Waiting<'c> {
     core: &'c Core,
     started: Instant,
     /// It has ended, or runs by itself.
-    over: AtomicBool,
+    over: Arc<AtomicBool>,
 }
 
-impl Waiting<'_> {
-    fn end(&mut self, end: CallEnd) {
-        *self.over.get_mut() = true;
+impl<'c> Waiting<'c> {
+    pub(super) fn new(core: &'c Core, started: Instant) -> Self {
+        Self { core, started, over: Arc::default() }
+    }
+
+    /// To be set when the call runs by itself.
+    pub(super) fn over(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.over)
+    }
+
+    /// Unless it ran by itself, and so has told its end.
+    pub(super) fn end(&mut self, end: CallEnd) {
+        if self.over.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let elapsed = self.record(end);
         self.core.emitter.emit(|| Event::CallFinished { end, attempts: 0, elapsed });
     }
@@ -115,7 +134,7 @@ impl Waiting<'_> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if !*self.over.get_mut() {
+        if !self.over.load(Ordering::Relaxed) {
             let end = CallEnd::Abandoned;
             let elapsed = self.record(end);
             // Observers are user code, which has no place in a drop.

@@ -19,6 +19,8 @@
 
 mod answered;
 mod builder;
+#[cfg(feature = "cache")]
+mod cached;
 mod coalesced;
 pub mod config;
 #[cfg(feature = "chaos")]
@@ -37,6 +39,8 @@ mod typed;
 mod waiting;
 
 pub use builder::PipelineBuilder;
+#[cfg(feature = "cache")]
+pub use cached::Cached;
 pub use coalesced::Coalesced;
 pub use config::{Change, Changes, PipelineConfig, text};
 pub use explain::{Explanation, Warning};

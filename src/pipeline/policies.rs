@@ -334,3 +334,17 @@ impl Policy for Bulkhead {
         self.is_same(other)
     }
 }
+
+#[cfg(feature = "cache")]
+impl<K, T> From<crate::CacheConfig<K, T>> for PolicyOf<crate::CacheConfig<K, T>, crate::Cache<K, T>> {
+    fn from(config: crate::CacheConfig<K, T>) -> Self {
+        Self::New(config)
+    }
+}
+
+#[cfg(feature = "cache")]
+impl<K, T> From<crate::Cache<K, T>> for PolicyOf<crate::CacheConfig<K, T>, crate::Cache<K, T>> {
+    fn from(live: crate::Cache<K, T>) -> Self {
+        Self::Shared(live)
+    }
+}

@@ -13,7 +13,7 @@
 //!
 //! The alarm is that of the newest leg, so the timer of its attempt timeout serves for both, and until a leg is launched nothing is allocated.
 
-use super::leg::{Leg, Phase};
+use super::leg::{Held, Leg, Phase};
 use super::story::Story;
 use crate::admission::CircuitState;
 use crate::execution::{Denied, has_runtime};
@@ -172,7 +172,14 @@ impl<'c> Story<'c> {
         if u32::from(legs) > most || self.surroundings.deadline().is_some_and(|deadline| deadline <= self.now) {
             return false;
         }
-        if let Some(why) = self.denied() {
+        // As for the alarm: the delay may be asked for again.
+        let phase = self.leg.phase;
+        if phase == Phase::Running {
+            self.leg.phase = Phase::Judging;
+        }
+        let denied = self.denied();
+        self.leg.phase = phase;
+        if let Some(why) = denied {
             hedge.denied(why);
             return false;
         }
@@ -258,7 +265,10 @@ impl<'c> Story<'c> {
             if place == turn {
                 continue;
             }
-            parked.leg.held = Default::default();
+            if parked.leg.phase == Phase::Waiting {
+                parked.leg.held.unused(self.now);
+            }
+            parked.leg.held = Held::NOTHING;
             if std::mem::replace(&mut parked.leg.phase, Phase::Over) != Phase::Running {
                 continue;
             }

@@ -1,11 +1,15 @@
 //! The options of one call, said before the call: key, priority, cost, deadline, judge.
 
+#[cfg(feature = "cache")]
+use super::Cached;
 use super::{Coalesced, Core, Pipeline, answered, run};
 use crate::admission::Cost;
 use crate::call::{Attempt, Priority};
 use crate::classify::{ByErrorType, ByResult, Judge};
 use crate::observation::CallEnd;
 use crate::outcome::{Error, Outcome, Verdict};
+#[cfg(feature = "cache")]
+use crate::substitution::cache::Cache;
 use crate::substitution::{Coalesce, OrElse};
 use crate::time;
 use std::fmt;
@@ -246,6 +250,32 @@ impl<'a, J> Request<'a, J> {
     /// wait for it. Outside the total timeout and the retries: what is shared is the end of the whole call. A call without a key shares nothing.
     pub const fn coalesced<T, E>(self, group: &'a Coalesce<T, Error<E>>) -> Coalesced<'a, T, E, J> {
         Coalesced { request: self, group }
+    }
+
+    /// Answers from `cache`, by the [`key`](Self::key) of this call, and keeps there what the call answers. Outside retry, breaker, limits and
+    /// timeouts: a hit asks none of them, and when they refuse, the last good answer may be given. A call without a key goes past the cache. See
+    /// [`Cached::call`](super::Cached::call).
+    #[cfg(feature = "cache")]
+    pub fn cached<T: Clone>(self, cache: &'a Cache<String, T>) -> Cached<'a, T, J> {
+        let key = self.options.key.map(|key| cache.inner.hash(key));
+        self.answered_by(cache, key)
+    }
+
+    /// The same, by a key of any type: what the answer depends on, as the cache knows it.
+    #[cfg(feature = "cache")]
+    pub fn cached_by<K, Q, T>(self, cache: &'a Cache<K, T>, key: &Q) -> Cached<'a, T, J>
+    where
+        T: Clone,
+        K: std::borrow::Borrow<Q>,
+        Q: std::hash::Hash + ?Sized,
+    {
+        let key = Some(cache.inner.hash(key));
+        self.answered_by(cache, key)
+    }
+
+    #[cfg(feature = "cache")]
+    fn answered_by<K, T: Clone>(self, cache: &'a Cache<K, T>, key: Option<crate::admission::keyed::Hash>) -> Cached<'a, T, J> {
+        Cached { request: self, answers: super::cached::Answers { cache: &cache.inner, key, give: T::clone } }
     }
 
     /// See [`Pipeline::call`].

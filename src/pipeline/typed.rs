@@ -1,23 +1,53 @@
 //! A pipeline that knows the type of its answers, and so can keep a substitute for them.
 
+#[cfg(feature = "cache")]
+use super::PolicyOf;
 use super::{Options, Pipeline, PipelineBuilder, Request, answered, begins_requests, run};
 use crate::call::Attempt;
 use crate::classify::{ByErrorType, ByResult, Judge};
 use crate::fault::ConfigError;
 use crate::outcome::{Error, Verdict};
 use crate::substitution::Fallback;
+#[cfg(feature = "cache")]
+use crate::substitution::{Cache, CacheConfig};
 use std::fmt;
 
-/// Settings of a [`TypedPipeline`] to be; made by [`PipelineBuilder::fallback`].
+/// Settings of a [`TypedPipeline`] to be; made by [`PipelineBuilder::fallback`] and `PipelineBuilder::cache`.
 #[must_use = "a builder does nothing until `build`"]
 pub struct TypedBuilder<T, E> {
     builder: PipelineBuilder,
-    fallback: Fallback<T, E>,
+    fallback: Option<Fallback<T, E>>,
+    #[cfg(feature = "cache")]
+    cache: Option<(CacheOf<T>, fn(&T) -> T)>,
 }
 
+#[cfg(feature = "cache")]
+type CacheOf<T> = PolicyOf<CacheConfig<String, T>, Cache<String, T>>;
+
 impl<T: 'static, E: 'static> TypedBuilder<T, E> {
-    pub(super) const fn new(builder: PipelineBuilder, fallback: Fallback<T, E>) -> Self {
-        Self { builder, fallback }
+    pub(super) const fn new(builder: PipelineBuilder) -> Self {
+        Self {
+            builder,
+            fallback: None,
+            #[cfg(feature = "cache")]
+            cache: None,
+        }
+    }
+
+    /// Answers failed calls, where the cache has no last good answer. **Default**: none.
+    pub fn fallback(mut self, fallback: Fallback<T, E>) -> Self {
+        self.fallback = Some(fallback);
+        self
+    }
+
+    /// Keeps the answers of all calls with a [key](crate::Request::key), as [`Request::cached`](crate::Request::cached) does for one. **Default**: none.
+    #[cfg(feature = "cache")]
+    pub fn cache(mut self, cache: impl Into<PolicyOf<CacheConfig<String, T>, Cache<String, T>>>) -> Self
+    where
+        T: Clone,
+    {
+        self.cache = Some((cache.into(), T::clone));
+        self
     }
 
     /// Goes on with the untyped settings: `.with(|builder| builder.attempt_timeout(limit))`.
@@ -31,17 +61,35 @@ impl<T: 'static, E: 'static> TypedBuilder<T, E> {
     /// # Errors
     /// As [`PipelineBuilder::build`].
     pub fn build(self) -> Result<TypedPipeline<T, E>, ConfigError> {
-        Ok(TypedPipeline { pipeline: self.builder.build()?, fallback: self.fallback })
+        #[cfg(feature = "cache")]
+        let (mut builder, mut cache) = (self.builder, None);
+        #[cfg(not(feature = "cache"))]
+        let builder = self.builder;
+        #[cfg(feature = "cache")]
+        match self.cache {
+            None => {}
+            Some((PolicyOf::Shared(live), give)) => cache = Some((live, give)),
+            Some((PolicyOf::New(config), give)) => match config.build() {
+                Ok(live) => cache = Some((live, give)),
+                Err(error) => builder = builder.with_faults("cache", &error),
+            },
+        }
+        Ok(TypedPipeline {
+            pipeline: builder.build()?,
+            fallback: self.fallback,
+            #[cfg(feature = "cache")]
+            cache,
+        })
     }
 }
 
 impl<T, E> fmt::Debug for TypedBuilder<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TypedBuilder").field("builder", &self.builder).field("fallback", &self.fallback).finish()
+        f.debug_struct("TypedBuilder").field("builder", &self.builder).field("fallback", &self.fallback).finish_non_exhaustive()
     }
 }
 
-/// A [`Pipeline`] with a [`Fallback`] for values of type `T` and errors of type `E`, around the same untyped core.
+/// A [`Pipeline`] with a [`Fallback`] or a cache (feature `cache`) for values of type `T` and errors of type `E`, around the same untyped core.
 ///
 /// Cloning shares all state.
 ///
@@ -55,11 +103,13 @@ impl<T, E> fmt::Debug for TypedBuilder<T, E> {
 /// ```
 pub struct TypedPipeline<T, E> {
     pipeline: Pipeline,
-    fallback: Fallback<T, E>,
+    fallback: Option<Fallback<T, E>>,
+    #[cfg(feature = "cache")]
+    cache: Option<(Cache<String, T>, fn(&T) -> T)>,
 }
 
 impl<T: 'static, E: 'static> TypedPipeline<T, E> {
-    /// Runs `operation` under every policy; when that fails, answers with the fallback.
+    /// Runs `operation` under every policy; when that fails, answers with the fallback. With a [key](Self::key), the cache is asked before.
     ///
     /// # Errors
     /// The call's own error where the fallback does not handle it, else whatever the fallback fails with.
@@ -80,10 +130,17 @@ impl<T: 'static, E: 'static> TypedPipeline<T, E> {
         F: Fn(Attempt) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        answered(run(self.pipeline.core(), &Options::NONE, ByErrorType, Error::Inner, operation), &self.fallback)
+        answered(run(self.pipeline.core(), &Options::NONE, ByErrorType, Error::Inner, operation), self.fallback.as_ref())
     }
 
     begins_requests!(['a] self: [&'a self] &'a Self, of [] Result<T, E>);
+
+    /// The live cache, to read it, or to invalidate what is in it.
+    #[cfg(feature = "cache")]
+    #[must_use]
+    pub fn cache(&self) -> Option<&Cache<String, T>> {
+        self.cache.as_ref().map(|(cache, _)| cache)
+    }
 
     /// The untyped pipeline inside: its state, its statistics, and calls of other types without the fallback.
     #[must_use]
@@ -116,20 +173,32 @@ impl<J: Judge<T, E>, T: 'static, E: 'static> Request<'_, J, &TypedPipeline<T, E>
         Fut: Future<Output = Result<T, E>>,
     {
         async move {
-            let TypedPipeline { pipeline, fallback } = self.pipeline;
-            answered(run(pipeline.core(), &self.options, self.judge, Error::Inner, operation), fallback).await
+            let (typed, options) = (self.pipeline, self.options);
+            let fallback = typed.fallback.as_ref();
+            #[cfg(feature = "cache")]
+            if let (Some((cache, give)), Some(key)) = (&typed.cache, options.key) {
+                let request = Request { pipeline: &typed.pipeline, options, judge: self.judge };
+                let answers = super::cached::Answers { cache: &cache.inner, key: Some(cache.inner.hash(key)), give: *give };
+                return super::cached::call(request, answers, fallback, operation).await;
+            }
+            answered(run(typed.pipeline.core(), &options, self.judge, Error::Inner, operation), fallback).await
         }
     }
 }
 
 impl<T, E> Clone for TypedPipeline<T, E> {
     fn clone(&self) -> Self {
-        Self { pipeline: self.pipeline.clone(), fallback: self.fallback.clone() }
+        Self {
+            pipeline: self.pipeline.clone(),
+            fallback: self.fallback.clone(),
+            #[cfg(feature = "cache")]
+            cache: self.cache.clone(),
+        }
     }
 }
 
 impl<T, E> fmt::Debug for TypedPipeline<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TypedPipeline").field("pipeline", &self.pipeline).field("fallback", &self.fallback).finish()
+        f.debug_struct("TypedPipeline").field("pipeline", &self.pipeline).field("fallback", &self.fallback).finish_non_exhaustive()
     }
 }

@@ -98,7 +98,8 @@ impl Key {
         &self.0
     }
 
-    /// The same key in a namespace: `users` and `42` make `users:42`. A `:` in the name is escaped, and so is all that keys escape.
+    /// The same key in a namespace: `users` and `42` make `users:42`. A `:` in the name is escaped, and so is all that keys escape. It is longer
+    /// by the name, even where that is more than a policy allows: keep names of namespaces short.
     #[must_use]
     pub fn within(&self, namespace: &str) -> Self {
         let mut text = String::with_capacity(namespace.len() + 1 + self.0.len());

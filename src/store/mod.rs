@@ -51,6 +51,7 @@ mod glob;
 pub mod http;
 mod key;
 pub mod memory;
+pub mod rate;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod stats;
@@ -60,6 +61,7 @@ mod traits;
 mod words;
 mod wrap;
 
+pub use crate::cache_stats::CacheStats;
 pub use any::{AnyStore, DynStore, StoreFuture};
 #[cfg(feature = "json")]
 pub use codec::Json;
@@ -76,7 +78,6 @@ pub use key::{Key, KeyPolicy};
 pub use memory::{MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteStore, SqliteStoreBuilder};
-pub use stats::CacheStats;
 pub use tiered::Tiered;
 pub use traits::{Capabilities, Store};
 pub use wrap::{FailSoft, Guarded, Namespace, Observed, StoreEvent, StoreObserver, StoreOperation};

@@ -132,6 +132,12 @@ impl Coalesce<(), ()> {
 }
 
 impl<T, E> Coalesce<T, E> {
+    /// The group of a cache, whose settings are known to be good.
+    #[cfg(feature = "cache")]
+    pub(crate) fn of(config: CoalesceConfig) -> Self {
+        Self { group: Arc::new(Group::new(config)) }
+    }
+
     /// Runs `operation`, unless a call of the same key is under way: then waits for that one's answer.
     ///
     /// The key is whatever `key` feeds to a hasher, of which 128 bits are kept: use one type of keys in a group (`1_u32` and `1_i32`
@@ -154,7 +160,7 @@ impl<T, E> Coalesce<T, E> {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let joined = self.join(key, None, operation);
+        let joined = self.join(key, None, |_| true, operation);
         async move {
             match joined.await {
                 End::Own(answer) | End::Shared(answer) => answer,
@@ -163,12 +169,19 @@ impl<T, E> Coalesce<T, E> {
         }
     }
 
-    /// The same, until a deadline that ends the wait of a follower. The operation has to look after itself.
-    pub(crate) fn join<K, F, Fut>(&self, key: &K, deadline: Option<Instant>, operation: F) -> Coalescing<'_, T, E, F, Fut>
+    /// The same, until a deadline that ends the wait of a follower; the operation has to look after itself. Errors that are nobody
+    /// else's `concern` are not shared.
+    pub(crate) fn join<K, F, Fut>(
+        &self,
+        key: &K,
+        deadline: Option<Instant>,
+        concern: fn(&E) -> bool,
+        operation: F,
+    ) -> Coalescing<'_, T, E, F, Fut>
     where
         K: Hash + ?Sized,
     {
-        Coalescing::new(&self.group, self.group.hash(key), deadline, operation)
+        Coalescing::new(&self.group, self.group.hash(key), deadline, concern, operation)
     }
 
     /// How many keys are in flight now.

@@ -144,3 +144,25 @@ impl<T: 'static, E: 'static> Substitute<T, E> for &Fallback<T, E> {
         }
     }
 }
+
+impl<T, E, S: Substitute<T, E>> Substitute<T, E> for Option<S> {
+    type Later = S::Later;
+    fn substitute(self, error: Error<E>, judges: &Judges) -> Substituted<T, E, S::Later> {
+        match self {
+            Some(substitute) => substitute.substitute(error, judges),
+            None => Substituted::Not(error),
+        }
+    }
+}
+
+/// No fallback.
+#[cfg(feature = "cache")]
+pub(crate) struct Nothing;
+
+#[cfg(feature = "cache")]
+impl<T, E> Substitute<T, E> for Nothing {
+    type Later = std::future::Ready<Result<T, Error<E>>>;
+    fn substitute(self, error: Error<E>, _: &Judges) -> Substituted<T, E, Self::Later> {
+        Substituted::Not(error)
+    }
+}

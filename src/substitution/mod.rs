@@ -10,12 +10,18 @@
 //! # Ok(()) }
 //! ```
 
+#[cfg(feature = "cache")]
+pub mod cache;
 pub mod coalesce;
 pub mod fallback;
 #[cfg(all(test, steadfast_loom))]
 mod models;
 
+#[cfg(feature = "cache")]
+pub use cache::{Cache, CacheConfig, Eviction, LoadContext, Loaded};
 pub(crate) use coalesce::End as CoalesceEnd;
 pub use coalesce::{Coalesce, CoalesceConfig, CoalesceStats};
 pub use fallback::Fallback;
+#[cfg(feature = "cache")]
+pub(crate) use fallback::Nothing;
 pub(crate) use fallback::{OrElse, Substitute, Substituted};

@@ -47,6 +47,8 @@ const TARGETS: &[Target] = &[
     against("breaker, closed", "window by hand", "closed breaker / 10-bucket window by hand", Time(1.2)),
     against("breaker, closed", "seatbelt", "closed breaker / seatbelt", Time(0.25)),
     against("breaker, open", "failsafe", "open breaker / failsafe", Time(0.5)),
+    against("cache hit", "quick_cache", "cache hit / quick_cache's own", Time(1.15)),
+    against("cache hit, with a ttl", "moka", "cache hit with a ttl / moka's", Time(1.0)),
     against("keyed check", "governor (check_key)", "keyed check / governor keyed", Time(1.2)),
     Target { what: "monitor on - monitor off", ours: ("monitor", "on"), peer: ("monitor", "off"), rule: Nanos(40.0) },
     against("2 threads, closed breaker", "recloser", "2 threads on a closed breaker / recloser", Throughput(3.0)),

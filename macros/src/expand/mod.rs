@@ -205,7 +205,23 @@ impl<'a> Expansion<'a> {
             (false, true) => quote!(#private::request_in_turn(#pipeline) #setters),
             (false, false) => quote!(#private::request(#pipeline) #setters),
         };
+        let (mut kept, cache) = (TokenStream::new(), own("KEPT"));
+        let cache = Ident::new(&cache.to_string().to_uppercase(), Span::mixed_site());
+        if let Some(given) = &self.options.cache {
+            let (name, settings) = (self.name(), pipeline::cache(private, &given.value));
+            kept = quote!(static #cache: #private::cache::Kept = #private::cache::Kept::new(#name, || #settings););
+        }
         let call = match (judge, fallback) {
+            (None, None) if self.options.cache.is_some() => quote!(#private::cache::call(#request, &#cache, #operation)),
+            (Some(judge), None) if self.options.cache.is_some() => {
+                quote!(#private::cache::call_judged(#request, &#cache, #operation, #judge))
+            }
+            (None, Some(fallback)) if self.options.cache.is_some() => {
+                quote!(#private::cache::call_or_else(#request, &#cache, #operation, &mut #stash, #fallback))
+            }
+            (Some(judge), Some(fallback)) if self.options.cache.is_some() => {
+                quote!(#private::cache::call_judged_or_else(#request, &#cache, #operation, #judge, &mut #stash, #fallback))
+            }
             (None, None) if plain => quote!(#private::Pipeline::call(#request, #operation)),
             (None, None) => quote!(#private::call(#request, #operation)),
             (Some(judge), None) => quote!(#private::call_judged(#request, #operation, #judge)),
@@ -216,6 +232,7 @@ impl<'a> Expansion<'a> {
             }
         };
         quote! {
+            #kept
             #values
             #travel
             ({

@@ -162,6 +162,7 @@ impl AdaptiveLimit {
             look_at: AtomicU64::new(0),
         };
         let queue = WaitQueue::new(Places::new(limit), config.queue, config.ageing);
+        queue.set_shedding(config.shed);
         let max_wait = AtomicU64::new(time::nanos(config.max_wait));
         let shared = Shared {
             queue,
@@ -266,20 +267,20 @@ impl AdaptiveLimit {
         let in_flight = u32::try_from(count(limit).saturating_sub(free).max(1)).unwrap_or(u32::MAX);
         let is_calm = in_flight <= face.calm_level.load(Ordering::Relaxed);
         let generation = face.generation.load(Ordering::Relaxed);
-        AdaptivePermit { limit: self, facts: Facts { began: now, in_flight, generation, is_calm } }
+        let began = time::nanos_since(self.shared.epoch, now);
+        AdaptivePermit { limit: self, facts: Facts::new(began, generation, in_flight, is_calm) }
     }
 
     /// Gives a place back, and tells what came of the call.
     #[inline]
     fn settle(&self, facts: Facts, outcome: Outcome, now: Instant) {
         let Shared { face, tally, epoch, .. } = &*self.shared;
-        let sample = Sample::from(outcome);
+        let (sample, nanos) = (Sample::from(outcome), time::nanos_since(*epoch, now));
         if sample != Sample::Nothing {
-            let rtt = time::nanos(now.saturating_duration_since(facts.began));
-            tally.add(facts.generation, sample, rtt, facts.in_flight, facts.is_calm);
+            tally.add(facts.generation, sample, nanos.saturating_sub(facts.began), facts.in_flight(), facts.is_calm());
         }
         self.give_back();
-        if time::nanos_since(*epoch, now) >= face.look_at.load(Ordering::Relaxed) {
+        if nanos >= face.look_at.load(Ordering::Relaxed) {
             self.look(now);
         }
     }
@@ -359,6 +360,7 @@ impl AdaptiveLimit {
     pub(crate) fn reconfigure_quietly(&self, config: &AdaptiveLimitConfig) {
         let Shared { queue, face, control, max_wait, .. } = &*self.shared;
         queue.set_terms(config.queue, config.ageing);
+        queue.set_shedding(config.shed);
         max_wait.store(time::nanos(config.max_wait), Ordering::Relaxed);
         let mut control = lock(control);
         let limit = control.reconfigure(config, Instant::now());

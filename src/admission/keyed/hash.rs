@@ -27,7 +27,7 @@ impl Secret {
 }
 
 /// A key, as far as a table knows it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Hash {
     pub(crate) high: u64,
     pub(crate) low: u64,
@@ -82,7 +82,7 @@ impl State {
 /// The bytes that do not fill a word, the first one lowest; read in pieces that overlap, for a loop over them takes longer than all the
 /// rest.
 #[inline]
-fn tail(bytes: &[u8], rest: &[u8]) -> u64 {
+pub(crate) fn tail(bytes: &[u8], rest: &[u8]) -> u64 {
     let (len, word) = (rest.len(), |four: &[u8; 4]| u64::from(u32::from_le_bytes(*four)));
     match (bytes.last_chunk::<8>(), rest.first_chunk::<4>(), rest.last_chunk::<4>(), rest) {
         (_, _, _, []) => 0,
@@ -114,25 +114,72 @@ pub(crate) struct Digest {
 
 impl Secret {
     /// The hash of a key of any type.
+    #[inline]
     pub(crate) fn digest<K: std::hash::Hash + ?Sized>(&self, key: &K) -> Hash {
-        let mut digest = Digest { state: State::new(self.k0, self.k1), rest: 0, length: 0 };
+        let mut digest = self.begin();
         key.hash(&mut digest);
-        let Digest { mut state, rest, length } = digest;
+        digest.end()
+    }
+
+    #[inline]
+    pub(crate) const fn begin(&self) -> Digest {
+        Digest { state: State::new(self.k0, self.k1), rest: 0, length: 0 }
+    }
+}
+
+impl Digest {
+    #[inline]
+    pub(crate) fn end(self) -> Hash {
+        let Self { mut state, rest, length } = self;
         state.take::<1>(rest | (length as u64) << 56);
         let [high, low] = state.finish_both::<3>();
         Hash { high, low }
     }
+
+    /// The lowest `count` bytes of `word`; there are no others in it.
+    #[inline]
+    pub(crate) fn push(&mut self, word: u64, count: usize) {
+        let filled = self.length % 8;
+        self.length += count;
+        self.rest |= word << (8 * filled);
+        if filled + count >= 8 {
+            self.state.take::<1>(self.rest);
+            self.rest = if filled == 0 { 0 } else { word >> (8 * (8 - filled)) };
+        }
+    }
 }
 
+/// A number feeds itself in the order of its bytes, lowest first, on every machine.
 impl std::hash::Hasher for Digest {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.rest |= u64::from(*byte) << (8 * (self.length % 8));
-            self.length += 1;
-            if self.length.is_multiple_of(8) {
-                self.state.take::<1>(std::mem::take(&mut self.rest));
-            }
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.push(u64::from_le_bytes(*word), 8);
         }
+        if !rest.is_empty() {
+            self.push(tail(bytes, rest), rest.len());
+        }
+    }
+
+    #[inline]
+    fn write_u8(&mut self, byte: u8) {
+        self.push(u64::from(byte), 1);
+    }
+
+    #[inline]
+    fn write_u32(&mut self, number: u32) {
+        self.push(u64::from(number), 4);
+    }
+
+    #[inline]
+    fn write_u64(&mut self, number: u64) {
+        self.push(number, 8);
+    }
+
+    #[inline]
+    fn write_usize(&mut self, number: usize) {
+        self.push(number as u64, 8);
     }
 
     fn finish(&self) -> u64 {
@@ -176,6 +223,9 @@ mod tests {
             let bytes: Vec<u8> = key.bytes().chain([0xff]).collect(); // as `str` feeds itself to a hasher
             assert_eq!(secret.digest(key), secret.hash(&bytes), "{length} bytes, piece by piece");
         }
+        let bytes =
+            [&[7][..], &8_u32.to_le_bytes(), &9_u64.to_le_bytes(), &10_u16.to_le_bytes(), &11_u32.to_le_bytes(), &12_u64.to_le_bytes()];
+        assert_eq!(secret.digest(&(7_u8, 8_u32, 9_u64, 10_u16, 11_u32, 12_usize)), secret.hash(&bytes.concat()), "numbers one by one");
         assert_ne!(secret.hash(b"a"), Secret { k0: 1, k1: 3 }.hash(b"a"));
     }
 }

@@ -1,6 +1,5 @@
 //! What is seen only from inside: the promise of bytes, the index, and what is handed back.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use super::*;
 use crate::admission::{Bulkhead, CircuitBreaker, RateLimiter};
@@ -86,7 +85,7 @@ fn a_call_that_is_refused_further_in_hands_its_units_back() {
     enter(1).settle(Outcome::NotAttempted);
     assert_eq!(available(), 2);
     let mut used = enter(1);
-    used.used();
+    used.used(Instant::now());
     drop(used);
     assert_eq!(available(), 1);
     let reserved = enter(1);

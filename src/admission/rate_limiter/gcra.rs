@@ -109,9 +109,10 @@ impl Pace {
         }
     }
 
-    /// The TAT without a grant of `cost` units after which it was `then`, as far as time has not made that good; see [`Gcra::give_back`].
-    pub(in crate::admission) fn returned(&self, tat: u64, then: u64, others: u64, cost: u32, now: u64) -> (u64, u64) {
-        let still_owed = then.saturating_sub(others).saturating_sub(now);
+    /// The TAT without a grant of `cost` units after which it was `then` (less what others have handed back since), as far as time has not
+    /// made that good; see [`Gcra::give_back`].
+    pub(in crate::admission) fn returned(&self, tat: u64, then: u64, cost: u32, now: u64) -> (u64, u64) {
+        let still_owed = then.saturating_sub(now);
         let back = still_owed.min(self.interval.saturating_mul(u64::from(cost)));
         (tat.saturating_sub(back), back)
     }

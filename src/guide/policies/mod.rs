@@ -13,6 +13,7 @@
 //! | [`adaptive_limit`] | `adaptive_limit` | `try_acquire()`, `acquire(&call)` |
 //! | [`keyed`] | `per_key` | `try_acquire(key, cost)`, `acquire(&call)` |
 //! | [`coalesce`] | `key(..).coalesced(&group)` | `call(&key, operation)` |
+//! | `cache` | `cache`, `key(..).cached(&cache)` | `get`, `insert`, `get_or_load` |
 //! | [`fallback`] | `fallback`, `call_or`, `call_or_else` | – |
 //! | [`monitor`] | `monitor`, `observer` | `track()`, `timer()` |
 //! | [`own_gate`] | `gate` | – |
@@ -35,6 +36,8 @@
 
 pub mod adaptive_limit;
 pub mod bulkhead;
+#[cfg(feature = "cache")]
+pub mod cache;
 pub mod chaos;
 pub mod circuit_breaker;
 pub mod coalesce;

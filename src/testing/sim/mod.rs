@@ -86,7 +86,7 @@
 //!   platform to platform, so two of them may differ in a call or two.
 //! * Live policies in [`through`](Scenario::through) must be built in it: their clock is the simulation's.
 //!
-//! `cargo run --release --features testing --example simulate -- --list` in the repository shows scenarios at work, with figures.
+//! `cargo run --release --example simulate -- --list` in the repository shows scenarios at work, with figures.
 
 mod chance;
 mod dependency;

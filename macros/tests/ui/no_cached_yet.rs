@@ -9,13 +9,8 @@ impl From<Rejected> for MyErr {
     }
 }
 
-#[resilient(cache(ttl = 1m), key = "{id}")]
-async fn f(id: u8) -> Result<u8, MyErr> {
-    Ok(id)
-}
-
 #[resilient(pipeline = "payments", cached, key = id)]
-async fn g(id: u8) -> Result<u8, MyErr> {
+async fn f(id: u8) -> Result<u8, MyErr> {
     Ok(id)
 }
 

@@ -1,0 +1,167 @@
+//! What the output of `#[resilient(cache(..))]` calls: the answers of one function.
+
+use super::{by_error, set_aside};
+use crate::classify::Judge;
+use crate::outcome::{Error, Origin, Rejected, RejectedKind, Verdict};
+use crate::pipeline::Request;
+use crate::substitution::{Cache, CacheConfig};
+use crate::sync::{Mutex, lock};
+use std::any::Any;
+use std::fmt;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// What a cache can keep for all callers.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be kept in a cache",
+    label = "an answer that is given to many must be `Clone + Send + Sync + 'static`",
+    note = "derive `Clone`, return an `Arc`, or return what is owned instead of what is borrowed; or leave `cache` out"
+)]
+pub trait Keep: Clone + Send + Sync + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Clone + Send + Sync + 'static> Keep for T {}
+
+/// The settings that were said.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long an answer is fresh.
+    pub ttl: Duration,
+    /// How long it is given after that, when a call fails.
+    pub stale_if_error: Duration,
+    /// How many there are.
+    pub capacity: usize,
+}
+
+/// The answers of one function; of a generic one, for each type of answer a cache of its own.
+pub struct Kept {
+    name: &'static str,
+    settings: fn() -> Settings,
+    first: OnceLock<Box<dyn Any + Send + Sync>>,
+    others: Mutex<Vec<&'static (dyn Any + Send + Sync)>>,
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A cache, or why there is none.
+type Built<T> = Result<Cache<String, T>, Rejected>;
+
+impl Kept {
+    /// None yet.
+    #[must_use]
+    pub const fn new(name: &'static str, settings: fn() -> Settings) -> Self {
+        Self { name, settings, first: OnceLock::new(), others: Mutex::new(Vec::new()) }
+    }
+
+    fn cache<T: Keep>(&'static self) -> Result<&'static Cache<String, T>, Rejected> {
+        let first = self.first.get_or_init(|| Box::new(self.build::<T>()));
+        let built = match first.downcast_ref::<Built<T>>() {
+            Some(built) => built,
+            None => self.other(),
+        };
+        built.as_ref().map_err(Rejected::clone)
+    }
+
+    #[cold]
+    fn other<T: Keep>(&'static self) -> &'static Built<T> {
+        let known = |others: &Vec<&'static (dyn Any + Send + Sync)>| others.iter().find_map(|other| other.downcast_ref::<Built<T>>());
+        if let Some(known) = known(&lock(&self.others)) {
+            return known;
+        }
+        // Built outside the lock; who comes second leaves its own. As many as there are types, for as long as the program runs.
+        let built = self.build::<T>();
+        let mut others = lock(&self.others);
+        if let Some(known) = known(&others) {
+            return known;
+        }
+        let built: &'static Built<T> = Box::leak(Box::new(built));
+        others.push(built);
+        built
+    }
+
+    #[cold]
+    fn build<T: Keep>(&self) -> Built<T> {
+        let Settings { ttl, stale_if_error, capacity } = (self.settings)();
+        let config: CacheConfig<String, T> = Cache::new(capacity).name(self.name).ttl(ttl).stale_if_error(stale_if_error);
+        config.build().map_err(|error| {
+            tracing::error!(pipeline = self.name, %error, "a cache made by #[resilient] cannot be built; every call of it is rejected");
+            let origin = Origin::new(self.name.into());
+            Rejected::new(RejectedKind::Custom("its cache cannot be built")).in_call(&origin, 0, Duration::ZERO, Some(error.to_string()))
+        })
+    }
+}
+
+/// The call, unless its answer is known.
+pub async fn call<J, T, E, F, Fut>(request: Request<'_, J>, kept: &'static Kept, operation: F) -> Result<T, Error<E>>
+where
+    T: Keep,
+    E: 'static,
+    J: Judge<T, E>,
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+{
+    let cache = kept.cache().map_err(Error::Rejected)?;
+    request.cached(cache).call(operation).await
+}
+
+/// The call, with a judge of its own.
+pub fn call_judged<T, E, F, Fut>(
+    request: Request<'_>,
+    kept: &'static Kept,
+    operation: F,
+    judge: impl Fn(&E) -> Verdict,
+) -> impl Future<Output = Result<T, Error<E>>>
+where
+    T: Keep,
+    E: 'static,
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+{
+    call(request.classify(by_error(judge)), kept, operation)
+}
+
+/// The call, with a fallback where there is no last good answer.
+pub async fn call_or_else<J, T, E, A, F, Fut, G, Later>(
+    request: Request<'_, J>,
+    kept: &'static Kept,
+    operation: F,
+    answer: &mut Option<A>,
+    fallback: G,
+) -> Result<T, Error<E>>
+where
+    T: Keep,
+    E: 'static,
+    J: Judge<T, E>,
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+    G: FnOnce(Error<E>) -> Later,
+    Later: Future<Output = Result<T, A>>,
+{
+    let cache = kept.cache().map_err(Error::Rejected)?;
+    let instead = crate::substitution::OrElse(move |error| set_aside(fallback(error), answer));
+    request.cached(cache).call_or(operation, instead).await
+}
+
+/// The call, with a judge of its own and a fallback.
+pub fn call_judged_or_else<T, E, A, F, Fut, G, Later>(
+    request: Request<'_>,
+    kept: &'static Kept,
+    operation: F,
+    judge: impl Fn(&E) -> Verdict,
+    answer: &mut Option<A>,
+    fallback: G,
+) -> impl Future<Output = Result<T, Error<E>>>
+where
+    T: Keep,
+    E: 'static,
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+    G: FnOnce(Error<E>) -> Later,
+    Later: Future<Output = Result<T, A>>,
+{
+    call_or_else(request.classify(by_error(judge)), kept, operation, answer, fallback)
+}

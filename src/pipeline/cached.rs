@@ -1,0 +1,256 @@
+//! The layer around a call that is not made when its answer is known, and whose last good answer is given when it fails.
+
+use super::coalesced::Waiting;
+use super::{Core, Options, Request};
+use crate::admission::keyed::Hash;
+use crate::call::Attempt;
+use crate::classify::{Judge, Judges};
+use crate::execution::Nesting;
+use crate::observation::{CallEnd, Event};
+use crate::outcome::{Error, Rejected, RejectedKind, Verdict};
+use crate::substitution::cache::{Inner, Load, Loaded, Looked, before};
+use crate::substitution::{Nothing, Substitute, Substituted};
+use crate::time;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A call whose answer may come from a cache: made by [`Request::cached`] and [`Request::cached_by`].
+#[must_use = "nothing runs until `call`"]
+pub struct Cached<'a, T, J> {
+    pub(super) request: Request<'a, J>,
+    pub(super) answers: Answers<'a, T>,
+}
+
+/// Where the answer to a call may be.
+pub(super) struct Answers<'a, T> {
+    pub(super) cache: &'a Arc<Inner<T>>,
+    /// Without one the cache is not asked.
+    pub(super) key: Option<Hash>,
+    pub(super) give: fn(&T) -> T,
+}
+
+impl<T, J> fmt::Debug for Cached<'_, T, J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cached").field("keyed", &self.answers.key.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl<T, J> Cached<'_, T, J> {
+    /// Answers from the cache; if that has nothing good enough, runs `operation` under every policy and keeps the answer. When that fails,
+    /// whatever it failed with (an open breaker, a timeout, a rate limit, an error of its own), the last good answer is given, if the cache
+    /// [has one to give](crate::CacheConfig::stale_if_error). Only an error that a judge called [`Ignored`](Verdict::Ignored) is always the caller's: it is an answer like any other.
+    ///
+    /// A value that a judge called a failure is given, and not kept.
+    ///
+    /// # Errors
+    /// As [`Pipeline::call`](crate::Pipeline::call), and [`LoadFailed`](crate::RejectedKind::LoadFailed) as [`Cache::get_or_load`](crate::Cache::get_or_load).
+    ///
+    /// # Cancel safety
+    /// As [`Cache::get_or_load`](crate::Cache::get_or_load).
+    pub fn call<E, F, Fut>(self, operation: F) -> impl Future<Output = Result<T, Error<E>>>
+    where
+        E: 'static,
+        J: Judge<T, E>,
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        self.call_with(move |_| operation())
+    }
+
+    /// The same, telling the operation which attempt it is, and how much time is left.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn call_with<E, F, Fut>(self, operation: F) -> impl Future<Output = Result<T, Error<E>>>
+    where
+        E: 'static,
+        J: Judge<T, E>,
+        F: Fn(Attempt) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        call(self.request, self.answers, Nothing, operation)
+    }
+
+    /// The same with a substitute, for where there is no last good answer.
+    #[cfg(feature = "macros")]
+    pub(crate) fn call_or<E, S, F, Fut>(self, operation: F, substitute: S) -> impl Future<Output = Result<T, Error<E>>>
+    where
+        E: 'static,
+        J: Judge<T, E>,
+        S: Substitute<T, E>,
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        call(self.request, self.answers, substitute, move |_| operation())
+    }
+}
+
+pub(super) async fn call<T, E, J, S, F, Fut>(
+    request: Request<'_, J>,
+    answers: Answers<'_, T>,
+    substitute: S,
+    operation: F,
+) -> Result<T, Error<E>>
+where
+    E: 'static,
+    J: Judge<T, E>,
+    S: Substitute<T, E>,
+    F: Fn(Attempt) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+{
+    let Some(key) = answers.key else { return request.call_with(operation).await };
+    match answers.cache.look(key, answers.give) {
+        Looked::Given(value) => {
+            request.pipeline.core().answered_at_once(CallEnd::Success);
+            Ok(value)
+        }
+        Looked::Failed(rejected) => {
+            let core = request.pipeline.core();
+            core.answered_at_once(CallEnd::Rejected(rejected.kind()));
+            let deadline = deadline(core, &request.options, Instant::now());
+            Box::pin(instead(core, deadline, Error::Rejected(rejected), substitute)).await
+        }
+        // Boxed, for it is rare beside a hit, and large.
+        Looked::Load(order) => Box::pin(load(request, order, answers.give, substitute, operation)).await,
+    }
+}
+
+fn deadline(core: &Core, options: &Options<'_>, started: Instant) -> Option<Instant> {
+    let own = time::earlier(core.total_timeout.and_then(|limit| time::after(started, limit)), options.deadline_at(started));
+    time::earlier(Nesting::current().deadline, own)
+}
+
+async fn load<T, E, J, S, F, Fut>(
+    request: Request<'_, J>,
+    order: Load<T>,
+    give: fn(&T) -> T,
+    substitute: S,
+    operation: F,
+) -> Result<T, Error<E>>
+where
+    E: 'static,
+    J: Judge<T, E>,
+    S: Substitute<T, E>,
+    F: Fn(Attempt) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+{
+    let core = request.pipeline.core();
+    let started = Instant::now();
+    let deadline = deadline(core, &request.options, started);
+    // One deadline for the wait and for the call that may follow it.
+    let request = match deadline {
+        Some(deadline) => request.deadline(deadline),
+        None => request,
+    };
+    let heard = Heard::default();
+    let (of_value, of_error) = (heard.clone(), heard.clone());
+    let mut waiting = Waiting::new(core, started);
+    let runs = waiting.over();
+    let operation = move |_| async move {
+        // From here on the call has a story, which tells its end.
+        runs.store(true, Ordering::Relaxed);
+        let Request { pipeline, options, judge } = request;
+        let request = Request { pipeline, options, judge: Hearing { judge, heard } };
+        let value = request.call_with(operation).await?;
+        let mut loaded = Loaded::new(value);
+        loaded.keep = of_value.get() == SUCCESS;
+        Ok(loaded)
+    };
+    let excuses = move |error: &Error<E>| error.rejected().is_some() || of_error.get() != IGNORED;
+    let text = move |error: &E| core.judges.text(error);
+    match order.load(give, deadline, text, excuses, operation).await {
+        Ok((value, None)) => {
+            waiting.end(CallEnd::Success);
+            Ok(value)
+        }
+        Ok((value, Some(error))) => {
+            let cause = CallEnd::of(&error);
+            waiting.end(cause);
+            core.fallback_used(cause, Instant::now());
+            Ok(value)
+        }
+        Err(error) => {
+            waiting.end(CallEnd::of(&error));
+            instead(core, deadline, error, substitute).await
+        }
+    }
+}
+
+/// What the fallback of a typed pipeline makes of an error that the cache had nothing to say to.
+async fn instead<T, E, S: Substitute<T, E>>(core: &Core, deadline: Option<Instant>, error: Error<E>, substitute: S) -> Result<T, Error<E>> {
+    let cause = CallEnd::of(&error);
+    let (answer, text) = match substitute.substitute(error, &core.judges) {
+        Substituted::Not(error) => return Err(error),
+        Substituted::Now(answer) => {
+            core.fallback_used(cause, Instant::now());
+            return answer;
+        }
+        Substituted::Later(answer, text) => (answer, text),
+    };
+    core.fallback_used(cause, Instant::now());
+    before(deadline, answer).await.unwrap_or_else(|| {
+        let rejected = Rejected::new(RejectedKind::DeadlineExceeded);
+        Err(Error::Rejected(rejected.in_call(&core.origin, 0, Duration::ZERO, text)))
+    })
+}
+
+impl Core {
+    /// A call that ended before it began, for the books.
+    #[inline]
+    fn answered_at_once(&self, end: CallEnd) {
+        if self.recorder.is_some() || !self.emitter.is_idle() {
+            self.tell_of_an_answer(end);
+        }
+    }
+
+    #[cold]
+    fn tell_of_an_answer(&self, end: CallEnd) {
+        if let Some(recorder) = &self.recorder {
+            recorder.record_call(end, 0, Duration::ZERO, Instant::now());
+        }
+        self.emitter.emit(|| Event::CallFinished { end, attempts: 0, elapsed: Duration::ZERO });
+    }
+}
+
+const SUCCESS: u8 = 1;
+const IGNORED: u8 = 2;
+const OTHER: u8 = 3;
+
+/// The last verdict of a call, for those outside of it.
+#[derive(Clone, Default)]
+struct Heard(Arc<AtomicU8>);
+
+impl Heard {
+    fn get(&self) -> u8 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A judge that is listened to.
+struct Hearing<J> {
+    judge: J,
+    heard: Heard,
+}
+
+impl<T, E, J: Judge<T, E>> Judge<T, E> for Hearing<J> {
+    fn judge(&self, known: &Judges, result: &Result<T, E>) -> Verdict {
+        let verdict = self.judge.judge(known, result);
+        let heard = match verdict {
+            Verdict::Success => SUCCESS,
+            Verdict::Ignored => IGNORED,
+            _ => OTHER,
+        };
+        self.heard.0.store(heard, Ordering::Relaxed);
+        verdict
+    }
+
+    fn text(&self, known: &Judges, error: &E) -> Option<String>
+    where
+        E: 'static,
+    {
+        self.judge.text(known, error)
+    }
+}

@@ -1,0 +1,234 @@
+//! The settings of a cache.
+
+use super::Cache;
+use crate::fault::{ConfigError, Fault, check};
+use crate::outcome::Seconds;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Which entry makes room for a new one when the cache is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Eviction {
+    /// What was asked for once leaves before what was asked for again, and a scan over many keys does not push out the ones that matter.
+    /// The algorithm of the [`quick_cache`](https://docs.rs/quick_cache) crate, from S3-FIFO (Yang et al., "FIFO queues are all you need for
+    /// cache eviction", SOSP 2023) and CLOCK-Pro (Jiang et al., USENIX 2005). The best hit rate of the four, and the fastest.
+    #[default]
+    S3Fifo,
+    /// The one that nobody has asked for longest.
+    Lru,
+    /// The one that came first; asking for an entry, or overwriting it, does not keep it.
+    Fifo,
+    /// Any.
+    Random,
+}
+
+impl Eviction {
+    /// A short, stable name in snake case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::S3Fifo => "s3_fifo",
+            Self::Lru => "lru",
+            Self::Fifo => "fifo",
+            Self::Random => "random",
+        }
+    }
+}
+
+pub(super) type Weigher<T> = Arc<dyn Fn(&T) -> u64 + Send + Sync>;
+
+/// How a [`Cache`] shall work. Made by [`Cache::new`] and [`Cache::bytes`].
+#[must_use = "a configuration does nothing until it is built"]
+pub struct CacheConfig<K, T> {
+    pub(super) name: Arc<str>,
+    pub(super) capacity: u64,
+    pub(super) weigher: Option<Weigher<T>>,
+    pub(super) eviction: Eviction,
+    pub(super) times: Times,
+    pub(super) keys: PhantomData<fn(K)>,
+}
+
+/// Everything that is a time, or a share of one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Times {
+    pub(super) ttl: Duration,
+    pub(super) jitter: Duration,
+    pub(super) idle: Duration,
+    pub(super) negative_ttl: Duration,
+    pub(super) refresh_ahead: Option<f64>,
+    pub(super) stale_while_revalidate: Duration,
+    pub(super) stale_if_error: Duration,
+    pub(super) retry_stale_every: Duration,
+    pub(super) soft_timeout: Duration,
+    pub(super) hard_timeout: Duration,
+}
+
+impl<K, T> CacheConfig<K, T> {
+    pub(super) fn new(capacity: u64, weigher: Option<Weigher<T>>) -> Self {
+        Self {
+            name: Arc::from("cache"),
+            capacity,
+            weigher,
+            eviction: Eviction::default(),
+            times: Times {
+                ttl: Duration::MAX,
+                jitter: Duration::ZERO,
+                idle: Duration::MAX,
+                negative_ttl: Duration::ZERO,
+                refresh_ahead: None,
+                stale_while_revalidate: Duration::ZERO,
+                stale_if_error: Duration::ZERO,
+                retry_stale_every: Duration::from_secs(30),
+                soft_timeout: Duration::MAX,
+                hard_timeout: Duration::MAX,
+            },
+            keys: PhantomData,
+        }
+    }
+
+    /// What its rejections call it. **Default**: `cache`.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Which entry makes room for a new one. **Default**: [`Eviction::S3Fifo`], for it has the best hit rate.
+    pub const fn eviction(mut self, eviction: Eviction) -> Self {
+        self.eviction = eviction;
+        self
+    }
+
+    /// How long an entry is fresh, unless it says so [itself](super::Loaded::ttl). Less than a millisecond counts as one.
+    /// **Default**: [`Duration::MAX`], for ever; set it wherever the truth may change.
+    pub const fn ttl(mut self, ttl: Duration) -> Self {
+        self.times.ttl = ttl;
+        self
+    }
+
+    /// Each entry is fresh for longer by a random time of up to this, so that what was loaded together does not expire together.
+    /// **Default**: zero.
+    pub const fn jitter(mut self, most: Duration) -> Self {
+        self.times.jitter = most;
+        self
+    }
+
+    /// An entry that nobody asked for in this time is removed, however fresh. **Default**: [`Duration::MAX`], never.
+    pub const fn idle(mut self, idle: Duration) -> Self {
+        self.times.idle = idle;
+        self
+    }
+
+    /// How long a load's failure is remembered: until then, who asks for that key is told so at once, by a rejection
+    /// ([`LoadFailed`](crate::RejectedKind::LoadFailed)) that quotes the error and says when to come back. Only failures of the operation itself are remembered, not what a
+    /// policy rejected. At most 1 minute. **Default**: zero, failures are not remembered; if it hurts, a few seconds are enough.
+    pub const fn negative_ttl(mut self, ttl: Duration) -> Self {
+        self.times.negative_ttl = ttl;
+        self
+    }
+
+    /// An entry that is asked for after this share of its ttl is loaded anew before it expires: by the caller who found it so, while
+    /// all others go on with the value they have. Between 0 and 1. **Default**: off.
+    pub const fn refresh_ahead(mut self, share: f64) -> Self {
+        self.times.refresh_ahead = Some(share);
+        self
+    }
+
+    /// For this long after its ttl an entry is still given to everybody at once, except to the one caller who loads it anew. RFC 5861 calls
+    /// it so. **Default**: zero.
+    pub const fn stale_while_revalidate(mut self, time: Duration) -> Self {
+        self.times.stale_while_revalidate = time;
+        self
+    }
+
+    /// For this long after its ttl an entry is given to those whose load failed, whatever it failed with: the last good answer. RFC 5861
+    /// calls it so. **Default**: zero.
+    pub const fn stale_if_error(mut self, time: Duration) -> Self {
+        self.times.stale_if_error = time;
+        self
+    }
+
+    /// After a load that failed, its old value is given without another try for this long; twice, three and at most four times this long after
+    /// further failures. **Default**: 30 s.
+    pub const fn retry_stale_every(mut self, time: Duration) -> Self {
+        self.times.retry_stale_every = time;
+        self
+    }
+
+    /// How long a caller waits for a load where there is an old value to go on with (`soft`), and how long a load may take at all
+    /// (`hard`): then it fails with [`Timeout`](crate::RejectedKind::Timeout). [`Duration::MAX`] is no limit. **Default**: no limits; in a pipeline its own timeouts hold.
+    pub const fn load_timeouts(mut self, soft: Duration, hard: Duration) -> Self {
+        self.times.soft_timeout = soft;
+        self.times.hard_timeout = hard;
+        self
+    }
+
+    /// Makes the cache.
+    ///
+    /// # Errors
+    /// A capacity of zero; a `ttl`, `idle` or `retry_stale_every` of zero; a `refresh_ahead` that is no share; a `negative_ttl` of more than a minute; a soft timeout
+    /// longer than the hard one, or a timeout of zero.
+    pub fn build(self) -> Result<Cache<K, T>, ConfigError> {
+        ConfigError::check(format!("cache `{}`", self.name), self.faults())?;
+        Ok(Cache::of(self))
+    }
+
+    pub(crate) fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let Times { ttl, idle, negative_ttl, refresh_ahead, retry_stale_every, soft_timeout, hard_timeout, .. } = self.times;
+        check::at_least(&mut faults, "capacity", self.capacity, 1);
+        check::nonzero(&mut faults, "ttl", ttl, "nothing would ever be found; leave the cache out");
+        check::nonzero(&mut faults, "idle", idle, "nothing would ever be found; leave `idle` out");
+        if negative_ttl > Duration::from_secs(60) {
+            let problem = format!("{} is too long to go on believing that it fails; use a few seconds, at most 60", Seconds(negative_ttl));
+            faults.push(Fault::new("negative_ttl", problem));
+        }
+        if let Some(share) = refresh_ahead {
+            check::fraction(&mut faults, "refresh_ahead", share);
+        }
+        check::nonzero(&mut faults, "retry_stale_every", retry_stale_every, "every caller would try again; use some seconds");
+        check::nonzero(&mut faults, "load_timeouts", hard_timeout, "no load could succeed; use `Duration::MAX` for no limit");
+        if soft_timeout > hard_timeout {
+            let (soft, hard) = (Seconds(soft_timeout), Seconds(hard_timeout));
+            let problem = format!("the soft timeout ({soft}) is longer than the hard one ({hard}), so it could never end; lower it");
+            faults.push(Fault::new("load_timeouts", problem));
+        }
+        faults
+    }
+}
+
+impl<K, T> Clone for CacheConfig<K, T> {
+    fn clone(&self) -> Self {
+        let Self { name, capacity, weigher, eviction, times, keys } = self;
+        Self { name: Arc::clone(name), capacity: *capacity, weigher: weigher.clone(), eviction: *eviction, times: *times, keys: *keys }
+    }
+}
+
+/// Two weighers are the same only if one is a clone of the other.
+impl<K, T> PartialEq for CacheConfig<K, T> {
+    fn eq(&self, other: &Self) -> bool {
+        let weighers = match (&self.weigher, &other.weigher) {
+            (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
+            (mine, theirs) => mine.is_none() && theirs.is_none(),
+        };
+        weighers
+            && self.name == other.name
+            && self.capacity == other.capacity
+            && self.eviction == other.eviction
+            && self.times == other.times
+    }
+}
+
+impl<K, T> fmt::Debug for CacheConfig<K, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = if self.weigher.is_some() { "capacity_bytes" } else { "capacity" };
+        f.debug_struct("CacheConfig")
+            .field("name", &self.name)
+            .field(unit, &self.capacity)
+            .field("eviction", &self.eviction)
+            .field("times", &self.times)
+            .finish()
+    }
+}
