@@ -130,14 +130,14 @@ impl Steering {
         self
     }
 
-    /// How often the rate may move. **Default**: 1 s, long enough for some dozens of calls at the rates people limit to.
+    /// How often the rate may move; not zero. **Default**: 1 s, long enough for some dozens of calls at the rates people limit to.
     pub const fn every(mut self, interval: Duration) -> Self {
         self.every = interval;
         self
     }
 
-    /// The length of an interval of the forecast: it is told the average of each. Rounded down to whole intervals of
-    /// [`every`](Self::every). **Default**: the same as that.
+    /// The length of an interval of the forecast: it is told the average of each. At least [`every`](Self::every), and rounded
+    /// down to whole ones of those. **Default**: the same as that.
     pub const fn forecast_every(mut self, interval: Duration) -> Self {
         self.forecast_every = Some(interval);
         self
@@ -149,34 +149,34 @@ impl Steering {
         self
     }
 
-    /// How much of what is expected is allowed; more than 1, for no forecast is exact. **Default**: 1.5.
+    /// How much of what is expected is allowed: at least 1 and finite, and better more than 1, for no forecast is exact. **Default**: 1.5.
     pub const fn headroom(mut self, factor: f64) -> Self {
         self.headroom = factor;
         self
     }
 
-    /// The weight of a new reading of the pressure against those before it, up to 1: no smoothing. **Default**: 0.5; two readings in a
+    /// The weight of a new reading of the pressure against those before it, as a fraction in (0, 1]; 1 is no smoothing. **Default**: 0.5; two readings in a
     /// row decide.
     pub const fn smoothing(mut self, weight: f64) -> Self {
         self.smoothing = weight;
         self
     }
 
-    /// The rate grows below this pressure, is cut above 1, and stays where it is in between, so that it does not flutter.
-    /// **Default**: 0.8.
+    /// The rate grows below this pressure, is cut above 1, and stays where it is in between, so that it does not flutter;
+    /// in (0, 1]. **Default**: 0.8.
     pub const fn grow_below(mut self, pressure: f64) -> Self {
         self.grow_below = pressure;
         self
     }
 
-    /// The most of the rate that one cut takes away, and of what a falling forecast does in one interval. **Default**: 0.3; at half of
+    /// The most of the rate that one cut takes away, and of what a falling forecast does in one interval; in (0, 1]. **Default**: 0.3; at half of
     /// that, a dependency that can bear a tenth of the rate would be overrun for a quarter of a minute.
     pub const fn most_cut(mut self, share: f64) -> Self {
         self.most_cut = share;
         self
     }
 
-    /// What one step up adds, in units per period. **Default**: a twentieth of the ceiling, so that it is never more than twenty
+    /// What one step up adds, in units per period; more than 0. **Default**: a twentieth of the ceiling, so that it is never more than twenty
     /// intervals away.
     pub const fn step(mut self, units: f64) -> Self {
         self.step = Some(units);
