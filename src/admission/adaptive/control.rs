@@ -12,6 +12,8 @@ const LONGEST_WINDOW: Duration = Duration::from_secs(30);
 /// A window of this many times its length needs no more than [`FEW`] samples.
 const PATIENCE: u32 = 50;
 const FEW: u64 = 10;
+/// Under a low limit that many for each place will do.
+const EACH: u64 = 5;
 /// After so many times the number in flight hardly any long call is still missing.
 const SETTLED: u64 = 3;
 
@@ -118,9 +120,17 @@ impl Control {
             return Step::Wait;
         }
         let few = FEW.min(self.config.min_samples);
-        let least = if elapsed / PATIENCE >= self.config.window { few } else { self.config.min_samples };
-        let enough = least.saturating_mul(self.law.patience());
         let told = window.told().max(window.drops);
+        // A low limit that keeps callers out must not wait long for a full window: few calls come through it.
+        let is_low = self.law.is_patient() && window.pressed > told;
+        let least = if elapsed / PATIENCE >= self.config.window {
+            few
+        } else if is_low {
+            self.config.min_samples.min(few.max(EACH * self.limit() as u64))
+        } else {
+            self.config.min_samples
+        };
+        let enough = least.saturating_mul(self.law.patience());
         if told < enough.max(1) {
             if late {
                 self.began = now;

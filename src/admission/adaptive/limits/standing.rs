@@ -49,6 +49,12 @@ const CALM: f64 = 30.0;
 const NEAR: f64 = 0.05;
 /// Small cuts within so many windows add up.
 const FORGOTTEN_CUT: u32 = 10;
+/// One cut takes no more than this share of the limit away where less is lost than [`LOST`]; a deeper one waits for what this one shows.
+const CUT: f64 = 0.5;
+/// Where so many calls are lost nothing that is answered is a reason to go on.
+const LOST: f64 = 0.5;
+/// The share of calls that may be lost beyond what is usual.
+const DROPPING: f64 = 0.05;
 /// A decrease to this share tells whether it cost throughput.
 const LARGE: f64 = 0.7;
 
@@ -96,10 +102,18 @@ fn doubt(calls: f64) -> f64 {
 struct Trial {
     limit: f64,
     flow: f64,
+    /// The share of calls that were lost.
+    lost: f64,
     /// Windows since then.
     age: u32,
     /// It was made to measure the baseline, and not because of overload.
     is_probe: bool,
+}
+
+impl Trial {
+    fn answers(&self) -> f64 {
+        self.flow * (1.0 - self.lost)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -117,6 +131,10 @@ pub(in super::super) struct Standing {
     /// Under saturation, in calls per nanosecond.
     throughput: Mean,
     trial: Option<Trial>,
+    /// The share of calls that are lost whatever the limit: the timeout is too short for them.
+    usual_loss: f64,
+    /// The window before ended with a cut.
+    has_cut: bool,
     /// Windows in a row under saturation and without a queue.
     clear: u32,
     calm_level: u32,
@@ -136,6 +154,8 @@ impl Standing {
             calm: 0.0,
             throughput: unknown,
             trial: None,
+            usual_loss: 0.0,
+            has_cut: false,
             clear: 0,
             calm_level: 1,
             decides: false,
@@ -171,7 +191,10 @@ impl Standing {
             // Nothing was measured. Pushback alone is a reason to send less.
             return if window.drops > 0 { limit * 0.7 } else { limit };
         }
-        let now = Now::new(window, limit);
+        let now = Now::new(window, limit, self.usual_loss);
+        if now.lost < self.usual_loss {
+            self.usual_loss += (now.lost - self.usual_loss) * 0.25;
+        }
         if !self.baseline.is_known() && !now.is_dropping {
             self.baseline = Mean::of(now.rtt, now.calls);
         }
@@ -189,7 +212,7 @@ impl Standing {
             }
             Some(before) => {
                 self.trial = None;
-                if now.is_saturated && !now.is_dropping { self.judge(before, &now) } else { None }
+                if now.is_saturated { self.judge(before, &now) } else { None }
             }
             None => None,
         };
@@ -197,6 +220,7 @@ impl Standing {
         if next > limit {
             self.trial = None;
         }
+        self.has_cut = next < limit;
         self.decides = self.trial.is_some_and(|before| before.is_probe || next <= LARGE * before.limit);
         let calm = if self.is_sure || !now.is_saturated {
             (now.throughput * self.baseline.value).min(now.in_flight)
@@ -235,13 +259,16 @@ impl Standing {
         let share = now.limit / before.limit;
         let ratio = now.rtt / self.baseline.value;
         if !before.is_probe {
-            // A cut because of overload. Did calls not become quicker, and fewer?
-            if now.flow > before.flow * (0.35 + 0.65 * share) {
+            // A cut because of overload. Did calls not become quicker, and fewer? Where more are lost than before, things have changed.
+            let is_worse = now.lost > LOST || now.lost > before.lost + 0.1;
+            if is_worse || now.answers() > before.answers() * (0.35 + 0.65 * share) {
                 return None;
             }
-            self.baseline.add(now.whole_rtt().min(RISE * self.floor), now.calls);
-            self.age = 0;
+            self.relearn(now);
             return Some(before.limit);
+        }
+        if now.is_dropping {
+            return None;
         }
         if self.is_sure && (ratio - 1.0).abs() <= doubt(now.calls) {
             self.baseline.add(now.whole_rtt(), now.calls);
@@ -264,6 +291,7 @@ impl Standing {
         self.baseline = Mean::of(now.whole_rtt().min(RISE * self.floor), now.calls);
         self.is_sure = true;
         self.age = 0;
+        self.usual_loss = if now.lost > DROPPING { now.lost.min(LOST) } else { 0.0 };
     }
 
     /// Goes down for a window, to see what calls take without a queue.
@@ -272,7 +300,7 @@ impl Standing {
             self.relearn(now);
             return now.limit;
         }
-        self.trial = Some(Trial { limit: now.limit, flow: now.flow, age: 0, is_probe: true });
+        self.trial = Some(Trial { limit: now.limit, flow: now.flow, lost: now.lost, age: 0, is_probe: true });
         (now.limit * 0.5).floor()
     }
 
@@ -294,7 +322,8 @@ impl Standing {
             // What is measured now is how long callers wait, and what was known of the throughput may no longer be so.
             let busy = if self.baseline.is_known() { now.throughput * self.baseline.value } else { limit * 0.5 };
             self.throughput = Mean::of(0.0, 0.0);
-            return self.limit_for(busy).min(limit * 0.8);
+            let deepest = limit * if now.lost > LOST { 0.3 } else { CUT };
+            return self.cut(now, self.limit_for(busy).clamp(deepest, limit * 0.8));
         }
         if now.rtt < self.baseline.value * (1.0 - doubt(now.calls)).min(0.8) {
             self.baseline = Mean::of(now.rtt, now.calls);
@@ -329,7 +358,8 @@ impl Standing {
         }
         let wish = self.limit_for(self.throughput.value * self.baseline.value);
         if ratio > 1.0 + self.tolerance && wish < limit * (1.0 - NEAR) {
-            self.cut(now, wish)
+            // The wish is such that after one cut it should be fulfilled.
+            if self.has_cut { self.probe(now) } else { self.cut(now, wish.max(limit * CUT)) }
         } else if may_grow && wish > limit * (1.0 + NEAR) {
             wish
         } else {
@@ -338,8 +368,8 @@ impl Standing {
     }
 
     fn cut(&mut self, now: &Now, wish: f64) -> f64 {
-        self.trial.get_or_insert(Trial { limit: now.limit, flow: now.flow, age: 0, is_probe: false });
-        wish
+        self.trial.get_or_insert(Trial { limit: now.limit, flow: now.flow, lost: now.lost, age: 0, is_probe: false });
+        wish.max(1.0)
     }
 }
 
@@ -355,12 +385,15 @@ struct Now {
     /// The same by Little's law: exact where a long queue makes all calls take about the same.
     flow: f64,
     is_saturated: bool,
+    /// The share of calls that timed out or were pushed back.
+    lost: f64,
+    /// More of them than usual.
     is_dropping: bool,
     is_failing: bool,
 }
 
 impl Now {
-    fn new(window: &Window, limit: f64) -> Self {
+    fn new(window: &Window, limit: f64, usual_loss: f64) -> Self {
         let rtt = window.mean_rtt();
         // Where as many find no place as find one all places are taken all the time, though those who enter as many leave at once may
         // each see few others.
@@ -376,9 +409,14 @@ impl Now {
             throughput,
             flow: in_flight / rtt,
             is_saturated,
-            is_dropping: window.drop_share() > 0.05,
+            lost: window.drop_share(),
+            is_dropping: window.drop_share() > DROPPING + 1.3 * usual_loss,
             is_failing: window.is_failing(),
         }
+    }
+
+    fn answers(&self) -> f64 {
+        self.flow * (1.0 - self.lost)
     }
 
     /// Of the calls that began under a new limit the quick ones end first. Little's law gives the time of them all, with more noise.
