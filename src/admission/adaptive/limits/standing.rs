@@ -133,6 +133,8 @@ pub(in super::super) struct Standing {
     trial: Option<Trial>,
     /// The share of calls that are lost whatever the limit: the timeout is too short for them.
     usual_loss: f64,
+    /// Where too many were lost: up to there the limit doubles no more.
+    ceiling: f64,
     /// The window before ended with a cut.
     has_cut: bool,
     /// Windows in a row under saturation and without a queue.
@@ -155,6 +157,7 @@ impl Standing {
             throughput: unknown,
             trial: None,
             usual_loss: 0.0,
+            ceiling: f64::INFINITY,
             has_cut: false,
             clear: 0,
             calm_level: 1,
@@ -318,7 +321,13 @@ impl Standing {
 
     fn hold(&mut self, now: &Now) -> f64 {
         let limit = now.limit;
-        if now.is_dropping {
+        if limit < 1.5 && now.lost > DROPPING && now.lost <= LOST {
+            // There is no queue of ours.
+            self.relearn(now);
+        } else if now.is_dropping {
+            if !self.has_cut {
+                self.ceiling = if now.lost > LOST { limit * 0.6 } else { limit };
+            }
             // What is measured now is how long callers wait, and what was known of the throughput may no longer be so.
             let busy = if self.baseline.is_known() { now.throughput * self.baseline.value } else { limit * 0.5 };
             self.throughput = Mean::of(0.0, 0.0);
@@ -327,7 +336,9 @@ impl Standing {
         }
         if now.rtt < self.baseline.value * (1.0 - doubt(now.calls)).min(0.8) {
             self.baseline = Mean::of(now.rtt, now.calls);
-            self.is_sure = false;
+            self.throughput = Mean::of(now.throughput, now.calls);
+            // To be measured soon, but not before those who were kept out have been let in.
+            self.age = self.age.max(EXPIRES - 5);
             self.calm = 0.0;
         }
         if !self.is_sure || self.age > EXPIRES {
@@ -335,7 +346,8 @@ impl Standing {
         }
         let ratio = now.rtt / self.baseline.value;
         let may_grow = !now.is_failing;
-        if !self.throughput.is_known() && ratio <= 1.05 + self.tolerance && may_grow {
+        let slack = if self.ceiling.is_finite() { doubt(now.calls) / 3.0 } else { 0.0 };
+        if !self.throughput.is_known() && ratio <= 1.05 + self.tolerance + slack && limit * 2.0 <= self.ceiling && may_grow {
             // The beginning: capacity has not been met yet, so nothing stands in a queue.
             if (ratio - 1.0).abs() < 0.2 {
                 self.baseline.blend(now.whole_rtt(), now.calls);
