@@ -95,6 +95,11 @@ impl Control {
         match self.phase {
             Phase::Settling { samples, at_most } => {
                 let settled = window.told() + window.drops;
+                if self.is_alarm(window, elapsed) {
+                    let window = Window { pressed: pressed.saturating_sub(self.pressed), ..*window };
+                    self.pressed = pressed;
+                    return self.measure(now, elapsed, &window, in_use);
+                }
                 if settled < samples.max(1) && elapsed < at_most {
                     return Step::Wait;
                 }
@@ -114,6 +119,12 @@ impl Control {
         }
     }
 
+    /// Most of the calls are lost: that needs no closer look.
+    fn is_alarm(&self, window: &Window, elapsed: Duration) -> bool {
+        let enough = FEW.max(self.limit() as u64 / 2);
+        self.law.is_alert() && window.drops >= enough && window.drop_share() > 0.5 && elapsed >= self.config.window
+    }
+
     fn measure(&mut self, now: Instant, elapsed: Duration, window: &Window, in_use: usize) -> Step {
         let late = elapsed >= LONGEST_WINDOW.max(self.config.window);
         if !late && elapsed < self.config.window {
@@ -131,7 +142,7 @@ impl Control {
             self.config.min_samples
         };
         let enough = least.saturating_mul(self.law.patience());
-        if told < enough.max(1) {
+        if told < enough.max(1) && !self.is_alarm(window, elapsed) {
             if late {
                 self.began = now;
                 return Step::Restart(self.limit());

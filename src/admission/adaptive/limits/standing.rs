@@ -117,6 +117,7 @@ impl Trial {
 }
 
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts")]
 pub(in super::super) struct Standing {
     pub(in super::super) tolerance: f64,
     baseline: Mean,
@@ -137,6 +138,7 @@ pub(in super::super) struct Standing {
     ceiling: f64,
     /// The window before ended with a cut.
     has_cut: bool,
+    is_deep: bool,
     /// Windows in a row under saturation and without a queue.
     clear: u32,
     calm_level: u32,
@@ -159,6 +161,7 @@ impl Standing {
             usual_loss: 0.0,
             ceiling: f64::INFINITY,
             has_cut: false,
+            is_deep: false,
             clear: 0,
             calm_level: 1,
             decides: false,
@@ -176,6 +179,11 @@ impl Standing {
     /// The limit for a dependency that works on so many calls at once: never so few that it waits for the next one.
     fn limit_for(&self, busy: f64) -> f64 {
         (busy * (1.0 + self.tolerance)).round().max((busy + 1.0).floor().min(2.0))
+    }
+
+    /// Whether a window full of losses is reason enough to cut at once. After a deep cut it is not: what was sent before is still worked on.
+    pub(super) const fn is_alert(&self) -> bool {
+        !self.is_deep
     }
 
     /// Windows of a trial decide much, and are given more calls.
@@ -224,6 +232,7 @@ impl Standing {
             self.trial = None;
         }
         self.has_cut = next < limit;
+        self.is_deep = next < limit * CUT;
         self.decides = self.trial.is_some_and(|before| before.is_probe || next <= LARGE * before.limit);
         let calm = if self.is_sure || !now.is_saturated {
             (now.throughput * self.baseline.value).min(now.in_flight)
@@ -263,7 +272,7 @@ impl Standing {
         let ratio = now.rtt / self.baseline.value;
         if !before.is_probe {
             // A cut because of overload. Did calls not become quicker, and fewer? Where more are lost than before, things have changed.
-            let is_worse = now.lost > LOST || now.lost > before.lost + 0.1;
+            let is_worse = now.lost > LOST || now.lost > before.lost + now.calls.sqrt().recip().max(0.1);
             if is_worse || now.answers() > before.answers() * (0.35 + 0.65 * share) {
                 return None;
             }
@@ -411,6 +420,7 @@ impl Now {
         // each see few others.
         let in_flight = if window.pressed > window.samples { limit } else { window.mean_in_flight() };
         let throughput = window.samples as f64 / window.elapsed.max(1.0);
+        let chance = (usual_loss * (1.0 - usual_loss) / (window.samples.max(1) as f64)).sqrt();
         let is_saturated = in_flight >= SATURATED * limit || window.pressed * 2 > window.samples;
         Self {
             limit,
@@ -422,7 +432,7 @@ impl Now {
             flow: in_flight / rtt,
             is_saturated,
             lost: window.drop_share(),
-            is_dropping: window.drop_share() > DROPPING + 1.3 * usual_loss,
+            is_dropping: window.drop_share() > DROPPING + usual_loss + 2.0 * chance,
             is_failing: window.is_failing(),
         }
     }
