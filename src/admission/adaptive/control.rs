@@ -95,7 +95,7 @@ impl Control {
         match self.phase {
             Phase::Settling { samples, at_most } => {
                 let settled = window.told() + window.drops;
-                if self.is_alarm(window, elapsed) {
+                if self.law.is_alert() && self.is_alarm(window, elapsed) {
                     let window = Window { pressed: pressed.saturating_sub(self.pressed), ..*window };
                     self.pressed = pressed;
                     return self.measure(now, elapsed, &window, in_use);
@@ -122,7 +122,7 @@ impl Control {
     /// Most of the calls are lost: that needs no closer look.
     fn is_alarm(&self, window: &Window, elapsed: Duration) -> bool {
         let enough = FEW.max(self.limit() as u64 / 2);
-        self.law.is_alert() && window.drops >= enough && window.drop_share() > 0.5 && elapsed >= self.config.window
+        self.law.is_patient() && window.drops >= enough && window.drop_share() > 0.5 && elapsed >= self.config.window
     }
 
     fn measure(&mut self, now: Instant, elapsed: Duration, window: &Window, in_use: usize) -> Step {

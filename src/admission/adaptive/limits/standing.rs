@@ -55,6 +55,8 @@ const CUT: f64 = 0.5;
 const LOST: f64 = 0.5;
 /// The share of calls that may be lost beyond what is usual.
 const DROPPING: f64 = 0.05;
+/// A limit lower than this grows by half at a time: that is quick, and only a few calls more.
+const LOW: f64 = 10.0;
 /// A decrease to this share tells whether it cost throughput.
 const LARGE: f64 = 0.7;
 
@@ -204,7 +206,7 @@ impl Standing {
         }
         let now = Now::new(window, limit, self.usual_loss);
         if now.lost < self.usual_loss {
-            self.usual_loss += (now.lost - self.usual_loss) * 0.25;
+            self.usual_loss += (now.lost - self.usual_loss) * now.calls / (now.calls + MEMORY / 2.0);
         }
         if !self.baseline.is_known() && !now.is_dropping {
             self.baseline = Mean::of(now.rtt, now.calls);
@@ -381,6 +383,8 @@ impl Standing {
         if ratio > 1.0 + self.tolerance && wish < limit * (1.0 - NEAR) {
             // The wish is such that after one cut it should be fulfilled.
             if self.has_cut { self.probe(now) } else { self.cut(now, wish.max(limit * CUT)) }
+        } else if may_grow && is_clear && limit < LOW && now.is_pressed {
+            wish.max(limit * 1.5).max(limit + 1.0)
         } else if may_grow && wish > limit * (1.0 + NEAR) {
             wish
         } else {
@@ -406,6 +410,8 @@ struct Now {
     /// The same by Little's law: exact where a long queue makes all calls take about the same.
     flow: f64,
     is_saturated: bool,
+    /// As many find no place as find one.
+    is_pressed: bool,
     /// The share of calls that timed out or were pushed back.
     lost: f64,
     /// More of them than usual.
@@ -431,6 +437,7 @@ impl Now {
             throughput,
             flow: in_flight / rtt,
             is_saturated,
+            is_pressed: window.pressed > window.samples,
             lost: window.drop_share(),
             is_dropping: window.drop_share() > DROPPING + usual_loss + 2.0 * chance,
             is_failing: window.is_failing(),
