@@ -16,6 +16,13 @@
 //! took longer. Where the mean stays at the limit, or as many calls find no place as find one, it is overload: the limit goes to `busy` and
 //! a third, at once.
 //!
+//! *Is it a queue, or is the service itself slower?* (A brown-out.) A cut that was right saves time and costs no answers. One that costs answers was
+//! wrong: it is taken back, and the time measured under it is the baseline. No cut goes below half before that is known (less than a third
+//! where most calls are lost), and where one cut did not do, the next is a trial. The same for timeouts: those that a cut does not lessen are
+//! usual from then on, for the timeout is too short for this service, whatever the limit. The way back is quick: while callers find no
+//! place and calls take no longer than the baseline a low limit grows by half with each window, and a low limit needs few calls for a window. After losses
+//! it doubles only up to where they were (the slow start of TCP, RFC 5681).
+//!
 //! *How much is noise?* Means remember 400 calls and jump only where three standard errors say that it is no chance; a limit that is near
 //! enough stays; a baseline and a throughput that cannot both be right (saturated, and no queue) raise the limit.
 //!
@@ -140,6 +147,7 @@ pub(in super::super) struct Standing {
     ceiling: f64,
     /// The window before ended with a cut.
     has_cut: bool,
+    /// To less than half.
     is_deep: bool,
     /// Windows in a row under saturation and without a queue.
     clear: u32,
@@ -489,7 +497,23 @@ mod tests {
         let slower = settled(&mut law, 14.0, 300.0 * MS, 4);
         assert_eq!((slower[0] < 10.0, slower[2], slower[3]), (true, 14.0, 14.0), "{slower:?}");
         assert_eq!(law.baseline(), 300.0 * MS);
-        assert_eq!(settled(&mut law, 40.0, 300.0 * MS, 2), [14.0, 14.0]);
+        let longer = settled(&mut law, 40.0, 300.0 * MS, 6);
+        assert!((10.0..=16.0).contains(&longer[5]), "{longer:?}");
+    }
+
+    #[test]
+    fn timeouts_that_a_cut_does_not_lessen_are_usual() {
+        let mut law = Standing::new(TOLERANCE);
+        settled(&mut law, 14.0, 100.0 * MS, 10);
+        // Five times slower: an attempt in seven times out by itself, under each limit.
+        let step = |law: &mut Standing, limit| law.next(&Window { drops: 14, ..saturated(limit, 400.0 * MS) }, limit);
+        let cut = step(&mut law, 10.0);
+        assert_eq!(cut, 5.0, "no deeper at once");
+        assert_eq!(step(&mut law, cut), 10.0, "it cost answers");
+        let held = step(&mut law, 10.0);
+        assert!(held >= 10.0, "{held}");
+        let all_lost = Window { drops: 100, ..saturated(held, 1000.0 * MS) };
+        assert!(law.next(&all_lost, held) <= 0.5 * held, "that is another matter");
     }
 
     #[test]
