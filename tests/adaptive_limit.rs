@@ -484,6 +484,57 @@ fn h63_a_server_that_is_slower_for_good_is_not_taken_for_one_with_a_queue() {
     assert!((10..=16).contains(&median(found.clone())), "{found:?}");
 }
 
+/// One minute in which each call takes so many times as long, at 80 calls a second to ten servers: the answers a second from its tenth second
+/// on, and the share of calls answered five seconds after it. Means of ten runs.
+fn brown_out(slower: f64) -> (f64, f64) {
+    let (mut answers, mut after) = (0.0, 0.0);
+    for seed in 0..10 {
+        let limit = build(AdaptiveLimit::new());
+        let mut model = Model::new(&limit, loaded(10, 0.8), seed);
+        model.run(60.0);
+        model.world.service = Service::Exponential(slower * WORK);
+        model.run(10.0);
+        answers += model.run(50.0).good as f64 / 50.0;
+        model.world.service = EXPONENTIAL;
+        model.run(5.0);
+        after += model.run(15.0).goodput();
+    }
+    (answers / 10.0, after / 10.0)
+}
+
+/// Of exponential times with this mean so many are shorter than the timeout of a second: all that a limit can save.
+fn feasible(slower: f64) -> f64 {
+    (100.0 / slower) * (1.0 - (-1.0 / (slower * WORK)).exp())
+}
+
+#[test]
+fn h63_a_brown_out_is_no_queue_and_is_not_made_worse() {
+    for (slower, least) in [(1.5, 0.75), (2.0, 0.85), (3.0, 0.75), (5.0, 0.6)] {
+        let (answers, after) = brown_out(slower);
+        let share = answers / feasible(slower);
+        assert!(share >= least, "{slower} times slower: {answers} answers a second are {share} of what could be");
+        assert!(after >= 0.95, "{slower} times slower, and well again: {after}");
+    }
+}
+
+#[test]
+fn h63_when_the_service_is_back_a_limit_of_one_grows_within_seconds() {
+    let mut found = Vec::new();
+    for seed in 0..9 {
+        let limit = build(AdaptiveLimit::new());
+        let mut model = Model::new(&limit, loaded(10, 0.8), seed);
+        model.run(30.0);
+        model.world.servers = 0;
+        model.run(60.0);
+        assert_eq!(limit.limit(), 1);
+        model.world.servers = 10;
+        // What was given up is worked on first.
+        model.run(20.0);
+        found.push((model.run(10.0).goodput() * 100.0) as usize);
+    }
+    assert!(median(found.clone()) >= 95, "{found:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn with_waiting_callers_and_the_clock_of_tokio() {
     let limit = build(AdaptiveLimit::new().initial(60).queue(200));

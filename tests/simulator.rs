@@ -221,6 +221,19 @@ fn h70_e15_an_overload_ends_with_its_cause() {
     assert!(report.load(20..75) <= 1.1, "{}", report.load(20..75));
 }
 
+#[test]
+fn s9_a_brown_out_is_not_made_worse() {
+    let found = findings("brownout");
+    // Five times slower, an attempt in seven times out by itself, and the breaker is open now and then.
+    for (slower, least) in [(2, 0.9), (3, 0.75), (5, 0.45)] {
+        let share = found.number(&format!("preset, {slower} times slower: answers / feasible 70-120 s"));
+        assert!(share >= least, "{slower}: {share}");
+        let served = found.number(&format!("preset, {slower} times slower: served 125-140 s"));
+        assert!(served >= 0.95, "{slower}: {served}");
+    }
+    assert!(found.number("retries alone, 3 times slower: served 125-140 s") < 0.05);
+}
+
 /// Every kind of incident twice: noticed within the breaker's window, over within two of its open times, at hardly any more load.
 fn e02(incidents: u32, per_second: f64, seconds: u32) {
     let incidents = day::incidents(incidents, seconds);

@@ -52,6 +52,14 @@
 //! from what it sees. A limit too low wastes the service's strength, one too high is a queue: the calls take longer, and no more of them are
 //! answered.
 //!
+//! # A slow minute
+//!
+#![doc = include_str!("figures/brownout.svg")]
+//!
+//! Slow does not always mean that there is a queue. Where the service itself needs longer, a lower limit makes no call quicker: it only
+//! answers fewer. The adaptive limit cuts by half, sees that this cost answers and saved no time, takes the cut back, and from then on holds the new time for
+//! what a call takes. With retries alone the slow minute never ends.
+//!
 //! # Who gets through?
 //!
 #![doc = include_str!("figures/priorities.svg")]

@@ -12,6 +12,8 @@ const LONGEST_WINDOW: Duration = Duration::from_secs(30);
 /// A window of this many times its length needs no more than [`FEW`] samples.
 const PATIENCE: u32 = 50;
 const FEW: u64 = 10;
+/// Under a low limit that many for each place will do.
+const EACH: u64 = 5;
 /// After so many times the number in flight hardly any long call is still missing.
 const SETTLED: u64 = 3;
 
@@ -93,6 +95,11 @@ impl Control {
         match self.phase {
             Phase::Settling { samples, at_most } => {
                 let settled = window.told() + window.drops;
+                if self.law.is_alert() && self.is_alarm(window, elapsed) {
+                    let window = Window { pressed: pressed.saturating_sub(self.pressed), ..*window };
+                    self.pressed = pressed;
+                    return self.measure(now, elapsed, &window, in_use);
+                }
                 if settled < samples.max(1) && elapsed < at_most {
                     return Step::Wait;
                 }
@@ -112,16 +119,30 @@ impl Control {
         }
     }
 
+    /// Most of the calls are lost: that needs no closer look.
+    fn is_alarm(&self, window: &Window, elapsed: Duration) -> bool {
+        let enough = FEW.max(self.limit() as u64 / 2);
+        self.law.is_patient() && window.drops >= enough && window.drop_share() > 0.5 && elapsed >= self.config.window
+    }
+
     fn measure(&mut self, now: Instant, elapsed: Duration, window: &Window, in_use: usize) -> Step {
         let late = elapsed >= LONGEST_WINDOW.max(self.config.window);
         if !late && elapsed < self.config.window {
             return Step::Wait;
         }
         let few = FEW.min(self.config.min_samples);
-        let least = if elapsed / PATIENCE >= self.config.window { few } else { self.config.min_samples };
-        let enough = least.saturating_mul(self.law.patience());
         let told = window.told().max(window.drops);
-        if told < enough.max(1) {
+        // A low limit that keeps callers out must not wait long for a full window: few calls come through it.
+        let is_low = self.law.is_patient() && window.pressed > told;
+        let least = if elapsed / PATIENCE >= self.config.window {
+            few
+        } else if is_low {
+            self.config.min_samples.min(few.max(EACH * self.limit() as u64))
+        } else {
+            self.config.min_samples
+        };
+        let enough = least.saturating_mul(self.law.patience());
+        if told < enough.max(1) && !self.is_alarm(window, elapsed) {
             if late {
                 self.began = now;
                 return Step::Restart(self.limit());

@@ -57,6 +57,14 @@ impl Law {
         }
     }
 
+    /// Whether a window full of losses ends at once.
+    pub(super) const fn is_alert(&self) -> bool {
+        match self {
+            Self::Standing(law) => law.is_alert(),
+            _ => false,
+        }
+    }
+
     /// Whether a change of the limit must have settled before the next window is measured.
     pub(super) const fn is_patient(&self) -> bool {
         matches!(self, Self::Standing(_))

@@ -16,6 +16,13 @@
 //! took longer. Where the mean stays at the limit, or as many calls find no place as find one, it is overload: the limit goes to `busy` and
 //! a third, at once.
 //!
+//! *Is it a queue, or is the service itself slower?* (A brown-out.) A cut that was right saves time and costs no answers. One that costs answers was
+//! wrong: it is taken back, and the time measured under it is the baseline. No cut goes below half before that is known (less than a third
+//! where most calls are lost), and where one cut did not do, the next is a trial. The same for timeouts: those that a cut does not lessen are
+//! usual from then on, for the timeout is too short for this service, whatever the limit. The way back is quick: while callers find no
+//! place and calls take no longer than the baseline a low limit grows by half with each window, and a low limit needs few calls for a window. After losses
+//! it doubles only up to where they were (the slow start of TCP, RFC 5681).
+//!
 //! *How much is noise?* Means remember 400 calls and jump only where three standard errors say that it is no chance; a limit that is near
 //! enough stays; a baseline and a throughput that cannot both be right (saturated, and no queue) raise the limit.
 //!
@@ -49,6 +56,14 @@ const CALM: f64 = 30.0;
 const NEAR: f64 = 0.05;
 /// Small cuts within so many windows add up.
 const FORGOTTEN_CUT: u32 = 10;
+/// One cut takes no more than this share of the limit away where less is lost than [`LOST`]; a deeper one waits for what this one shows.
+const CUT: f64 = 0.5;
+/// Where so many calls are lost nothing that is answered is a reason to go on.
+const LOST: f64 = 0.5;
+/// The share of calls that may be lost beyond what is usual.
+const DROPPING: f64 = 0.05;
+/// A limit lower than this grows by half at a time: that is quick, and only a few calls more.
+const LOW: f64 = 10.0;
 /// A decrease to this share tells whether it cost throughput.
 const LARGE: f64 = 0.7;
 
@@ -96,13 +111,22 @@ fn doubt(calls: f64) -> f64 {
 struct Trial {
     limit: f64,
     flow: f64,
+    /// The share of calls that were lost.
+    lost: f64,
     /// Windows since then.
     age: u32,
     /// It was made to measure the baseline, and not because of overload.
     is_probe: bool,
 }
 
+impl Trial {
+    fn answers(&self) -> f64 {
+        self.flow * (1.0 - self.lost)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts")]
 pub(in super::super) struct Standing {
     pub(in super::super) tolerance: f64,
     baseline: Mean,
@@ -117,6 +141,14 @@ pub(in super::super) struct Standing {
     /// Under saturation, in calls per nanosecond.
     throughput: Mean,
     trial: Option<Trial>,
+    /// The share of calls that are lost whatever the limit: the timeout is too short for them.
+    usual_loss: f64,
+    /// Where too many were lost: up to there the limit doubles no more.
+    ceiling: f64,
+    /// The window before ended with a cut.
+    has_cut: bool,
+    /// To less than half.
+    is_deep: bool,
     /// Windows in a row under saturation and without a queue.
     clear: u32,
     calm_level: u32,
@@ -136,6 +168,10 @@ impl Standing {
             calm: 0.0,
             throughput: unknown,
             trial: None,
+            usual_loss: 0.0,
+            ceiling: f64::INFINITY,
+            has_cut: false,
+            is_deep: false,
             clear: 0,
             calm_level: 1,
             decides: false,
@@ -155,6 +191,11 @@ impl Standing {
         (busy * (1.0 + self.tolerance)).round().max((busy + 1.0).floor().min(2.0))
     }
 
+    /// Whether a window full of losses is reason enough to cut at once. After a deep cut it is not: what was sent before is still worked on.
+    pub(super) const fn is_alert(&self) -> bool {
+        !self.is_deep
+    }
+
     /// Windows of a trial decide much, and are given more calls.
     pub(super) const fn patience(&self) -> u64 {
         if self.decides { 2 } else { 1 }
@@ -171,7 +212,10 @@ impl Standing {
             // Nothing was measured. Pushback alone is a reason to send less.
             return if window.drops > 0 { limit * 0.7 } else { limit };
         }
-        let now = Now::new(window, limit);
+        let now = Now::new(window, limit, self.usual_loss);
+        if now.lost < self.usual_loss {
+            self.usual_loss += (now.lost - self.usual_loss) * now.calls / (now.calls + MEMORY / 2.0);
+        }
         if !self.baseline.is_known() && !now.is_dropping {
             self.baseline = Mean::of(now.rtt, now.calls);
         }
@@ -189,7 +233,7 @@ impl Standing {
             }
             Some(before) => {
                 self.trial = None;
-                if now.is_saturated && !now.is_dropping { self.judge(before, &now) } else { None }
+                if now.is_saturated { self.judge(before, &now) } else { None }
             }
             None => None,
         };
@@ -197,6 +241,8 @@ impl Standing {
         if next > limit {
             self.trial = None;
         }
+        self.has_cut = next < limit;
+        self.is_deep = next < limit * CUT;
         self.decides = self.trial.is_some_and(|before| before.is_probe || next <= LARGE * before.limit);
         let calm = if self.is_sure || !now.is_saturated {
             (now.throughput * self.baseline.value).min(now.in_flight)
@@ -235,13 +281,16 @@ impl Standing {
         let share = now.limit / before.limit;
         let ratio = now.rtt / self.baseline.value;
         if !before.is_probe {
-            // A cut because of overload. Did calls not become quicker, and fewer?
-            if now.flow > before.flow * (0.35 + 0.65 * share) {
+            // A cut because of overload. Did calls not become quicker, and fewer? Where more are lost than before, things have changed.
+            let is_worse = now.lost > LOST || now.lost > before.lost + now.calls.sqrt().recip().max(0.1);
+            if is_worse || now.answers() > before.answers() * (0.35 + 0.65 * share) {
                 return None;
             }
-            self.baseline.add(now.whole_rtt().min(RISE * self.floor), now.calls);
-            self.age = 0;
+            self.relearn(now);
             return Some(before.limit);
+        }
+        if now.is_dropping {
+            return None;
         }
         if self.is_sure && (ratio - 1.0).abs() <= doubt(now.calls) {
             self.baseline.add(now.whole_rtt(), now.calls);
@@ -264,6 +313,7 @@ impl Standing {
         self.baseline = Mean::of(now.whole_rtt().min(RISE * self.floor), now.calls);
         self.is_sure = true;
         self.age = 0;
+        self.usual_loss = if now.lost > DROPPING { now.lost.min(LOST) } else { 0.0 };
     }
 
     /// Goes down for a window, to see what calls take without a queue.
@@ -272,7 +322,7 @@ impl Standing {
             self.relearn(now);
             return now.limit;
         }
-        self.trial = Some(Trial { limit: now.limit, flow: now.flow, age: 0, is_probe: true });
+        self.trial = Some(Trial { limit: now.limit, flow: now.flow, lost: now.lost, age: 0, is_probe: true });
         (now.limit * 0.5).floor()
     }
 
@@ -290,15 +340,24 @@ impl Standing {
 
     fn hold(&mut self, now: &Now) -> f64 {
         let limit = now.limit;
-        if now.is_dropping {
+        if limit < 1.5 && now.lost > DROPPING && now.lost <= LOST {
+            // There is no queue of ours.
+            self.relearn(now);
+        } else if now.is_dropping {
+            if !self.has_cut {
+                self.ceiling = if now.lost > LOST { limit * 0.6 } else { limit };
+            }
             // What is measured now is how long callers wait, and what was known of the throughput may no longer be so.
             let busy = if self.baseline.is_known() { now.throughput * self.baseline.value } else { limit * 0.5 };
             self.throughput = Mean::of(0.0, 0.0);
-            return self.limit_for(busy).min(limit * 0.8);
+            let deepest = limit * if now.lost > LOST { 0.3 } else { CUT };
+            return self.cut(now, self.limit_for(busy).clamp(deepest, limit * 0.8));
         }
         if now.rtt < self.baseline.value * (1.0 - doubt(now.calls)).min(0.8) {
             self.baseline = Mean::of(now.rtt, now.calls);
-            self.is_sure = false;
+            self.throughput = Mean::of(now.throughput, now.calls);
+            // To be measured soon, but not before those who were kept out have been let in.
+            self.age = self.age.max(EXPIRES - 5);
             self.calm = 0.0;
         }
         if !self.is_sure || self.age > EXPIRES {
@@ -306,7 +365,8 @@ impl Standing {
         }
         let ratio = now.rtt / self.baseline.value;
         let may_grow = !now.is_failing;
-        if !self.throughput.is_known() && ratio <= 1.05 + self.tolerance && may_grow {
+        let slack = if self.ceiling.is_finite() { doubt(now.calls) / 3.0 } else { 0.0 };
+        if !self.throughput.is_known() && ratio <= 1.05 + self.tolerance + slack && limit * 2.0 <= self.ceiling && may_grow {
             // The beginning: capacity has not been met yet, so nothing stands in a queue.
             if (ratio - 1.0).abs() < 0.2 {
                 self.baseline.blend(now.whole_rtt(), now.calls);
@@ -329,7 +389,10 @@ impl Standing {
         }
         let wish = self.limit_for(self.throughput.value * self.baseline.value);
         if ratio > 1.0 + self.tolerance && wish < limit * (1.0 - NEAR) {
-            self.cut(now, wish)
+            // The wish is such that after one cut it should be fulfilled.
+            if self.has_cut { self.probe(now) } else { self.cut(now, wish.max(limit * CUT)) }
+        } else if may_grow && is_clear && limit < LOW && now.is_pressed {
+            wish.max(limit * 1.5).max(limit + 1.0)
         } else if may_grow && wish > limit * (1.0 + NEAR) {
             wish
         } else {
@@ -338,8 +401,8 @@ impl Standing {
     }
 
     fn cut(&mut self, now: &Now, wish: f64) -> f64 {
-        self.trial.get_or_insert(Trial { limit: now.limit, flow: now.flow, age: 0, is_probe: false });
-        wish
+        self.trial.get_or_insert(Trial { limit: now.limit, flow: now.flow, lost: now.lost, age: 0, is_probe: false });
+        wish.max(1.0)
     }
 }
 
@@ -355,17 +418,23 @@ struct Now {
     /// The same by Little's law: exact where a long queue makes all calls take about the same.
     flow: f64,
     is_saturated: bool,
+    /// As many find no place as find one.
+    is_pressed: bool,
+    /// The share of calls that timed out or were pushed back.
+    lost: f64,
+    /// More of them than usual.
     is_dropping: bool,
     is_failing: bool,
 }
 
 impl Now {
-    fn new(window: &Window, limit: f64) -> Self {
+    fn new(window: &Window, limit: f64, usual_loss: f64) -> Self {
         let rtt = window.mean_rtt();
         // Where as many find no place as find one all places are taken all the time, though those who enter as many leave at once may
         // each see few others.
         let in_flight = if window.pressed > window.samples { limit } else { window.mean_in_flight() };
         let throughput = window.samples as f64 / window.elapsed.max(1.0);
+        let chance = (usual_loss * (1.0 - usual_loss) / (window.samples.max(1) as f64)).sqrt();
         let is_saturated = in_flight >= SATURATED * limit || window.pressed * 2 > window.samples;
         Self {
             limit,
@@ -376,9 +445,15 @@ impl Now {
             throughput,
             flow: in_flight / rtt,
             is_saturated,
-            is_dropping: window.drop_share() > 0.05,
+            is_pressed: window.pressed > window.samples,
+            lost: window.drop_share(),
+            is_dropping: window.drop_share() > DROPPING + usual_loss + 2.0 * chance,
             is_failing: window.is_failing(),
         }
+    }
+
+    fn answers(&self) -> f64 {
+        self.flow * (1.0 - self.lost)
     }
 
     /// Of the calls that began under a new limit the quick ones end first. Little's law gives the time of them all, with more noise.
@@ -422,7 +497,23 @@ mod tests {
         let slower = settled(&mut law, 14.0, 300.0 * MS, 4);
         assert_eq!((slower[0] < 10.0, slower[2], slower[3]), (true, 14.0, 14.0), "{slower:?}");
         assert_eq!(law.baseline(), 300.0 * MS);
-        assert_eq!(settled(&mut law, 40.0, 300.0 * MS, 2), [14.0, 14.0]);
+        let longer = settled(&mut law, 40.0, 300.0 * MS, 6);
+        assert!((10.0..=16.0).contains(&longer[5]), "{longer:?}");
+    }
+
+    #[test]
+    fn timeouts_that_a_cut_does_not_lessen_are_usual() {
+        let mut law = Standing::new(TOLERANCE);
+        settled(&mut law, 14.0, 100.0 * MS, 10);
+        // Five times slower: an attempt in seven times out by itself, under each limit.
+        let step = |law: &mut Standing, limit| law.next(&Window { drops: 14, ..saturated(limit, 400.0 * MS) }, limit);
+        let cut = step(&mut law, 10.0);
+        assert_eq!(cut, 5.0, "no deeper at once");
+        assert_eq!(step(&mut law, cut), 10.0, "it cost answers");
+        let held = step(&mut law, 10.0);
+        assert!(held >= 10.0, "{held}");
+        let all_lost = Window { drops: 100, ..saturated(held, 1000.0 * MS) };
+        assert!(law.next(&all_lost, held) <= 0.5 * held, "that is another matter");
     }
 
     #[test]
