@@ -1,6 +1,6 @@
 //! Loading what is not there: by one for all, with the old value for those whose load failed.
 
-use super::shard::{Failed, Found, Gone};
+use super::slot::{Failed, Found, Gone};
 use super::{Cache, Inner, Loaded};
 use crate::admission::keyed::Hash;
 use crate::classify::Judges;
