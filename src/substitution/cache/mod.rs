@@ -20,11 +20,11 @@
 //! use std::time::Duration;
 //! use steadfast::{Cache, CircuitBreaker, Loaded, Pipeline};
 //!
-//! # async fn fetch(id: u64) -> Result<String, String> { Ok(format!("user {id}")) }
-//! # async fn price(_: &str) -> Result<u32, String> { Ok(3) }
+//! # async fn fetch(id: u64) -> std::io::Result<String> { Ok(format!("user {id}")) }
+//! # async fn price(_: &str) -> std::io::Result<u32> { Ok(3) }
 //! // Alone:
 //! let users: Cache<u64, String> = Cache::new(10_000).ttl(Duration::from_secs(60)).build()?;
-//! let user = users.get_or_load(&7, |_| async { Ok::<_, String>(Loaded::new(fetch(7).await?).tag("staff")) }).await?;
+//! let user = users.get_or_load(&7, |_| async { fetch(7).await.map(|user| Loaded::new(user).tag("staff")) }).await?;
 //! assert_eq!(users.get(&7), Some(user));
 //! users.invalidate_tag("staff");
 //!
@@ -38,7 +38,7 @@
 //! # One load
 //!
 //! Of many who miss the same key, one loads and the others wait for it, as in a [`Coalesce`](super::Coalesce) group: a loader that is dropped or panics hands over to
-//! one of them. A load that fails is not tried by each of those who waited: they get [`LoadFailed`](crate::RejectedKind::LoadFailed), which quotes the
+//! one of them, and nobody waits for another one's load for longer than 30 s. A load that fails is not tried by each of those who waited: they get [`LoadFailed`](crate::RejectedKind::LoadFailed), which quotes the
 //! error (an error of one's own need not be `Clone`). What is changed while it is loaded ([`insert`](Cache::insert), [`remove`](Cache::remove),
 //! [`clear`](Cache::clear), [`invalidate_tag`](Cache::invalidate_tag)) is not overwritten by the load, whose value reaches only those who asked before.
 //!
