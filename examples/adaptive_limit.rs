@@ -1,5 +1,5 @@
 //! Adaptive limit: finds that a server works on ten calls at once, and that later it is twenty. Callers keep a hundred calls ready all the time.
-//! The clock is paused, so two minutes take no time. Run `cargo run --example adaptive_limit`.
+//! The clock is paused, so two minutes take a few seconds. Run `cargo run --example adaptive_limit`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                         sleep(Duration::from_millis(100)).await;
                         permit.settle(Outcome::Judged(Verdict::Success));
                     }
-                    Err(_refused) => sleep(Duration::from_millis(5)).await,
+                    Err(_refused) => sleep(Duration::from_millis(20)).await,
                 }
             }
         });
@@ -43,6 +43,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     sleep(Duration::from_secs(60)).await;
 
     let now = limit.snapshot();
-    println!("\nlimit {}, a call takes {:?} and would take {:?} without a queue", now.limit, now.latency, now.baseline);
+    println!("\nlimit {}, a call takes {} and would take {} without a queue", now.limit, shown(now.latency), shown(now.baseline));
     Ok(())
+}
+
+fn shown(time: Option<Duration>) -> String {
+    time.map_or_else(|| String::from("some time"), |time| format!("{time:?}"))
 }

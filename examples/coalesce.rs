@@ -44,6 +44,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         started.elapsed().as_millis(),
         fetches.load(Ordering::Relaxed)
     );
-    println!("{:?}", group.stats());
+    let stats = group.stats();
+    println!("{} led, {} shared an answer, {} taken over from a caller who went away", stats.led, stats.shared, stats.handed_over);
     Ok(())
 }

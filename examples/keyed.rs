@@ -21,8 +21,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                     permit.settle(Outcome::Judged(if works { Verdict::Success } else { Verdict::transient() }));
                 }
             }
-            let circuit = tenants.snapshot(tenant).and_then(|now| now.circuit);
-            println!("second {second}: {tenant:<6} {through:>3} of {calls:>3} calls through, circuit {circuit:?}");
+            let circuit =
+                tenants.snapshot(tenant).and_then(|now| now.circuit).map_or_else(|| String::from("unknown"), |circuit| circuit.to_string());
+            println!("second {second}: {tenant:<6} {through:>3} of {calls:>3} calls through, circuit {circuit}");
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -35,6 +36,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     while tenants.try_acquire("noisy", 1).is_ok() {}
     let strangers = (0..100_000).filter(|number| tenants.try_acquire(&format!("stranger {number}"), 1).is_ok()).count();
     println!("\n100,000 strangers came, {strangers} got through; the noisy one is limited: {}", tenants.try_acquire("noisy", 1).is_err());
-    println!("{:#?}", tenants.stats());
+    let stats = tenants.stats();
+    println!(
+        "{} of {} keys known; {} forgotten, {} calls shared a bucket",
+        stats.keys, stats.max_keys, stats.forgotten_for_room, stats.shared
+    );
     Ok(())
 }

@@ -37,7 +37,7 @@
 //! | most answers are quick, and one in a hundred is not | [`Hedge`] | [`hedge`](PipelineBuilder::hedge) |
 //! | one tenant takes what all should share, or breaks for all | [`PerKey`] | [`per_key`](PipelineBuilder::per_key) |
 //! | many callers ask for the same thing at the same moment | [`Coalesce`] | [`coalesced`](Request::coalesced) |
-//! | the right rate depends on how the day goes | [`Steering`] | [`steered`](RateLimiterConfig::steered) |
+//! | the right rate depends on how the day goes | [`Steering`](steering::Steering) | [`steered`](RateLimiterConfig::steered) |
 //! | somebody must be told | [`Event`]s | [`observer`](PipelineBuilder::observer), [`events`](Pipeline::events), `tracing` |
 //!
 //! Each policy also works alone: `try_acquire()` on a breaker, a limiter or a bulkhead, `next_delay()` on a retry, `track()` on a monitor.
@@ -103,6 +103,7 @@
 //! | `tower` | off | `PipelineLayer` around tower services (module `client::tower`) |
 //! | `cache` | off | `Cache<K, T>`: answers kept in the process, the last good one when a call fails, alone and in pipelines |
 //! | `batch` | off | callers gathered into batches, lists in chunks, many futures under one deadline (module `batch`) |
+//! | `health` | off | probes under names, asked at once, one report (module `health`) |
 //! | `chaos` | off | latency, faults and hangs on purpose, at a rate, seeded, switched while calls run (module `chaos`) |
 //! | `store` | off | stores of bytes under keys, and wrappers around any (module `store`); `file`, `sqlite`, `http-store`, `json`: more of them |
 //! | `testing` | off | scripts, recordings, policies in a chosen state, a simulator, conformance kits, for tests of *your* code (module `testing`) |
@@ -117,6 +118,8 @@ pub mod batch;
 #[cfg(any(feature = "http", feature = "tower"))]
 pub mod client;
 pub mod execution;
+#[cfg(feature = "health")]
+pub mod health;
 pub mod observation;
 pub mod pipeline;
 #[cfg(feature = "store")]
@@ -139,6 +142,7 @@ mod chance;
 pub mod chaos;
 pub mod classify;
 pub mod fault;
+mod guarded;
 pub mod outcome;
 mod random;
 mod sorted;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use queueing::{Load, Model, Service, World, build};
 use std::task::Poll;
 use std::time::Duration;
-use steadfast::{AdaptiveLimit, AdaptiveLimitConfig, Call, Outcome, Priority, RejectedKind, Verdict};
+use steadfast::{AdaptiveLimit, AdaptiveLimitConfig, Call, Outcome, Pipeline, Priority, RejectedKind, Verdict};
 use tokio::time::{Instant, advance};
 
 const SUCCESS: Outcome = Outcome::Judged(Verdict::Success);
@@ -203,6 +203,15 @@ fn nothing_is_allocated() {
     assert!(limit.snapshot().windows > 0, "windows were closed, too");
 }
 
+#[test]
+fn the_defaults_are_those_of_the_guide() {
+    let said = AdaptiveLimit::new().initial(20).min(1).max(10_000).window(ms(100)).min_samples(50).reserve(0.25).queue(0);
+    assert_eq!(AdaptiveLimit::new(), said.max_wait(Duration::MAX).ageing(ms(2_000)));
+    assert_eq!(AdaptiveLimit::aimd(), AdaptiveLimit::aimd().max(200).min_samples(10));
+    assert_eq!(AdaptiveLimit::vegas(), AdaptiveLimit::vegas().max(1_000).min_samples(10));
+    assert_eq!(AdaptiveLimit::gradient2(), AdaptiveLimit::gradient2().max(200).min_samples(10));
+}
+
 // ------------------------------------------------------------------ what is a sample
 
 #[test]
@@ -267,10 +276,10 @@ fn h64_fast_failures_do_not_look_like_a_fast_dependency() {
 
 #[test]
 fn one_decrease_per_round_trip() {
-    // Everything times out after a second; a window is a tenth of that.
+    // Everything times out after a second, now this call and now that; a window is a tenth of that.
     for config in algorithms() {
         let limit = build(config.initial(100).max(200).min_samples(1));
-        let mut model = Model::new(&limit, World { timeout: 1.0, ..saturated(0, CONSTANT) }, 1);
+        let mut model = Model::new(&limit, World { servers: 0, ..loaded(10, 1.0) }, 1);
         let (mut last, mut lowest) = (0.0, 100);
         while model.seconds() < 20.0 {
             model.step();
@@ -475,6 +484,28 @@ fn h63_a_server_that_is_slower_for_good_is_not_taken_for_one_with_a_queue() {
     assert!((10..=16).contains(&median(found.clone())), "{found:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn with_waiting_callers_and_the_clock_of_tokio() {
+    let limit = build(AdaptiveLimit::new().initial(60).queue(200));
+    let server = std::sync::Arc::new(tokio::sync::Semaphore::new(10));
+    for _ in 0..100 {
+        let (limit, server) = (limit.clone(), std::sync::Arc::clone(&server));
+        tokio::spawn(async move {
+            loop {
+                let permit = limit.acquire(&Call::now()).await.unwrap();
+                let _work = server.acquire().await;
+                tokio::time::sleep(ms(100)).await;
+                permit.settle(SUCCESS);
+            }
+        });
+    }
+    tokio::time::sleep(ms(30_000)).await;
+    let snapshot = limit.snapshot();
+    assert!((10..=16).contains(&limit.limit()), "{snapshot:?}");
+    assert_eq!(limit.in_use() + limit.waiting(), 100);
+    assert!((ms(95)..ms(110)).contains(&snapshot.baseline.unwrap()), "a call begins when its wait ends: {snapshot:?}");
+}
+
 #[test]
 fn beside_other_callers_the_queue_stays_bounded() {
     let limits: Vec<_> = (0..4).map(|_| build(AdaptiveLimit::new())).collect();
@@ -482,4 +513,31 @@ fn beside_other_callers_the_queue_stays_bounded() {
     model.run(600.0);
     let sum: usize = limits.iter().map(AdaptiveLimit::limit).sum();
     assert!(sum <= 40 * 16, "{limits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_call_waits_for_at_a_gate_of_ones_own_is_not_the_time_of_its_operation() {
+    struct Slow;
+    struct Inside;
+    impl steadfast::Gate for Slow {
+        fn admit<'a>(&'a self, _: Call<'a>) -> steadfast::GateFuture<'a> {
+            Box::pin(async {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                Ok(Box::new(Inside) as Box<dyn steadfast::Pass>)
+            })
+        }
+    }
+    impl steadfast::Pass for Inside {
+        fn settle(self: Box<Self>, _: Outcome) {}
+    }
+    let limit = AdaptiveLimit::new().min_samples(1).build().unwrap();
+    let pipeline = Pipeline::builder("p").adaptive_limit(limit.clone()).gate(Slow).build().unwrap();
+    for _ in 0..3 {
+        let call = pipeline.call(|| async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            Ok::<_, String>(())
+        });
+        assert_eq!(call.await, Ok(()));
+    }
+    assert_eq!(limit.snapshot().latency, Some(Duration::from_millis(50)));
 }

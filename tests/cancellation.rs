@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use steadfast::{
-    Bulkhead, Call, CallEnd, CircuitBreaker, CircuitState, Error, Event, Events, Fallback, Gate, GateFuture, Hedge, Monitor, Outcome, Pass,
-    Pipeline, RateLimiter, Rejected, RejectedKind, Retry, TypedPipeline,
+    AdaptiveLimit, Bulkhead, Call, CallEnd, CircuitBreaker, CircuitState, Coalesce, Error, Event, Events, Fallback, Gate, GateFuture,
+    Hedge, Monitor, Outcome, Pass, PerKey, Pipeline, RateLimiter, Rejected, RejectedKind, Retry, Throttle, TypedPipeline,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -41,13 +41,27 @@ impl Drop for Inside {
     }
 }
 
+type Group<T> = Coalesce<T, Error<String>>;
+type AnyCall<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error<String>>> + 'a>>;
+
 struct Stack {
     pipeline: Pipeline,
     places: Bulkhead,
+    slots: AdaptiveLimit,
+    keys: PerKey,
     limiter: RateLimiter,
     breaker: CircuitBreaker,
+    group: Option<Group<()>>,
     door: SlowDoor,
     monitor: Monitor,
+}
+
+const POLICIES: u32 = 14;
+const ALL: u32 = (1 << POLICIES) - 1;
+
+/// No policy, each alone, each pair and each three; and all, all but one, all but two.
+fn stacks() -> impl Iterator<Item = u32> {
+    (0..=ALL).filter(|which| which.count_ones() <= 3 || which.count_ones() >= POLICIES - 2)
 }
 
 /// Every policy on, by the bits of `which`.
@@ -55,6 +69,13 @@ fn stack(which: u32) -> Stack {
     let places = Bulkhead::new(1).queue(4).max_wait(500 * MS).build().unwrap();
     let limiter = RateLimiter::per_second(100).smooth().max_wait(500 * MS).build().unwrap();
     let breaker = CircuitBreaker::consecutive_failures(1_000).build().unwrap();
+    let slots = AdaptiveLimit::new().initial(1).max(1).queue(4).max_wait(500 * MS).build().unwrap();
+    let keys = PerKey::new(4)
+        .rate_limit(RateLimiter::per_second(100).smooth().max_wait(500 * MS))
+        .circuit_breaker(CircuitBreaker::consecutive_failures(1_000))
+        .bulkhead(Bulkhead::new(1).queue(4).max_wait(500 * MS))
+        .build()
+        .unwrap();
     let (door, monitor) = (SlowDoor::default(), Monitor::new());
     let mut builder = Pipeline::builder("p");
     let on = |bit: u32| which & (1 << bit) != 0;
@@ -85,12 +106,37 @@ fn stack(which: u32) -> Stack {
     if on(8) {
         builder = builder.hedge(Hedge::after(MS).max_hedges(2).idempotent());
     }
-    Stack { pipeline: builder.build().unwrap(), places, limiter, breaker, door, monitor }
+    if on(9) {
+        builder = builder.throttle(Throttle::new().min_requests(1));
+    }
+    if on(10) {
+        builder = builder.adaptive_limit(slots.clone());
+    }
+    if on(11) {
+        builder = builder.per_key(keys.clone());
+    }
+    let group = on(12).then(|| Coalesce::new().build().unwrap());
+    #[cfg(feature = "chaos")]
+    if on(13) {
+        builder = builder.chaos(steadfast::chaos::Chaos::seeded(1).latency(0.5, MS).fault(0.2, || "chaos".to_owned()));
+    }
+    Stack { pipeline: builder.build().unwrap(), places, slots, keys, limiter, breaker, group, door, monitor }
 }
 
 impl Stack {
+    fn call(&self) -> AnyCall<'_, ()> {
+        let request = self.pipeline.key("k");
+        match &self.group {
+            Some(group) => Box::pin(request.coalesced(group).call_with(operation)),
+            None => Box::pin(request.call_with(operation)),
+        }
+    }
+
     fn assert_whole(&self, at: &str) {
         assert_eq!((self.places.in_use(), self.places.waiting()), (0, 0), "{at}: bulkhead");
+        assert_eq!((self.slots.in_use(), self.slots.waiting()), (0, 0), "{at}: adaptive limit");
+        assert_whole_key(&self.keys, at);
+        assert_eq!(self.group.as_ref().map_or(0, Coalesce::in_flight), 0, "{at}: coalesce");
         assert_eq!(self.limiter.waiting(), 0, "{at}: limiter queue");
         assert_eq!(self.door.0.load(Ordering::Relaxed), 0, "{at}: gate");
         assert_eq!(self.breaker.state(), CircuitState::Closed, "{at}: breaker");
@@ -102,7 +148,13 @@ impl Stack {
     }
 }
 
-fn poll(future: Pin<&mut impl Future>) -> bool {
+fn assert_whole_key(keys: &PerKey, at: &str) {
+    if let Some(key) = keys.snapshot("k") {
+        assert_eq!((key.in_use, key.waiting), (Some(0), 0), "{at}: key");
+    }
+}
+
+fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> bool {
     future.poll(&mut Context::from_waker(Waker::noop())).is_ready()
 }
 
@@ -115,13 +167,18 @@ async fn operation(attempt: steadfast::Attempt) -> Result<(), String> {
 
 #[tokio::test(start_paused = true)]
 async fn h18_a_call_dropped_at_any_await_point_of_any_stack_gives_everything_back() {
-    for which in 0..512 {
+    for which in stacks() {
         for drop_at in 0..200 {
             let stack = stack(which);
             // Somebody else holds the only place and the limiter's only unit at first, so that the queues are awaited too.
-            let mut held = stack.places.try_acquire().ok();
+            let mut held = Some((stack.places.try_acquire().ok(), stack.slots.try_acquire().ok(), stack.keys.try_acquire("k", 1).ok()));
             let _ = stack.limiter.try_acquire(1);
-            let mut call = Box::pin(stack.pipeline.call_with(operation));
+            // And another call asks the same.
+            let mut other = stack.group.as_ref().map(|_| stack.call());
+            if let Some(other) = &mut other {
+                let _ = poll(other.as_mut());
+            }
+            let mut call = stack.call();
             let mut done = false;
             for _ in 0..drop_at {
                 done = poll(call.as_mut());
@@ -129,11 +186,14 @@ async fn h18_a_call_dropped_at_any_await_point_of_any_stack_gives_everything_bac
                     break;
                 }
                 held = None;
+                if drop_at > 3 {
+                    other = None; // the leader leaves
+                }
                 tokio::time::advance(MS).await;
             }
-            drop(call);
+            drop((call, other));
             drop(held);
-            stack.assert_whole(&format!("stack {which:#011b}, dropped after {drop_at} polls"));
+            stack.assert_whole(&format!("stack {which:#016b}, dropped after {drop_at} polls"));
             if done {
                 break;
             }
@@ -216,7 +276,7 @@ async fn h12_h13_the_operation_is_gone_before_its_place_is_free_and_before_the_t
 
 #[tokio::test(start_paused = true)]
 async fn h20_a_call_recreated_in_a_select_loop_piles_up_nothing() {
-    let stack = stack(0b1_1111_1111);
+    let stack = stack(ALL);
     for _ in 0..1_000 {
         tokio::select! {
             biased;
@@ -303,8 +363,11 @@ impl Pass for MoodyPass {
 struct Layer {
     pipeline: Pipeline,
     fallback: Option<TypedPipeline<u32, String>>,
+    group: Option<Group<u32>>,
     events: Events,
     places: Bulkhead,
+    slots: AdaptiveLimit,
+    keys: PerKey,
     limiter: RateLimiter,
     breaker: CircuitBreaker,
     inside: Arc<AtomicUsize>,
@@ -316,6 +379,15 @@ impl Layer {
         let limiter = RateLimiter::per_second(500).smooth().max_wait(20 * MS).build().unwrap();
         let breaker = CircuitBreaker::consecutive_failures(2).open_for(3 * MS).open_jitter(0.0).build().unwrap();
         let inside = Arc::new(AtomicUsize::new(0));
+        let few = |dice: &mut Dice| 1 + usize::try_from(dice.up_to(3)).unwrap();
+        let slots = AdaptiveLimit::new().initial(1).max(few(dice)).queue(4).max_wait(20 * MS).build().unwrap();
+        let keys = PerKey::new(4)
+            .rate_limit(RateLimiter::per_second(500).smooth().max_wait(20 * MS))
+            .circuit_breaker(CircuitBreaker::consecutive_failures(2).open_for(3 * MS).open_jitter(0.0))
+            .bulkhead(Bulkhead::new(few(dice)).queue(4).max_wait(20 * MS))
+            .statistics(true)
+            .build()
+            .unwrap();
         let mut builder = Pipeline::builder("p").monitor(Monitor::new());
         if dice.one_in(2) {
             builder = builder.total_timeout(u32::try_from(dice.up_to(40)).unwrap() * MS);
@@ -334,9 +406,11 @@ impl Layer {
             builder = builder.retry(retry);
         }
         if dice.one_in(2) {
-            let hedge = match dice.up_to(4) {
+            let hedge = match dice.up_to(6) {
                 0 => Hedge::after(Duration::MAX),
                 1 => Hedge::at_percentile(0.5).min_samples(1),
+                4 => Hedge::custom(|leg| leg * MS),
+                5 => Hedge::custom(|leg| if leg > 1 { panic!("delay") } else { MS }),
                 delay => Hedge::after(u32::try_from(delay - 2).unwrap() * MS),
             };
             builder = builder.hedge(hedge.max_hedges(u32::try_from(dice.up_to(4)).unwrap()).idempotent());
@@ -350,6 +424,21 @@ impl Layer {
         if dice.one_in(2) {
             builder = builder.bulkhead(places.clone());
         }
+        if dice.one_in(3) {
+            builder = builder.throttle(Throttle::new().min_requests(1).seed(1).probe_interval(MS));
+        }
+        if dice.one_in(3) {
+            builder = builder.adaptive_limit(slots.clone());
+        }
+        if dice.one_in(3) {
+            builder = builder.per_key(keys.clone());
+        }
+        #[cfg(feature = "chaos")]
+        if dice.one_in(3) {
+            let chaos = steadfast::chaos::Chaos::seeded(1).latency(0.3, 2 * MS).fault(0.2, || "chaos".to_owned()).hang(0.05);
+            builder = builder.chaos(if dice.one_in(3) { chaos.fault_by(0.3, |_| -> Option<String> { panic!("chaos") }) } else { chaos });
+        }
+        let group = dice.one_in(3).then(|| Coalesce::new().share_errors(dice.one_in(2)).patience(2 * MS).build().unwrap());
         for _ in 0..dice.up_to(3) {
             let mood = Mood { turns: dice.up_to(3), refuses: dice.one_in(3), panics: dice.one_in(6), panics_late: dice.one_in(8) };
             builder = builder.gate(MoodyDoor(mood, Arc::clone(&inside)));
@@ -371,20 +460,24 @@ impl Layer {
         });
         let whole = builder.fallback(fallback).build().unwrap();
         let pipeline = whole.pipeline().clone();
-        Self { events: pipeline.events(), pipeline, fallback: typed.then_some(whole), places, limiter, breaker, inside }
+        Self { events: pipeline.events(), pipeline, fallback: typed.then_some(whole), group, places, slots, keys, limiter, breaker, inside }
     }
 
     fn assert_whole(&mut self, at: &str) {
         assert_eq!((self.places.in_use(), self.places.waiting()), (0, 0), "{at}: bulkhead");
+        assert_eq!((self.slots.in_use(), self.slots.waiting()), (0, 0), "{at}: adaptive limit");
+        assert_whole_key(&self.keys, at);
+        assert_eq!(self.group.as_ref().map_or(0, Coalesce::in_flight), 0, "{at}: coalesce");
         assert_eq!(self.limiter.waiting(), 0, "{at}: limiter queue");
         assert_eq!(self.inside.load(Ordering::Relaxed), 0, "{at}: gates");
         assert_eq!(self.breaker.snapshot().probes_in_flight, 0, "{at}: breaker");
-        let (mut calls, mut attempts, mut unfinished) = (0, 0, 0);
+        let (mut calls, mut attempts, mut unfinished, mut out_of_time) = (0, 0, 0, 0);
         while let Some(event) = self.events.try_next() {
             if let Event::CallFinished { end, attempts: made, .. } = event {
                 calls += 1;
                 attempts += u64::from(made);
                 unfinished += u64::from(matches!(end, CallEnd::Abandoned | CallEnd::Panicked));
+                out_of_time += u64::from(end == CallEnd::Rejected(RejectedKind::DeadlineExceeded));
             }
         }
         let stats = self.pipeline.stats();
@@ -392,7 +485,9 @@ impl Layer {
         assert_eq!((books.calls(), books.attempts()), (calls, attempts), "{at}: books");
         assert_eq!(books.abandoned() + books.panics(), unfinished, "{at}: books");
         if let Some(retry) = stats.retry {
-            assert_eq!(retry.calls(), calls - unfinished, "{at}: retry");
+            // Who got the answer of another did not ask its retry.
+            let followers = self.group.as_ref().map_or(0, |group| group.stats().shared) + out_of_time;
+            assert!(retry.calls() + followers >= calls - unfinished && retry.calls() <= calls - unfinished, "{at}: retry");
         }
     }
 }
@@ -427,13 +522,21 @@ async fn h15_h17_h18_h23_five_hundred_random_stacks_dropped_at_any_moment_add_up
             };
             let held = dice.one_in(3).then(|| (outer.places.clone().try_acquire().map(|p| p.into_owned()), inner.limiter.try_acquire(1)));
             {
-                let mut call: Pin<Box<dyn Future<Output = Result<u32, Error<String>>>>> = match &outer.fallback {
-                    Some(typed) => Box::pin(typed.call(operation)),
-                    None if nested => Box::pin(outer.pipeline.around(&inner.pipeline).call(operation)),
-                    None => Box::pin(outer.pipeline.key("k").call(|| async {
-                        let two = futures_util::future::join(inner.pipeline.call(operation), inner.pipeline.call(operation));
-                        two.await.0.map_err(|error| error.to_string())
-                    })),
+                // Two ask the same: shared, if the inner one has a group.
+                let two = || async {
+                    let one = || -> AnyCall<'_, u32> {
+                        match &inner.group {
+                            Some(group) => Box::pin(inner.pipeline.key("k").coalesced(group).call(operation)),
+                            None => Box::pin(inner.pipeline.key("k").call(operation)),
+                        }
+                    };
+                    futures_util::future::join(one(), one()).await.0.map_err(|error| error.to_string())
+                };
+                let mut call: AnyCall<'_, u32> = match (&outer.fallback, &outer.group) {
+                    (Some(typed), _) => Box::pin(typed.key("k").call(operation)),
+                    (None, _) if nested => Box::pin(outer.pipeline.around(&inner.pipeline).key("k").call(operation)),
+                    (None, Some(group)) => Box::pin(outer.pipeline.key("k").coalesced(group).call(two)),
+                    (None, None) => Box::pin(outer.pipeline.key("k").call(two)),
                 };
                 let mut held = held;
                 let mut left = drop_at;

@@ -7,13 +7,13 @@ mod client_server;
 
 use client_server::{Liar, Server, nobody, reply};
 use http_body_util::StreamBody;
-use reqwest::{Body, Client, Response, StatusCode};
+use reqwest::{Body, Client, Method, Response, StatusCode};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 use steadfast::client::reqwest::{SendThrough, judge, judge_error};
 use steadfast::{
-    Bulkhead, CircuitBreaker, CircuitState, Error, Event, Jitter, Monitor, Observer, Outcome, Pipeline, PipelineBuilder, RateLimiter,
-    RejectedKind, Retry, Stats, StopReason, Verdict,
+    Bulkhead, CircuitBreaker, CircuitState, Error, Event, Hedge, Jitter, Monitor, Observer, Outcome, Pipeline, PipelineBuilder,
+    RateLimiter, RejectedKind, Retry, Stats, StopReason, Verdict,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -280,6 +280,18 @@ async fn h77_a_post_that_is_redirected_is_one_post() {
 }
 
 // ------------------------------------------------------------------ bodies
+
+#[tokio::test]
+async fn h77_what_may_be_tried_again_is_hedged_with_a_copy_and_nothing_else_is() {
+    let pipeline = Pipeline::builder("p").hedge(Hedge::after(Duration::MAX).idempotent()).build().unwrap();
+    let cases = [(Method::GET, false, 2), (Method::PUT, false, 2), (Method::PUT, true, 1), (Method::POST, false, 1)];
+    for (method, streamed, requests) in cases {
+        let server = Server::start(|n, _| reply(if n == 1 { 503 } else { 200 })).await;
+        let body = if streamed { stream() } else { "x".into() };
+        let response = client().request(method.clone(), &server.url).body(body).send_through(&pipeline).await.unwrap();
+        assert_eq!((server.count(), response.status().is_success()), (requests, requests == 2), "{method} {streamed}");
+    }
+}
 
 #[tokio::test]
 async fn a_body_that_cannot_be_repeated_is_refused_before_the_first_attempt_with_the_cure() {

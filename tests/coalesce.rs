@@ -416,3 +416,41 @@ async fn a_follower_keeps_to_its_own_deadline_and_so_does_the_call_after_its_wai
     assert_eq!(error.rejected().unwrap().kind(), RejectedKind::DeadlineExceeded);
     assert_eq!(started.elapsed(), 11 * SECOND);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_leaders_own_deadline_is_not_that_of_who_follows() {
+    let pipeline = Pipeline::builder("quotes").total_timeout(10 * SECOND).build().unwrap();
+    let group = Coalesce::new().build::<u32, Error<String>>().unwrap();
+    let started = Instant::now();
+    let hurried = pipeline.key("tea").within(SECOND).coalesced(&group).call(pending);
+    let patient = pipeline.key("tea").coalesced(&group).call(|| ready(Ok(1)));
+    let (hurried, patient) = tokio::join!(hurried, patient);
+    assert_eq!(hurried.unwrap_err().rejected().unwrap().kind(), RejectedKind::DeadlineExceeded);
+    assert_eq!((patient, started.elapsed(), group.stats().handed_over), (Ok(1), SECOND, 1));
+    // Other rejections say something of the dependency, and are shared.
+    let pipeline = Pipeline::builder("quotes").attempt_timeout(SECOND).build().unwrap();
+    let call = || pipeline.key("tea").coalesced(&group).call(pending);
+    let (one, other) = tokio::join!(call(), call());
+    assert!(one.unwrap_err().is_timeout() && other.unwrap_err().is_timeout());
+    assert_eq!(group.stats().handed_over, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whose_time_is_up_does_not_take_over() {
+    let pipeline = Pipeline::builder("quotes").total_timeout(10 * SECOND).build().unwrap();
+    let group = Coalesce::new().build::<u32, Error<String>>().unwrap();
+    let begun = Arc::new(AtomicU32::new(0));
+    let mut callers = JoinSet::new();
+    for _ in 0..1_000 {
+        let (pipeline, group, begun) = (pipeline.clone(), group.clone(), Arc::clone(&begun));
+        callers.spawn(async move {
+            let call = pipeline.key("tea").coalesced(&group).call(|| {
+                begun.fetch_add(1, SeqCst);
+                pending()
+            });
+            call.await.unwrap_err().rejected().unwrap().kind()
+        });
+    }
+    assert_eq!(callers.join_all().await, [RejectedKind::DeadlineExceeded; 1_000]);
+    assert_eq!((begun.load(SeqCst), group.in_flight()), (1, 0));
+}

@@ -3,7 +3,7 @@
 #![cfg(feature = "serde")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use steadfast::{
     AdaptiveLimit, Backoff, Budget, Bulkhead, CircuitBreaker, CoDel, ConfigError, Hedge, Jitter, PerKey, Pipeline, PipelineConfig,
     RateLimiter, RejectedKind, Retry, Throttle,
@@ -78,6 +78,7 @@ const EVERYTHING: &str = r#"
     queue = 50
     max_wait = "500ms"
     ageing = "3s"
+    shed = { target = "30ms" }
     tolerance = 0.4
     smoothing = 0.3
     queue_size = 5
@@ -87,7 +88,7 @@ const EVERYTHING: &str = r#"
     idle = "30s"
     statistics = true
     rate_limit = "5/s"
-    circuit_breaker = { consecutive_failures = 3, seed = 2 }
+    circuit_breaker = { consecutive_failures = 3, probes = 2 }
     bulkhead = 2
 
     [rate_limit]
@@ -155,6 +156,7 @@ fn everything() -> PipelineConfig {
                 .queue(50)
                 .max_wait(ms(500))
                 .ageing(ms(3_000))
+                .shed(CoDel::target(ms(30)))
                 .tolerance(0.4)
                 .smoothing(0.3)
                 .queue_size(5.0),
@@ -174,7 +176,7 @@ fn everything() -> PipelineConfig {
                 .idle(ms(30_000))
                 .statistics(true)
                 .rate_limit(RateLimiter::per_second(5))
-                .circuit_breaker(CircuitBreaker::consecutive_failures(3).seed(2))
+                .circuit_breaker(CircuitBreaker::consecutive_failures(3).probes(2))
                 .bulkhead(Bulkhead::new(2)),
         )
         .throttle(
@@ -452,11 +454,10 @@ fn h48_depth_length_and_number_are_bounded() {
         (&many, "and 49900 more"),
         (&list, "no configuration is so long"),
     ] {
-        let begun = Instant::now();
+        // What is quadratic in its length never ends here.
         let error = serde_json::from_str::<PipelineConfig>(text).unwrap_err().to_string();
         assert!(error.contains(told), "{}", &error[..error.len().min(500)]);
         assert!(error.len() < 20_000, "{}", error.len());
-        assert!(begun.elapsed() < Duration::from_secs(20), "this is no measurement; it only must not be quadratic");
     }
     for n in [9, 64, 79] {
         let text = format!("{}a = 1", "a.".repeat(n));

@@ -4,7 +4,10 @@
 use allocation_counter::measure;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use steadfast::{Budget, Bulkhead, CircuitBreaker, Error, Fallback, Hedge, Jitter, Monitor, Pipeline, RateLimiter, Retry, TypedPipeline};
+use steadfast::{
+    AdaptiveLimit, Budget, Bulkhead, CircuitBreaker, Error, Fallback, Hedge, Jitter, Monitor, PerKey, Pipeline, RateLimiter, Retry,
+    Throttle, TypedPipeline,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -61,6 +64,21 @@ async fn h92_no_allocation_on_success() {
         let counted = measure(|| (0..1_000).for_each(|_| assert_eq!(call(), Ok(1))));
         assert_eq!(counted.count_total, 0, "monitored: {monitored}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h92_no_allocation_on_success_with_every_gate() {
+    let keys = PerKey::new(9).rate_limit(RateLimiter::per_second(1_000_000)).circuit_breaker(CircuitBreaker::failure_rate(0.5));
+    let pipeline = six(retry())
+        .throttle(Throttle::new())
+        .per_key(keys.bulkhead(Bulkhead::new(9)).statistics(true))
+        .adaptive_limit(AdaptiveLimit::new())
+        .build()
+        .unwrap();
+    let call = || ready(pipeline.key("tenant").call(|| async { Ok::<_, String>(1) }));
+    call().unwrap();
+    let counted = measure(|| (0..1_000).for_each(|_| assert_eq!(call(), Ok(1))));
+    assert_eq!(counted.count_total, 0);
 }
 
 #[test]

@@ -171,12 +171,26 @@ fn a_gap_keeps_the_place_in_the_season() {
 }
 
 #[test]
+fn after_a_long_silence_it_learns_again() {
+    // A season that fell silent altogether is divided by no more, and a level that ran below zero meanwhile follows nothing.
+    for (length, weights) in [(7, (0.1, 0.1, 0.9)), (2, (0.2, 0.05, 0.2))] {
+        let mut demand = HoltWinters::multiplicative(length).weights(weights.0, weights.1, weights.2);
+        (0..10 * length).for_each(|_| demand.observe(100.0));
+        (0..200).for_each(|_| demand.observe(0.0));
+        (0..10 * length).for_each(|_| demand.observe(100.0));
+        near(demand.predict(1).unwrap(), 100.0, 20.0);
+    }
+}
+
+#[test]
 fn h43_settings_that_cannot_work_are_named() {
     let fields = |faults: Vec<steadfast::Fault>| faults.iter().map(|fault| fault.field().to_owned()).collect::<Vec<_>>();
     assert_eq!(fields(Holt::new(0.0, -1.0).damped(1.5).faults()), ["level", "slope", "damped"]);
     assert_eq!(fields(HoltWinters::additive(1).weights(0.5, 0.0, f64::NAN).faults()), ["season", "season_weight"]);
     assert_eq!(fields(HoltWinters::additive(1_000_000).faults()), ["season"]);
     assert_eq!(fields(HoltWinters::additive(4).starting(1.0, 1.0, [0.0; 3]).faults()), ["season"]);
+    assert_eq!(fields(Holt::new(0.5, 0.1).starting(f64::NAN, 1e16).faults()), ["starting.level", "starting.slope"]);
+    assert_eq!(fields(HoltWinters::additive(2).starting(1.0, 1.0, [0.0, f64::INFINITY]).faults()), ["season"]);
     // Used all the same, they neither panic nor say anything.
     for mut model in [HoltWinters::additive(0), HoltWinters::additive(4).starting(1.0, 1.0, [0.0; 3])] {
         (0..50).for_each(|i| model.observe(f64::from(i)));

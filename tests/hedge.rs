@@ -489,6 +489,18 @@ async fn a_panic_in_a_delay_of_ones_own_is_a_panic_and_loses_nothing() {
     assert_eq!((calls.panics(), calls.attempts(), places.in_use(), breaker.state()), (1, 1, 0, CircuitState::Closed));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_delay_that_is_asked_for_again_is_a_panic_too() {
+    use futures_util::FutureExt;
+    let asked = AtomicUsize::new(0);
+    let hedge = Hedge::custom(move |_| if asked.fetch_add(1, Ordering::Relaxed) == 0 { MS } else { panic!("delay") });
+    let pipeline = builder(hedge).total_timeout(1_000 * MS).build().unwrap();
+    let call = pipeline.call(std::future::pending::<Result<(), String>>);
+    let ended = std::panic::AssertUnwindSafe(call).catch_unwind().await;
+    let calls = pipeline.stats().calls.unwrap();
+    assert_eq!((ended.is_err(), calls.panics(), calls.abandoned(), calls.attempts()), (true, 1, 0, 1));
+}
+
 #[test]
 fn without_a_runtime_nothing_is_hedged() {
     let pipeline = hedged(Hedge::after(10 * MS));
@@ -659,6 +671,104 @@ async fn at_p95_on_lognormal_latency_p999_falls_by_half_for_five_percent_more_lo
     assert!(least > 0.75 * truth && most < 1.35 * truth, "{least} to {most}");
     assert!(hedged.quantile(0.999) <= 0.5 * plain.quantile(0.999));
     assert!(hedged.load > 1.03 && hedged.load < 1.06, "{}", hedged.load);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h76_a_dependency_that_slows_down_as_a_whole_is_not_hedged_for_long() {
+    let budget = Budget::new(0.1).min_per_second(0.0);
+    let pipeline = Pipeline::builder("p").hedge(Hedge::at_percentile(0.95).budget(budget).idempotent()).build().unwrap();
+    let (hedge, dice) = (pipeline.hedge().unwrap(), RefCell::new(Dice(1)));
+    let phase = async |slower: u32, calls: u64| {
+        let before = hedge.stats().launched;
+        for _ in 0..calls {
+            let call = pipeline.call(|| {
+                let latency = dice.borrow_mut().lognormal() * slower;
+                async move {
+                    sleep(latency).await;
+                    Ok::<_, String>(())
+                }
+            });
+            call.await.unwrap();
+        }
+        (hedge.stats().launched - before) as f64 / calls as f64
+    };
+    assert!(phase(1, 3_000).await < 0.06);
+    let slowed = phase(10, 1_000).await;
+    assert!(slowed < 0.15, "the budget holds while the percentile is still that of better times: {slowed}");
+    let known = phase(10, 3_000).await;
+    assert!(known < 0.06, "then it is known: {known}");
+    let delay = hedge.delay().unwrap().as_secs_f64();
+    assert!((0.75..1.35).contains(&(delay / 1.036)), "{delay}");
+    phase(1, 3_000).await;
+    let delay = hedge.delay().unwrap().as_secs_f64();
+    assert!((0.75..1.35).contains(&(delay / 0.1036)), "and back: {delay}");
+}
+
+/// What a race comes to, worked out leg by leg: the answer, when, and when each leg began.
+fn worked_out(delay: Option<u64>, most: usize, script: &[(u64, Result<u32, &'static str>)]) -> (Result<u32, String>, u64, Vec<(u32, u64)>) {
+    let (mut began, mut told, mut runs) = (vec![0], Vec::new(), vec![true]);
+    let (mut alarm, mut now) = (if most > 0 { delay } else { None }, 0);
+    loop {
+        let mut leg = 0;
+        while leg < began.len() {
+            let mut launch = false;
+            if leg == told.len() {
+                told.push((leg as u32, now));
+            }
+            if runs[leg] && began[leg] + script[leg].0 == now {
+                runs[leg] = false;
+                launch = began.len() <= most;
+                let end = script[leg].1;
+                if end.is_ok() || end == Err("fatal") || !(launch || runs.contains(&true)) {
+                    return (end.map_err(str::to_owned), now, told);
+                }
+            } else if runs[leg] && leg + 1 == began.len() && alarm == Some(now) {
+                launch = true;
+            }
+            if launch {
+                began.push(now);
+                runs.push(true);
+                alarm = if began.len() <= most { delay.map(|delay| now + delay) } else { None };
+            }
+            leg += 1;
+        }
+        let ends = (0..began.len()).filter(|leg| runs[*leg]).map(|leg| began[leg] + script[leg].0);
+        now = ends.chain(alarm).filter(|at| *at > now).min().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_race_ends_as_it_does_when_worked_out_leg_by_leg() {
+    let (mut dice, up_to) = (Dice(7), |dice: &mut Dice, n: u64| (dice.unit() * n as f64) as u64);
+    let mut seen = [0; 3];
+    for case in 0..2_000 {
+        let delay = (up_to(&mut dice, 4) > 0).then(|| up_to(&mut dice, 30));
+        let most = up_to(&mut dice, 5) as usize;
+        let script: Vec<_> = (0..=most as u32)
+            .map(|leg| {
+                let end = match up_to(&mut dice, 4) {
+                    0 => Ok(leg),
+                    1 => Err("fatal"),
+                    _ => Err(["a", "b", "c", "d", "e"][leg as usize]),
+                };
+                (up_to(&mut dice, 50), end)
+            })
+            .collect();
+        let hedge = Hedge::after(delay.map_or(Duration::MAX, Duration::from_millis)).max_hedges(most as u32).budget(Budget::unlimited());
+        let (pipeline, log) = (builder(hedge).bulkhead(Bulkhead::new(9)).build().unwrap(), Log::new());
+        let answer = pipeline.call_with(log.legs(&script)).await;
+        let (expected, at, began) = worked_out(delay, most, &script);
+        let at_all = format!("case {case}: {delay:?}, {most} more, {script:?}");
+        assert_eq!((answer, log.now(), log.started()), (expected.clone().map_err(Error::Inner), at, began.clone()), "{at_all}");
+        assert_eq!((log.running.get(), pipeline.bulkhead().unwrap().in_use()), (0, 0), "{at_all}");
+        assert_attempts(&pipeline, began.len() as u64);
+        seen[match expected {
+            Ok(_) => 0,
+            Err(error) if error == "fatal" => 1,
+            Err(_) => 2,
+        }] += 1;
+    }
+    assert!(seen.iter().all(|seen| *seen > 100), "{seen:?}");
 }
 
 #[tokio::test(start_paused = true)]

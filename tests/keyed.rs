@@ -6,10 +6,10 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use steadfast::{
-    Bulkhead, BulkheadConfig, Call, CircuitBreaker, CircuitState, Outcome, PerKey, PerKeyConfig, Priority, RateLimiter, Rejected,
+    Bulkhead, BulkheadConfig, Call, CircuitBreaker, CircuitState, Outcome, PerKey, PerKeyConfig, Pipeline, Priority, RateLimiter, Rejected,
     RejectedKind, Verdict,
 };
-use tokio::time::{Instant, advance};
+use tokio::time::{Instant, advance, sleep};
 
 const SECOND: Duration = Duration::from_secs(1);
 const F: Outcome = Outcome::Judged(Verdict::transient());
@@ -497,7 +497,7 @@ fn every_fault_is_told() {
     let config = PerKey::new(0)
         .idle(Duration::ZERO)
         .rate_limit(RateLimiter::per_second(0).sliding_window())
-        .circuit_breaker(CircuitBreaker::failure_rate(50.0).count_window(1_000).open_for_fn(|_| SECOND))
+        .circuit_breaker(CircuitBreaker::failure_rate(50.0).count_window(1_000).open_for_fn(|_| SECOND).ramp(SECOND).seed(1))
         .bulkhead(Bulkhead::new(0));
     let error = config.build().unwrap_err();
     let fields: Vec<_> = error.faults().iter().map(|fault| fault.field()).collect();
@@ -511,6 +511,8 @@ fn every_fault_is_told() {
             "circuit_breaker.failure_rate",
             "circuit_breaker.count_window",
             "circuit_breaker.open_for_fn",
+            "circuit_breaker.ramp",
+            "circuit_breaker.seed",
             "bulkhead.limit"
         ]
     );
@@ -575,4 +577,25 @@ fn what_every_type_may_be() {
     assert_impl_all!(steadfast::KeySnapshot: Send, Sync, Unpin, Clone, std::fmt::Debug);
     assert_impl_all!(steadfast::PerKeyStats: Send, Sync, Unpin, Clone, std::fmt::Debug);
     assert_impl_all!(steadfast::RejectedKey: Send, Sync, Unpin, Clone, std::fmt::Debug);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_call_waits_for_at_later_gates_is_not_the_time_of_its_operation() {
+    let slow = CircuitBreaker::consecutive_failures(9).slow_calls(SECOND, 0.1).min_calls(2);
+    let keys = PerKey::new(9).circuit_breaker(slow).statistics(true).build().unwrap();
+    let places = Bulkhead::new(1).queue(9).build().unwrap();
+    let pipeline = Pipeline::builder("p").per_key(keys.clone()).bulkhead(places.clone()).build().unwrap();
+    for _ in 0..2 {
+        let held = places.try_acquire().unwrap();
+        let mut call = Box::pin(pipeline.key("a").call(|| async {
+            sleep(SECOND / 2).await;
+            Ok::<_, String>(())
+        }));
+        assert!(poll(call.as_mut()).is_pending());
+        sleep(5 * SECOND).await;
+        drop(held);
+        assert_eq!(call.await, Ok(()));
+    }
+    let key = keys.snapshot("a").unwrap();
+    assert_eq!((key.circuit, key.counts.unwrap().max), (Some(CircuitState::Closed), Some(SECOND / 2)));
 }

@@ -4,7 +4,7 @@
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
-use steadfast::{Bulkhead, CircuitBreaker, CircuitState, Event, Monitor, Pipeline, Retry, Verdict};
+use steadfast::{Bulkhead, CircuitBreaker, CircuitState, Event, Monitor, PerKey, Pipeline, Retry, Verdict};
 
 fn pipeline(breaker: &CircuitBreaker, monitor: &Monitor) -> Pipeline {
     Pipeline::builder("p")
@@ -51,6 +51,19 @@ async fn a_panic_in_the_closure_counts_like_one_in_the_future() {
     }
     assert!(AssertUnwindSafe(pipeline.call(closure)).catch_unwind().await.is_err());
     assert_eq!(breaker.state(), CircuitState::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h22_a_panic_is_a_failure_to_the_breaker_of_its_key() {
+    let keys = PerKey::new(9).circuit_breaker(CircuitBreaker::consecutive_failures(1));
+    let pipeline = Pipeline::builder("p").per_key(keys).build().unwrap();
+    async fn boom() -> Result<(), String> {
+        tokio::task::yield_now().await;
+        panic!("operation")
+    }
+    assert!(AssertUnwindSafe(pipeline.key("a").call(boom)).catch_unwind().await.is_err());
+    assert!(pipeline.key("a").call(|| async { Ok::<_, String>(()) }).await.unwrap_err().is_circuit_open());
+    assert!(pipeline.key("b").call(|| async { Ok::<_, String>(()) }).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@
 mod yard;
 
 use std::time::Duration;
-use steadfast::{Bulkhead, BulkheadConfig, Call, CoDel, Priority, RateLimiter, RejectedKind};
+use steadfast::{AdaptiveLimit, Bulkhead, BulkheadConfig, Call, CoDel, PerKey, Priority, RateLimiter, RejectedKind};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, advance, sleep};
 use yard::{Yard, build};
@@ -264,4 +264,60 @@ fn h43_bad_terms_are_named() {
     let error = RateLimiter::per_second(1).shed(CoDel::target(ms(5)).interval(ms(1))).build().unwrap_err();
     assert_eq!(error.faults()[0].field(), "shed.interval");
     assert!(Bulkhead::new(1).shed(CoDel::target(Duration::MAX).interval(Duration::MAX)).build().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_queue_of_an_adaptive_limit_sheds_too() {
+    let config = AdaptiveLimit::new().initial(1).max(1).queue(1_000).shed(CoDel::target(ms(5)));
+    let limit = config.clone().build().unwrap();
+    assert_eq!(limit.config(), config);
+    let mut calls = JoinSet::new();
+    let load = |limit: &AdaptiveLimit, calls: &mut JoinSet<bool>| {
+        for _ in 0..100 {
+            let limit = limit.clone();
+            calls.spawn(async move {
+                let answer = limit.acquire(&Call::now()).await;
+                assert!(answer.as_ref().err().is_none_or(|rejected| rejected.kind() == RejectedKind::ConcurrencyLimited));
+                sleep(ms(50)).await;
+                answer.is_ok()
+            });
+        }
+    };
+    load(&limit, &mut calls);
+    let served = std::mem::take(&mut calls).join_all().await.into_iter().filter(|served| *served).count();
+    assert!(served < 10, "{served}");
+    // Other terms while it runs: everybody waits.
+    limit.reconfigure(&AdaptiveLimit::new().initial(1).max(1).queue(1_000)).unwrap();
+    load(&limit, &mut calls);
+    assert!(calls.join_all().await.into_iter().all(|served| served));
+    assert_eq!((limit.in_use(), limit.waiting()), (0, 0));
+    let fault = AdaptiveLimit::new().shed(CoDel::target(ms(0))).build().unwrap_err();
+    assert_eq!(fault.faults()[0].field(), "shed.target");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_queues_of_a_key_shed_too() {
+    let shed = CoDel::target(ms(5));
+    let slow = RateLimiter::per_second(20).smooth().max_wait(ms(60_000)).queue(1_000);
+    let narrow = Bulkhead::new(1).queue(1_000);
+    for (plain, shedding) in [
+        (PerKey::new(9).bulkhead(narrow.clone()), PerKey::new(9).bulkhead(narrow.shed(shed))),
+        (PerKey::new(9).rate_limit(slow.clone()), PerKey::new(9).rate_limit(slow.shed(shed))),
+    ] {
+        let keys = shedding.build().unwrap();
+        for sheds in [true, false] {
+            let mut calls = JoinSet::new();
+            for _ in 0..100 {
+                let keys = keys.clone();
+                calls.spawn(async move {
+                    let answer = keys.acquire(&Call::now().for_key("k")).await;
+                    sleep(ms(50)).await;
+                    answer.is_ok()
+                });
+            }
+            let served = calls.join_all().await.into_iter().filter(|served| *served).count();
+            assert!(if sheds { served < 10 } else { served == 100 }, "{served}");
+            keys.reconfigure(&plain).unwrap();
+        }
+    }
 }

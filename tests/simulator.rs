@@ -1,4 +1,6 @@
 //! The simulator, and what its scenarios show: the figures to hold.
+//!
+//! All of them: `cargo test --release --features testing --test simulator`.
 
 #[path = "../examples/simulate/figure.rs"]
 mod figure;
@@ -8,7 +10,7 @@ mod plot;
 #[expect(dead_code, reason = "the example writes tables and lists scenarios")]
 mod scenarios;
 
-use scenarios::{ALL, Findings, Lab, storm};
+use scenarios::{ALL, Findings, Lab, day, storm};
 use std::sync::Arc;
 use std::time::Duration;
 use steadfast::testing::sim::{self, Dependency, Failure, Latency, Load, Scenario};
@@ -37,7 +39,7 @@ fn findings(name: &str) -> Findings {
 /// the platform; the numbers do not.
 fn the_guide_shows(name: &str, findings: &Findings) {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/figures/");
-    let anew = "draw the guide's figures anew: cargo run --release --features testing --example simulate -- --guide";
+    let anew = "draw the guide's figures anew: cargo run --release --example simulate -- --guide";
     let known = std::fs::read_to_string(format!("{folder}numbers.csv")).expect(anew);
     let shown: Vec<&str> = known.lines().filter(|line| line.starts_with(&format!("{name},"))).collect();
     let now: Vec<String> = findings.numbers.iter().map(|(what, value)| format!("{name},{what:?},{value:.3}")).collect();
@@ -85,6 +87,7 @@ fn the_dependency_is_an_m_m_c_queue() {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without --release")]
 fn s1_retries_alone_never_answer_again_and_the_preset_holds() {
     let found = findings("storm");
     for window in ["70-90", "120-150", "200-240"] {
@@ -98,7 +101,21 @@ fn s1_retries_alone_never_answer_again_and_the_preset_holds() {
     }
 }
 
+/// As the guide says: its queue is full of calls that have not the time left.
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without --release")]
+fn s1_a_long_queue_is_no_help() {
+    let long = || {
+        let base = Pipeline::builder("long queue").total_timeout(secs(10)).attempt_timeout(secs(1)).retry(Retry::exponential(3, ms(100)));
+        base.bulkhead(Bulkhead::new(20).queue(10_000))
+    };
+    let served = |seed| sim::run(&storm::scenario(long).lasting(secs(100)), seed).expect("sound").served(70..90);
+    let mean = (1..=3).map(served).sum::<f64>() / 3.0;
+    assert!((0.1..0.33).contains(&mean), "{mean}");
+}
+
+#[test]
+#[cfg_attr(debug_assertions, ignore = "slow without --release")]
 fn s2_jitter_makes_the_contest_short_and_cheap() {
     let found = findings("jitter");
     let time = |name: &str| found.number(&format!("{name}: completion with 200 clients, ms"));
@@ -112,6 +129,7 @@ fn s2_jitter_makes_the_contest_short_and_cheap() {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without --release")]
 fn s3_the_throttle_is_back_within_ten_seconds() {
     let found = findings("outage");
     let back = |name: &str| found.number(&format!("{name}: seconds until 99 % are answered again"));
@@ -124,6 +142,7 @@ fn s3_the_throttle_is_back_within_ten_seconds() {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without --release")]
 fn s4_hedges_halve_the_slowest_in_a_thousand() {
     let found = findings("hedging");
     for tail in ["lognormal", "Pareto", "bimodal"] {
@@ -135,17 +154,18 @@ fn s4_hedges_halve_the_slowest_in_a_thousand() {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without --release")]
 fn s5_the_adaptive_limit_follows_the_capacity() {
     let found = findings("adaptive");
     for servers in [20, 10, 40] {
         assert!(found.number(&format!("default: answers / capacity, {servers} servers")) > 0.97, "{servers}");
         let limit = found.number(&format!("default: mean limit / {servers} servers"));
-        assert!(limit >= 1.0, "{servers}: {limit}");
-        assert!(limit < found.number(&format!("AIMD: mean limit / {servers} servers")), "{servers}");
+        assert!((1.0..1.8).contains(&limit), "{servers}: {limit}");
     }
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without --release")]
 fn s6_critical_calls_are_answered_at_twice_the_load() {
     let found = findings("priorities");
     assert!(found.number("Critical: served 60-120 s") >= 0.99);
@@ -153,6 +173,7 @@ fn s6_critical_calls_are_answered_at_twice_the_load() {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without --release")]
 fn s7_budgets_keep_two_layers_of_retries_from_multiplying() {
     let found = findings("layers");
     assert!(found.number("without budgets: load 65-115 s") > 15.5);
@@ -161,6 +182,7 @@ fn s7_budgets_keep_two_layers_of_retries_from_multiplying() {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without --release")]
 fn h69_three_layers_of_three_tries_are_hardly_more_than_one() {
     let requests = sim::virtually(1, async || {
         let layer = |name: &str| Pipeline::builder(name).retry(Retry::exponential(2, ms(10))).build().expect("sound");
@@ -186,9 +208,9 @@ fn h69_three_layers_of_three_tries_are_hardly_more_than_one() {
     assert!((1_000..=1_130).contains(&requests), "{requests}");
 }
 
-/// E15, too.
 #[test]
-fn h70_an_overload_ends_with_its_cause() {
+#[cfg_attr(debug_assertions, ignore = "slow without --release")]
+fn h70_e15_an_overload_ends_with_its_cause() {
     let service = Dependency::new(100, Latency::exponential(ms(100)));
     let scenario = Scenario::new("metastable", Load::poisson(800.0).times(2.5, 20..30), service)
         .through(|| Pipeline::http("service").attempt_timeout(ms(1_000)))
@@ -197,6 +219,32 @@ fn h70_an_overload_ends_with_its_cause() {
     assert!(report.goodput(60..70) >= 0.95, "{}", report.goodput(60..70));
     assert!(report.served(35..60) >= 0.95, "within five seconds already: {}", report.served(35..60));
     assert!(report.load(20..75) <= 1.1, "{}", report.load(20..75));
+}
+
+/// Every kind of incident twice: noticed within the breaker's window, over within two of its open times, at hardly any more load.
+fn e02(incidents: u32, per_second: f64, seconds: u32) {
+    let incidents = day::incidents(incidents, seconds);
+    let report = sim::run(&day::scenario(&incidents, per_second, seconds), 1).expect("sound");
+    for incident in incidents {
+        let after = day::aftermath(&report, incident);
+        println!("{after:?}");
+        assert!(after.noticed <= Some(10), "{after:?}");
+        // 5, 10, 20 and 40 s it is open, if it lasts so long.
+        assert!(after.recovered <= 2 * 40, "{after:?}");
+        assert!(after.load <= 1.1, "{after:?}");
+    }
+}
+
+#[test]
+#[cfg_attr(debug_assertions, ignore = "slow without --release")]
+fn e02_an_hour_of_incidents() {
+    e02(14, 100.0, 4_200);
+}
+
+#[test]
+#[ignore = "17 million calls: a minute, with --release"]
+fn e02_a_day_of_incidents() {
+    e02(50, 200.0, 86_400);
 }
 
 #[test]
@@ -300,6 +348,23 @@ fn policies_are_seen_bucket_by_bucket() {
     assert!(report.buckets()[6].budget < report.buckets()[3].budget);
     assert!(report.sum(7..8, |bucket| bucket.refused) > 80);
     assert!(report.to_csv().lines().nth(8).is_some_and(|line| line.contains(",open,30.0,0,,")));
+}
+
+#[test]
+fn loads_that_are_no_numbers_do_no_harm() {
+    let calls = |load: Load| {
+        let scenario = Scenario::new("odd", load, Dependency::new(10, Latency::constant(ms(1)))).lasting(secs(3));
+        sim::run(&scenario, 1).expect("sound").sum(0..3, |bucket| bucket.offered)
+    };
+    for rate in [0.0, -1.0, f64::NAN, f64::NEG_INFINITY] {
+        assert_eq!((calls(Load::poisson(rate)), calls(Load::even(rate))), (0, 0), "{rate}");
+    }
+    assert_eq!(calls(Load::even(100.0).times(f64::NAN, 0..1).times(0.0, 1..2).wave(f64::NAN, 0)), 199, "a second of silence");
+    assert!(calls(Load::poisson(100.0).times(f64::INFINITY, 0..3).times(-5.0, 1..2).mix([(Priority::Low, f64::NAN)])) < 300);
+    // Refused at once, they begin again a millisecond later.
+    let down = Dependency::new(1, Latency::constant(ms(1))).outage(0..9);
+    let eager = Scenario::new("eager", Load::clients(2, Latency::constant(ms(0))), down).lasting(secs(1));
+    assert_eq!(sim::run(&eager, 1).expect("sound").sum(0..1, |bucket| bucket.failed), 2 * 999);
 }
 
 #[test]

@@ -439,6 +439,51 @@ fn h43_every_fault_is_named_at_once() {
     assert_eq!(field(limiter.steer(Steering::between(10, 200).signal(signal())).unwrap_err()), "steering");
 }
 
+#[test]
+fn h43_what_a_signal_can_never_tell_is_named() {
+    let (monitor, bulkhead) = (Monitor::new(), Bulkhead::new(5).build().unwrap());
+    let steering = Steering::between(10, 200)
+        .signal(ErrorRate::of(&monitor, "api").above(f64::NAN))
+        .signal(ErrorRate::of(&monitor, "api").above(5.0).min_attempts(0))
+        .signal(ResponseTime::p95_above(Duration::ZERO, &monitor, "api"))
+        .signal(QueueDepth::of(&bulkhead).above(-0.5))
+        .signal(SystemLoad::above(f64::INFINITY))
+        .signal(SystemLoad::above(0.0));
+    let error = RateLimiter::per_second(100).steered(steering).unwrap_err();
+    let fields: Vec<_> = error.faults().iter().map(|fault| fault.field()).collect();
+    let expected = ["error_rate.above", "error_rate.above", "error_rate.min_attempts", "response_time.above"];
+    assert_eq!(fields[..4], expected, "{error}");
+    assert_eq!(fields[4..], ["queue_depth.above", "system_load.above", "system_load.above"], "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn h33_a_clock_that_went_back_does_not_stop_the_steering() {
+    let dial = Dial::at(4.0);
+    let limiter = steered(Steering::between(10, 200).signal(dial.signal()));
+    let now = Instant::now();
+    let _ = limiter.try_acquire_at(1, now + 3600 * SECOND);
+    assert_eq!(dial.reads(), 1);
+    // Of many threads each may be a second late with its reading.
+    let _ = limiter.try_acquire_at(1, now + 3599 * SECOND);
+    assert_eq!(dial.reads(), 1);
+    let _ = limiter.try_acquire_at(1, now + SECOND);
+    assert_eq!(dial.reads(), 2);
+    let _ = limiter.try_acquire_at(1, now + 2 * SECOND);
+    assert_eq!(dial.reads(), 3, "and it goes on an interval later");
+}
+
+#[tokio::test(start_paused = true)]
+async fn h44_a_rate_set_by_hand_stays_between_floor_and_ceiling() {
+    let dial = Dial::at(0.9);
+    let limiter = steered(Steering::between(10, 200).signal(dial.signal()));
+    for (set, rate) in [(10_000, 200), (1, 10), (50, 50)] {
+        limiter.set_rate(set, SECOND).unwrap();
+        advance(SECOND / 2).await;
+        assert_eq!((limiter.rate(), limiter.steering().unwrap().rate), (rate, rate), "{set}");
+        assert!(limiter.available() <= 200, "{set}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn it_works_in_a_pipeline_and_through_a_live_one() {
     let monitor = Monitor::new();

@@ -254,3 +254,49 @@ fn errors_keep_secrets_and_say_what_to_do() {
     fn takes(_: impl std::error::Error + Send + Sync + 'static) {}
     takes(error);
 }
+
+#[tokio::test]
+async fn e0_35_the_bytes_charged_are_the_bytes_taken() {
+    for (size, ttl) in [(0, None), (100, None), (100, Some(Duration::from_secs(60))), (1_000, None)] {
+        let store = MemoryStore::builder().max_size_bytes(u64::MAX).build().unwrap();
+        let keys: Vec<Key> = (0..10_000).map(|number| key(&format!("user:{number}"))).collect();
+        let taken = allocation_counter::measure(|| {
+            for key in &keys {
+                // A copy each, as if it had just been read from a socket.
+                let key = Key::parse(key.as_str()).unwrap();
+                let mut set = std::pin::pin!(store.set(&key, vec![0; size].into(), SetOptions::new().ttl(ttl)));
+                assert!(set.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_ready());
+            }
+        });
+        let (charged, taken) = (store.stats().current_size_bytes.unwrap() / 10_000, taken.bytes_current / 10_000);
+        eprintln!("{size} bytes, ttl {ttl:?}: {charged} charged, {taken} taken");
+        let ratio = charged as f64 / taken as f64;
+        assert!((0.7..1.8).contains(&ratio), "{size} bytes, ttl {ttl:?}: {charged} charged, {taken} taken");
+    }
+}
+
+// Checked by the compiler.
+mod traits {
+    use static_assertions::{assert_impl_all, assert_obj_safe};
+    use std::fmt::Debug;
+    use steadfast::store::*;
+
+    assert_impl_all!(MemoryStore: Send, Sync, Unpin, Clone, Debug);
+    assert_impl_all!(AnyStore: Send, Sync, Unpin, Clone, Debug);
+    assert_impl_all!(Key: Send, Sync, Unpin, Clone, Debug, Ord, std::hash::Hash);
+    assert_impl_all!(KeyPolicy: Send, Sync, Unpin, Clone, Debug);
+    assert_impl_all!(Entry: Send, Sync, Unpin, Clone, Debug);
+    assert_impl_all!(Glob: Send, Sync, Unpin, Clone, Debug);
+    assert_impl_all!(SetOptions: Send, Sync, Unpin, Clone, Debug);
+    assert_impl_all!(CacheStats: Send, Sync, Unpin, Clone, Debug, std::fmt::Display);
+    assert_impl_all!(StoreError: Send, Sync, Unpin, Clone, std::error::Error);
+    assert_impl_all!(Tiered<MemoryStore, MemoryStore>: Send, Sync, Debug);
+    assert_impl_all!(FailSoft<Namespace<Observed<Guarded<MemoryStore>>>>: Store, Send, Sync, Debug);
+    assert_obj_safe!(DynStore);
+    #[cfg(feature = "file")]
+    assert_impl_all!(FileStore: Send, Sync, Unpin, Clone, Debug);
+    #[cfg(feature = "sqlite")]
+    assert_impl_all!(SqliteStore: Send, Sync, Unpin, Clone, Debug);
+    #[cfg(feature = "http-store")]
+    assert_impl_all!(HttpStore: Send, Sync, Unpin, Clone, Debug);
+}

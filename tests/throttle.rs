@@ -1,6 +1,7 @@
 //! The throttle from outside: what it forwards under overload, how it comes back from an outage, and whom it holds back first.
 //!
 //! Time is passed in, chance is seeded, and the dependency is a bucket of tokens: nothing here waits.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use futures_util::FutureExt;
 use std::collections::VecDeque;
@@ -612,7 +613,7 @@ async fn a_pipeline_holds_calls_back_before_they_take_units_or_places() {
 #[tokio::test(start_paused = true)]
 async fn what_another_gate_refuses_and_what_is_dropped_says_nothing() {
     let pipeline = Pipeline::builder("p").throttle(Throttle::new().min_requests(1)).bulkhead(Bulkhead::new(1)).build().unwrap();
-    let mut running = Box::pin(pipeline.call(|| std::future::pending::<Result<(), String>>()));
+    let mut running = Box::pin(pipeline.call(std::future::pending::<Result<(), String>>));
     assert!(running.as_mut().now_or_never().is_none());
     for _ in 0..50 {
         assert!(pipeline.call(|| async { DOWN }).await.unwrap_err().is_bulkhead_full());
@@ -655,4 +656,39 @@ async fn other_settings_keep_what_was_counted() {
     assert_eq!(changes.restarted(), ["throttle.window"]);
     let _ = pipeline.reconfigure(&pipeline.config().throttle(None)).unwrap();
     assert!(pipeline.throttle().is_none());
+}
+
+/// In an outage, with a probe due now.
+async fn with_a_probe_due() -> Throttle {
+    let (throttle, now) = (build(Throttle::new()), Instant::now());
+    for _ in 0..100_000 {
+        if let Ok(permit) = throttle.try_acquire(Priority::Normal, now) {
+            permit.settle_at(NO, now);
+        }
+    }
+    tokio::time::advance(secs(2.0)).await;
+    throttle
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_was_never_made_goes_to_the_next_call() {
+    let well = || async { Ok::<_, String>(()) };
+    // A later gate refuses it.
+    let places = Bulkhead::new(1).build().unwrap();
+    let pipeline = Pipeline::builder("p").throttle(with_a_probe_due().await).bulkhead(places.clone()).build().unwrap();
+    let held = places.try_acquire().unwrap();
+    assert_eq!(pipeline.call(well).await.unwrap_err().rejected().unwrap().kind(), RejectedKind::BulkheadFull);
+    drop(held);
+    assert_eq!(pipeline.call(well).await, Ok(()));
+    // Its caller leaves while it stands in line.
+    let places = Bulkhead::new(1).queue(1).build().unwrap();
+    let pipeline = Pipeline::builder("p").throttle(with_a_probe_due().await).bulkhead(places.clone()).build().unwrap();
+    let held = places.try_acquire().unwrap();
+    assert!(pipeline.call(well).now_or_never().is_none());
+    drop(held);
+    assert_eq!(pipeline.call(well).await, Ok(()));
+    // One that was made and given up is spent.
+    let pipeline = Pipeline::builder("p").throttle(with_a_probe_due().await).build().unwrap();
+    assert!(pipeline.call(std::future::pending::<Result<(), String>>).now_or_never().is_none());
+    assert_eq!(pipeline.call(well).await.unwrap_err().rejected().unwrap().kind(), RejectedKind::Throttled);
 }

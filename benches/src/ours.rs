@@ -3,12 +3,13 @@
 //! Breaker, limiter and bulkhead are measured as their peers are, by their own `try_acquire`, and once more inside a pipeline with that policy
 //! and nothing else. No monitor, no observer and no total timeout where a peer has none.
 
-use crate::{AT_ONCE, ENTRIES, KEYS, Keys, BACKOFF, FALLBACK, Failure, MIN_CALLS, OPEN, RATE, RETRIES, Row, TIMEOUT, TTL, WINDOW};
+use crate::{AT_ONCE, BACKOFF, ENTRIES, FALLBACK, Failure, KEYS, Keys, MIN_CALLS, OPEN, RATE, RETRIES, Row, TIMEOUT, TTL, WINDOW};
 use crate::{drive, failing_op, leak, op, refused, row, slow_op, tasks, threaded};
-use steadfast::{
-    Bulkhead, Cache, CacheConfig, CircuitBreaker, CircuitBreakerConfig, Monitor, Outcome, Pipeline, PerKey, PipelineBuilder, RateLimiter, Retry, RetryConfig, Verdict,
-};
 use std::sync::Arc;
+use steadfast::{
+    Bulkhead, Cache, CacheConfig, CircuitBreaker, CircuitBreakerConfig, Monitor, Outcome, PerKey, Pipeline, PipelineBuilder, RateLimiter,
+    Retry, RetryConfig, Verdict,
+};
 use tokio::time::Instant;
 
 const OURS: &str = "steadfast";
@@ -124,7 +125,8 @@ fn cache() -> Vec<Row> {
 
 fn keyed() -> Vec<Row> {
     let group = "keyed check";
-    let (mut keys, limited) = (Keys::default(), leak(PerKey::new(100_000).rate_limit(RateLimiter::per_second(RATE)).build().expect("valid")));
+    let (mut keys, limited) =
+        (Keys::default(), leak(PerKey::new(100_000).rate_limit(RateLimiter::per_second(RATE)).build().expect("valid")));
     let mut more_keys = Keys::default();
     let config = PerKey::new(100_000).rate_limit(RateLimiter::per_second(RATE)).circuit_breaker(breaker()).bulkhead(Bulkhead::new(AT_ONCE));
     let all = leak(config.build().expect("valid"));

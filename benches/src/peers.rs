@@ -1,7 +1,7 @@
 //! Each policy of each peer alone, set up and called as its documentation shows.
 
 use crate::window::WindowBreaker;
-use crate::{AT_ONCE, Answer, ENTRIES, KEYS, Keys, BACKOFF, FALLBACK, Failure, MIN_CALLS, OPEN, RATE, RETRIES, Row, TIMEOUT, TTL, WINDOW};
+use crate::{AT_ONCE, Answer, BACKOFF, ENTRIES, FALLBACK, Failure, KEYS, Keys, MIN_CALLS, OPEN, RATE, RETRIES, Row, TIMEOUT, TTL, WINDOW};
 use crate::{drive, failing_op, leak, op, refused, row, slow_op};
 use backon::{ExponentialBuilder, Retryable};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota};
@@ -197,7 +197,8 @@ fn rate_limit() -> Vec<Row> {
 
 /// governor's keyed store as its documentation has it: a `DashMap` of the standard library's SipHash.
 fn keyed() -> Vec<Row> {
-    let governor: DefaultKeyedRateLimiter<String> = DefaultKeyedRateLimiter::keyed(Quota::per_second(NonZeroU32::new(RATE).expect("not zero")));
+    let governor: DefaultKeyedRateLimiter<String> =
+        DefaultKeyedRateLimiter::keyed(Quota::per_second(NonZeroU32::new(RATE).expect("not zero")));
     let mut keys = Keys::default();
     vec![row("keyed check", "governor (check_key)", async move || match governor.check_key(keys.next()) {
         Ok(()) => op().await,

@@ -1,9 +1,9 @@
 //! Simulates bad days, and draws what comes of them.
 //!
 //! ```text
-//! cargo run --release --example simulate --features testing -- --list
-//! cargo run --release --example simulate --features testing -- storm layers
-//! cargo run --release --example simulate --features testing -- --all --seed 7 --out /tmp/figures
+//! cargo run --release --example simulate -- --list
+//! cargo run --release --example simulate -- storm layers
+//! cargo run --release --example simulate -- --all --seed 7 --out /tmp/figures
 //! ```
 //!
 //! For each scenario there is an SVG figure, a CSV file for each run in it, and its numbers on the screen. The same seed gives the same
@@ -17,6 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use scenarios::{ALL, Entry, Lab};
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -77,7 +78,17 @@ fn list() {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match simulate() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}\n{USAGE}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn simulate() -> Result<(), Box<dyn Error>> {
     let Some(wish) = wish()? else { return Ok(()) };
     std::fs::create_dir_all(&wish.out)?;
     let mut all = String::new();

@@ -366,14 +366,15 @@ impl Bulkhead {
     }
 }
 
-/// Waits for a place in a [`Bulkhead`].
-#[derive(Debug)]
-#[pin_project::pin_project]
-#[must_use = "futures do nothing unless polled"]
-pub(crate) struct BulkheadWaiter<'a> {
-    bulkhead: &'a Bulkhead,
-    #[pin]
-    waiting: Waiting<'a, Places>,
+pin_project_lite::pin_project! {
+    /// Waits for a place in a [`Bulkhead`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub(crate) struct BulkheadWaiter<'a> {
+        bulkhead: &'a Bulkhead,
+        #[pin]
+        waiting: Waiting<'a, Places>,
+    }
 }
 
 impl<'a> Future for BulkheadWaiter<'a> {

@@ -313,16 +313,17 @@ impl<S: Supply> Drop for Place<'_, S> {
     }
 }
 
-/// Waits in line. It holds its place from the door on; dropped, it gives it back and the next one moves up.
-#[derive(Debug)]
-#[pin_project::pin_project]
-#[must_use = "a waiter that is not polled is passed over"]
-pub(crate) struct Waiting<'a, S: Supply> {
-    place: Place<'a, S>,
-    until: Option<Instant>,
-    deadline: Option<Instant>,
-    #[pin]
-    timer: Option<Sleep>,
+pin_project_lite::pin_project! {
+    /// Waits in line. It holds its place from the door on; dropped, it gives it back and the next one moves up.
+    #[derive(Debug)]
+    #[must_use = "a waiter that is not polled is passed over"]
+    pub(crate) struct Waiting<'a, S: Supply> {
+        place: Place<'a, S>,
+        until: Option<Instant>,
+        deadline: Option<Instant>,
+        #[pin]
+        timer: Option<Sleep>,
+    }
 }
 
 impl<S: Supply> Future for Waiting<'_, S> {

@@ -3,30 +3,36 @@
 use super::{Chaos, Instead, Known};
 use crate::call::{Attempt, Call};
 use crate::outcome::Error;
-use pin_project::pin_project;
+use pin_project_lite::pin_project;
 use std::any::TypeId;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// The future of an operation with injections. Made by [`Chaos::around`].
-#[pin_project]
-#[must_use = "futures do nothing unless polled"]
-pub struct Disturbed<F, Fut> {
-    #[pin]
-    stage: Stage<Fut>,
-    chaos: Chaos,
-    call: Call<'static>,
-    /// Until it has begun.
-    operation: Option<F>,
-    begin: fn(F, Attempt) -> Fut,
+pin_project! {
+    /// The future of an operation with injections. Made by [`Chaos::around`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Disturbed<F, Fut> {
+        #[pin]
+        stage: Stage<Fut>,
+        chaos: Chaos,
+        call: Call<'static>,
+        // Until it has begun.
+        operation: Option<F>,
+        begin: fn(F, Attempt) -> Fut,
+    }
 }
 
-#[pin_project(project = StageProjection)]
-enum Stage<Fut> {
-    New,
-    Before(super::Doing, Option<Instead>),
-    Running(#[pin] Fut),
+pin_project! {
+    #[project = StageProjection]
+    enum Stage<Fut> {
+        New,
+        Before { before: super::Doing, instead: Option<Instead> },
+        Running {
+            #[pin]
+            operation: Fut,
+        },
+    }
 }
 
 impl<F, Fut> Disturbed<F, Fut> {
@@ -42,8 +48,8 @@ impl<T: 'static, E: 'static, F, Fut: Future<Output = Result<T, E>>> Future for D
         let mut this = self.project();
         loop {
             let instead = match this.stage.as_mut().project() {
-                StageProjection::Running(operation) => return operation.poll(cx),
-                StageProjection::Before(before, instead) => {
+                StageProjection::Running { operation } => return operation.poll(cx),
+                StageProjection::Before { before, instead } => {
                     ready!(before.as_mut().poll(cx));
                     instead.take()
                 }
@@ -51,7 +57,7 @@ impl<T: 'static, E: 'static, F, Fut: Future<Output = Result<T, E>>> Future for D
                     let known = Known { error: TypeId::of::<E>(), value: Some(TypeId::of::<T>()), rejections: false };
                     match this.chaos.decide(this.call, known).map(super::Decision::into_parts) {
                         Some((Some(before), instead)) => {
-                            this.stage.set(Stage::Before(before, instead));
+                            this.stage.set(Stage::Before { before, instead });
                             continue;
                         }
                         Some((None, instead)) => instead,
@@ -66,7 +72,7 @@ impl<T: 'static, E: 'static, F, Fut: Future<Output = Result<T, E>>> Future for D
                 Some(Err(Error::Rejected(_))) | None => {}
             }
             let operation = (this.begin)(operation, this.call.attempt);
-            this.stage.set(Stage::Running(operation));
+            this.stage.set(Stage::Running { operation });
         }
     }
 }

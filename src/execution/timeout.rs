@@ -4,7 +4,7 @@
 //! deadline. So one timer serves both, and it is made only if the operation does not finish at its first poll.
 
 use super::Surroundings;
-use pin_project::pin_project;
+use pin_project_lite::pin_project;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -19,21 +19,27 @@ pub(crate) enum Ended<T> {
     NoRuntime,
 }
 
-/// Runs an operation until a limit. When both come in one poll the operation wins: its answer exists, so it is given.
-#[pin_project]
-pub(crate) struct Until<F> {
-    #[pin]
-    operation: F,
-    #[pin]
-    timer: Timer,
+pin_project! {
+    /// Runs an operation until a limit. When both come in one poll the operation wins: its answer exists, so it is given.
+    pub(crate) struct Until<F> {
+        #[pin]
+        operation: F,
+        #[pin]
+        timer: Timer,
+    }
 }
 
-/// In one with whether the operation was polled, which makes every call 8 bytes smaller.
-#[pin_project(project = TimerProjection)]
-enum Timer {
-    Unpolled,
-    Unneeded,
-    Set(#[pin] Sleep),
+pin_project! {
+    /// In one with whether the operation was polled, which makes every call 8 bytes smaller.
+    #[project = TimerProjection]
+    enum Timer {
+        Unpolled,
+        Unneeded,
+        Set {
+            #[pin]
+            timer: Sleep,
+        },
+    }
 }
 
 impl<F: Future> Until<F> {
@@ -80,13 +86,13 @@ impl<F: Future> Until<F> {
 fn wait(mut timer: Pin<&mut Timer>, cx: &mut Context<'_>, limit: Option<Instant>) -> Poll<bool> {
     let Some(limit) = limit else { return Poll::Pending };
     match timer.as_mut().project() {
-        TimerProjection::Set(timer) if timer.deadline() == limit => {}
-        TimerProjection::Set(timer) => timer.reset(limit),
-        _ if has_runtime() => timer.set(Timer::Set(sleep_until(limit))),
+        TimerProjection::Set { timer } if timer.deadline() == limit => {}
+        TimerProjection::Set { timer } => timer.reset(limit),
+        _ if has_runtime() => timer.set(Timer::Set { timer: sleep_until(limit) }),
         _ => return Poll::Ready(false),
     }
     match timer.project() {
-        TimerProjection::Set(timer) => timer.poll(cx).map(|()| true),
+        TimerProjection::Set { timer } => timer.poll(cx).map(|()| true),
         _ => Poll::Pending,
     }
 }

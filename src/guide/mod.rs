@@ -14,6 +14,7 @@
 //! | keep the numbers in a file, and change them while calls run | [`configuration`] |
 //! | put it around reqwest, hyper, axum, or anything of tower | [`doors`] |
 //! | see what overload does, and which policies end it | [`overload`] |
+//! | keep bytes in memory, in files, in SQLite, behind HTTP; or write a store of my own | [`stores`] |
 //! | test code that uses it | [`testing`] |
 //! | copy something that works: sqlx, redis, tonic, AWS, uploads, shutdown | [`cookbook`] |
 //! | come from backoff, backon, tokio-retry, tower, resilience4j, Polly, tenacity | [`migration`] |
@@ -48,5 +49,6 @@ pub mod migration;
 pub mod overload;
 pub mod policies;
 pub mod same_task;
+pub mod stores;
 pub mod testing;
 pub mod which_policy;

@@ -8,7 +8,7 @@
 //! test; draw them yourself, or your own, with
 //!
 //! ```text
-//! cargo run --release --features testing --example simulate -- --list
+//! cargo run --release --example simulate -- --list
 //! ```
 //!
 //! and see the module `steadfast::testing::sim` for how to put your own settings to the test.
@@ -24,7 +24,8 @@
 //!
 //! What helps: a [`Bulkhead`](crate::Bulkhead) or an [`AdaptiveLimit`](crate::AdaptiveLimit) with a *short* queue
 //! ([`max_wait`](crate::BulkheadConfig::max_wait) well below the timeout), and the retry budget that is there unless you switch it off. What
-//! does not: a long queue. A thousand places without a `max_wait` serve seven calls in ten of the *following* twenty seconds, late.
+//! does not: a long queue. With ten thousand places and no `max_wait`, not a third of the calls of the *following* twenty seconds are answered:
+//! they wait behind those of the spike, until their own time is over.
 //!
 //! # An outage, and the way back
 //!

@@ -12,6 +12,7 @@
 //! | what your callers see while the circuit is open, the quota used up, all places taken | `open_circuit`, `exhausted_limiter`, `full_bulkhead` |
 //! | the same, changing when you say | `manual_breaker`, `ManualLimiter` |
 //! | whether it retried, was refused, fell back | `Recording` |
+//! | what your settings do on a bad day, to you and to the dependency | `sim`: see [overload](super::overload) |
 //! | all of that without waiting | `#[tokio::test(start_paused = true)]`, or `no_waits()` where the clock must run |
 //!
 //! ```

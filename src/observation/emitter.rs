@@ -3,10 +3,10 @@
 use super::event::Event;
 use super::names::clean_arc;
 use super::trace;
+use crate::guarded::guarded;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Counter, Mutex, lock};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
@@ -96,12 +96,8 @@ impl Emitter {
         if observed && !std::thread::panicking() {
             let observers = Arc::clone(&lock(&self.observers));
             for observer in observers.iter() {
-                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| observer.on_event(&self.name, event))) {
+                if guarded(|| observer.on_event(&self.name, event)).is_none() {
                     self.panics.add(1);
-                    // What a panic carries may panic in its own drop.
-                    if let Err(worse) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-                        std::mem::forget(worse);
-                    }
                 }
             }
         }
@@ -204,6 +200,7 @@ mod tests {
     use super::*;
     use crate::observation::CallEnd;
     use crate::outcome::{Outcome, RejectedKind};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::Mutex as StdMutex;
     use std::time::Duration;
 

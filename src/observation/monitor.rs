@@ -28,7 +28,7 @@ use super::report::{Report, Snapshot};
 use super::stats::CallEnd;
 use crate::sorted::Sorted;
 use crate::sync::{Mutex, Padded, SHARDS, lock, shard};
-use pin_project::{pin_project, pinned_drop};
+use pin_project_lite::pin_project;
 use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
@@ -167,15 +167,25 @@ fn record(recorder: &Recorder, end: CallEnd, started: Instant) {
     recorder.record_call(end, 1, now.saturating_duration_since(started), now);
 }
 
-/// A future that is being timed. See [`Monitor::track`].
-#[pin_project(PinnedDrop)]
-#[must_use = "futures do nothing unless polled"]
-pub struct Track<F> {
-    #[pin]
-    future: F,
-    recorder: Near,
-    /// From the first poll until the end.
-    started: Option<Instant>,
+pin_project! {
+    /// A future that is being timed. See [`Monitor::track`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Track<F> {
+        #[pin]
+        future: F,
+        recorder: Near,
+        // From the first poll until the end.
+        started: Option<Instant>,
+    }
+
+    impl<F> PinnedDrop for Track<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            if let Some(started) = this.started.take() {
+                record(this.recorder, CallEnd::Abandoned, started);
+            }
+        }
+    }
 }
 
 impl<T, E, F: Future<Output = Result<T, E>>> Future for Track<F> {
@@ -206,16 +216,6 @@ impl<T, E, F: Future<Output = Result<T, E>>> Future for Track<F> {
             record(this.recorder, if result.is_ok() { CallEnd::Success } else { CallEnd::Failure }, started);
         }
         Poll::Ready(result)
-    }
-}
-
-#[pinned_drop]
-impl<F> PinnedDrop for Track<F> {
-    fn drop(self: Pin<&mut Self>) {
-        let this = self.project();
-        if let Some(started) = this.started.take() {
-            record(this.recorder, CallEnd::Abandoned, started);
-        }
     }
 }
 

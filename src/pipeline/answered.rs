@@ -7,7 +7,7 @@ use crate::execution::Until;
 use crate::observation::CallEnd;
 use crate::outcome::Error;
 use crate::substitution::{Substitute, Substituted};
-use pin_project::pin_project;
+use pin_project_lite::pin_project;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -17,13 +17,14 @@ pub(crate) fn answered<T, E, R, S: Substitute<T, E>>(call: R, substitute: S) -> 
     Answered { call, substitute: Some(substitute), answering: None }
 }
 
-/// A call, and then perhaps its fallback.
-#[pin_project]
-pub(crate) struct Answered<R, S, Later> {
-    #[pin]
-    call: R,
-    substitute: Option<S>,
-    answering: Option<Answering<Later>>,
+pin_project! {
+    /// A call, and then perhaps its fallback.
+    pub(crate) struct Answered<R, S, Later> {
+        #[pin]
+        call: R,
+        substitute: Option<S>,
+        answering: Option<Answering<Later>>,
+    }
 }
 
 /// The fallback's future, boxed because it is rare.

@@ -32,7 +32,8 @@ impl<T, E, J> Coalesced<'_, T, E, J> {
     ///
     /// # Errors
     /// As [`Pipeline::call`](crate::Pipeline::call), by this call or by the one that it shares with; and `DeadlineExceeded` when its own
-    /// deadline (its total timeout counts from its own beginning) comes before the answer.
+    /// deadline (its total timeout counts from its own beginning) comes before the answer. A deadline is not shared: when that of the
+    /// one who runs comes, one of those with time left runs in its place.
     ///
     /// # Cancel safety
     /// As [`Coalesce::call`].
@@ -77,7 +78,11 @@ impl<T, E, J> Coalesced<'_, T, E, J> {
             runs.store(true, Ordering::Relaxed);
             request.call_with(operation)
         };
-        let answer = match group.join(key, deadline, run).await {
+        // One caller's deadline is no news for those who have more time.
+        fn concern<E>(error: &Error<E>) -> bool {
+            error.rejected().is_none_or(|rejected| rejected.kind() != RejectedKind::DeadlineExceeded)
+        }
+        let answer = match group.join(key, deadline, concern, run).await {
             CoalesceEnd::Own(answer) => return answer,
             CoalesceEnd::Shared(answer) => answer,
             CoalesceEnd::OutOfTime => {

@@ -12,7 +12,7 @@ use crate::chaos::{Chaos, ChaosConfig, Doing, Instead, Known};
 use crate::classify::Judge;
 use crate::fault::Fault;
 use crate::outcome::Error;
-use pin_project::pin_project;
+use pin_project_lite::pin_project;
 use std::any::TypeId;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -35,10 +35,10 @@ where
     L: Fn(X) -> Error<E> + Copy,
 {
     let injected = move |attempt| match disturb(core, options, attempt) {
-        None => Injected::No(operation(attempt), lift),
+        None => Injected::No { operation: operation(attempt), lift },
         Some((before, instead)) => {
             let operation = if instead.is_some() { None } else { Some(operation(attempt)) };
-            Injected::Yes(Box::pin(Disturbed { before, instead, operation }), lift)
+            Injected::Yes { disturbed: Box::pin(Disturbed { before, instead, operation }), lift }
         }
     };
     super::run::run(core, options, judge, std::convert::identity, injected)
@@ -55,20 +55,27 @@ fn disturb<E: 'static>(core: &Core, options: &Options<'_>, attempt: Attempt) -> 
     Some((before, instead.and_then(|instead| instead.error(&call).map(|error| (instead, error)))))
 }
 
-/// An operation, with injections or without.
-#[pin_project(project = InjectedProjection)]
-pub(crate) enum Injected<E, Fut, L> {
-    No(#[pin] Fut, L),
-    Yes(Pin<Box<Disturbed<E, Fut>>>, L),
+pin_project! {
+    /// An operation, with injections or without.
+    #[project = InjectedProjection]
+    pub(crate) enum Injected<E, Fut, L> {
+        No {
+            #[pin]
+            operation: Fut,
+            lift: L,
+        },
+        Yes { disturbed: Pin<Box<Disturbed<E, Fut>>>, lift: L },
+    }
 }
 
-/// What comes before an operation, and then that or something else instead of it.
-#[pin_project]
-pub(crate) struct Disturbed<E, Fut> {
-    before: Option<Doing>,
-    instead: Option<(Instead, Error<E>)>,
-    #[pin]
-    operation: Option<Fut>,
+pin_project! {
+    /// What comes before an operation, and then that or something else instead of it.
+    pub(crate) struct Disturbed<E, Fut> {
+        before: Option<Doing>,
+        instead: Option<(Instead, Error<E>)>,
+        #[pin]
+        operation: Option<Fut>,
+    }
 }
 
 impl<T, E, X, Fut, L> Future for Injected<E, Fut, L>
@@ -80,8 +87,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let (disturbed, lift) = match self.project() {
-            InjectedProjection::No(operation, lift) => return operation.poll(cx).map_err(&*lift),
-            InjectedProjection::Yes(disturbed, lift) => (disturbed.as_mut().project(), lift),
+            InjectedProjection::No { operation, lift } => return operation.poll(cx).map_err(&*lift),
+            InjectedProjection::Yes { disturbed, lift } => (disturbed.as_mut().project(), lift),
         };
         if let Some(before) = disturbed.before {
             ready!(before.as_mut().poll(cx));

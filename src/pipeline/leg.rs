@@ -28,7 +28,7 @@ impl Leg<'_> {
     /// How every leg begins. Its beginning in time is with the other clock readings of the [`Story`]: a value that is constant as a whole is
     /// written in place.
     pub(super) const FIRST: Self = Self {
-        held: Held { throttle: None, key: None, place: None, slot: None, passes: None, permit: None },
+        held: Held::NOTHING,
         number: 1,
         index: 0,
         passed: Gates::None,
@@ -52,15 +52,43 @@ pub(super) enum Phase {
 
 /// What a leg holds. Dropped unsettled (the call was cancelled, or user code panicked) it gives everything back.
 #[repr(C)]
-#[derive(Default)]
 pub(super) struct Held<'c> {
     pub(super) throttle: Option<ThrottlePermit<'c>>,
-    /// Boxed, for it is large and most pipelines have none.
-    pub(super) key: Option<Box<KeyPermit<'c>>>,
+    pub(super) key: KeyPermit<'c>,
     pub(super) place: Option<BulkheadPermit<'c>>,
     pub(super) slot: Option<AdaptivePermit<'c>>,
     pub(super) passes: Option<Box<Passes<'c>>>,
     pub(super) permit: Option<CircuitPermit<'c>>,
+}
+
+impl Held<'_> {
+    pub(super) const NOTHING: Self = Self { throttle: None, key: KeyPermit::FREE, place: None, slot: None, passes: None, permit: None };
+
+    /// Given back before the operation was asked: a probe of the throttle goes to the next call. For a drop, too.
+    #[cold]
+    pub(super) fn unused(&mut self, now: Instant) {
+        let Self { throttle, .. } = std::mem::replace(self, Self::NOTHING);
+        if let Some(permit) = throttle {
+            permit.settle_at(Outcome::NotAttempted, now);
+        }
+    }
+
+    /// The operation panicked. For a drop: calls no user code, so the caller's own gates only hear that it was abandoned.
+    #[cold]
+    pub(super) fn panicked(&mut self, now: Instant) {
+        if let Some(permit) = self.permit.take() {
+            permit.settle_in_drop(Outcome::Panicked);
+        }
+        if let Some(permit) = self.throttle.take() {
+            permit.settle_at(Outcome::Panicked, now);
+        }
+        if let Some(slot) = self.slot.take() {
+            slot.settle_at(Outcome::Panicked, now);
+        }
+        if let Some(permit) = self.key.take() {
+            permit.settle_in_drop(Outcome::Panicked);
+        }
+    }
 }
 
 pub(super) type Passes<'c> = Vec<Box<dyn Pass + 'c>>;
@@ -126,7 +154,7 @@ impl<'c> Story<'c> {
         }
         if let (Some(per_key), true, Some(_)) = (&core.policies.per_key, self.leg.passed < Gates::PerKey, self.options.key) {
             match per_key.enter(self.options.key, self.options.cost, self.began, || self.call()) {
-                Entry::Granted(permit) => self.leg.held.key = Some(Box::new(permit)),
+                Entry::Granted(permit) => self.leg.held.key = permit,
                 Entry::Refused(rejected) => return self.refused(rejected),
                 Entry::Wait(waiter) => return Admission::Wait(Waiting { door: Door::PerKey(Box::pin(waiter)), reservation: None }),
             }
@@ -177,8 +205,9 @@ impl<'c> Story<'c> {
         if let Some(reservation) = reservation {
             reservation.keep();
         }
-        if let Some(permit) = &mut self.leg.held.key {
-            permit.used();
+        self.leg.held.key.used(self.began);
+        if let (Some(slot), Gates::Own) = (&mut self.leg.held.slot, self.leg.passed) {
+            slot.begins(self.began);
         }
         Admission::Granted
     }
@@ -198,7 +227,7 @@ impl<'c> Story<'c> {
             self.emit(|| Event::Waited { policy: gate.name(), waited });
         }
         match entered {
-            Ok(Entered::Key(permit)) => self.leg.held.key = Some(Box::new(permit)),
+            Ok(Entered::Key(permit)) => self.leg.held.key = permit,
             Ok(Entered::Units(units)) => reservation = Some(units),
             Ok(Entered::Place(place)) => self.leg.held.place = Some(place),
             Ok(Entered::Slot(slot)) => self.leg.held.slot = Some(slot),
@@ -210,7 +239,7 @@ impl<'c> Story<'c> {
 
     #[cold]
     fn refused(&mut self, rejected: Rejected) -> Admission<'c> {
-        self.leg.held = Held::default();
+        self.leg.held.unused(self.began);
         Admission::Refused(rejected)
     }
 

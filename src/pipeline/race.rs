@@ -13,7 +13,7 @@
 //!
 //! The alarm is that of the newest leg, so the timer of its attempt timeout serves for both, and until a leg is launched nothing is allocated.
 
-use super::leg::{Leg, Phase};
+use super::leg::{Held, Leg, Phase};
 use super::story::Story;
 use crate::admission::CircuitState;
 use crate::execution::{Denied, has_runtime};
@@ -172,7 +172,14 @@ impl<'c> Story<'c> {
         if u32::from(legs) > most || self.surroundings.deadline().is_some_and(|deadline| deadline <= self.now) {
             return false;
         }
-        if let Some(why) = self.denied() {
+        // As for the alarm: the delay may be asked for again.
+        let phase = self.leg.phase;
+        if phase == Phase::Running {
+            self.leg.phase = Phase::Judging;
+        }
+        let denied = self.denied();
+        self.leg.phase = phase;
+        if let Some(why) = denied {
             hedge.denied(why);
             return false;
         }
@@ -221,18 +228,12 @@ impl<'c> Story<'c> {
             Outcome::NotAttempted => false,
             _ => return After::Nothing, // another leg would not mend it
         };
-        let was_newest = self.is_newest(self.legs());
         let launched = might_have_worked && self.launch(true);
         let turn = self.turn();
         let Some(race) = &mut self.race else { return After::Nothing };
-        if !launched {
-            let runs = |(place, parked): (usize, &Parked<'_>)| place != turn && parked.leg.phase != Phase::Over;
-            if !race.parked.iter().enumerate().any(runs) {
-                return After::Nothing;
-            }
-            if was_newest {
-                self.alarm = NEVER;
-            }
+        let goes_on = |(place, parked): (usize, &Parked<'_>)| place != turn && parked.leg.phase != Phase::Over;
+        if !race.parked.iter().enumerate().any(goes_on) {
+            return After::Nothing; // what was just launched would go on
         }
         self.leg.phase = Phase::Over;
         if outcome != Outcome::NotAttempted || race.telling.is_none() {
@@ -264,7 +265,10 @@ impl<'c> Story<'c> {
             if place == turn {
                 continue;
             }
-            parked.leg.held = Default::default();
+            if parked.leg.phase == Phase::Waiting {
+                parked.leg.held.unused(self.now);
+            }
+            parked.leg.held = Held::NOTHING;
             if std::mem::replace(&mut parked.leg.phase, Phase::Over) != Phase::Running {
                 continue;
             }

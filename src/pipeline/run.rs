@@ -28,7 +28,7 @@ use crate::classify::Judge;
 use crate::execution::{Ended, Until, has_runtime};
 use crate::observation::CallEnd;
 use crate::outcome::{Error, Outcome, Rejected};
-use pin_project::pin_project;
+use pin_project_lite::pin_project;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use tokio::time::{Sleep, sleep_until};
@@ -54,20 +54,21 @@ where
     Run { stage: Stage::Between, beside: None, story: None, last_error: None, core, options, judge, lift, operation }
 }
 
-/// One call under way. The fields are dropped in this order: the operation first, then what let it through.
-#[pin_project]
-pub(crate) struct Run<'c, E, F, Fut, J, L> {
-    #[pin]
-    stage: Stage<'c, Fut>,
-    beside: Option<Pin<Box<Beside<'c, Fut>>>>,
-    /// From the first poll on.
-    story: Option<Story<'c>>,
-    last_error: Option<E>,
-    core: &'c Core,
-    options: &'c Options<'c>,
-    judge: J,
-    lift: L,
-    operation: F,
+pin_project! {
+    /// One call under way. The fields are dropped in this order: the operation first, then what let it through.
+    pub(crate) struct Run<'c, E, F, Fut, J, L> {
+        #[pin]
+        stage: Stage<'c, Fut>,
+        beside: Option<Pin<Box<Beside<'c, Fut>>>>,
+        // From the first poll on.
+        story: Option<Story<'c>>,
+        last_error: Option<E>,
+        core: &'c Core,
+        options: &'c Options<'c>,
+        judge: J,
+        lift: L,
+        operation: F,
+    }
 }
 
 impl<'c, E, F, Fut, J, L> Run<'c, E, F, Fut, J, L> {
@@ -77,14 +78,22 @@ impl<'c, E, F, Fut, J, L> Run<'c, E, F, Fut, J, L> {
     }
 }
 
-#[pin_project(project = StageProjection)]
-enum Stage<'c, Fut> {
-    Between,
-    Waiting(Waiting<'c>),
-    Running(#[pin] Until<Fut>),
-    Pausing(#[pin] Sleep),
-    /// Between two attempts without a pause.
-    Yielding,
+pin_project! {
+    #[project = StageProjection]
+    enum Stage<'c, Fut> {
+        Between,
+        Waiting { waiting: Waiting<'c> },
+        Running {
+            #[pin]
+            until: Until<Fut>,
+        },
+        Pausing {
+            #[pin]
+            pause: Sleep,
+        },
+        // Between two attempts without a pause.
+        Yielding,
+    }
 }
 
 impl<'c, Fut: Future> Stage<'c, Fut> {
@@ -98,9 +107,9 @@ impl<'c, Fut: Future> Stage<'c, Fut> {
             Admission::Granted => {
                 // Here, and nowhere else, an operation begins: what is to delay it, or to answer in its stead, has its place here.
                 let operation = story.start(operation);
-                self.set(Self::Running(Until::new(operation)));
+                self.set(Self::Running { until: Until::new(operation) });
             }
-            Admission::Wait(waiting) => self.set(Self::Waiting(waiting)),
+            Admission::Wait(waiting) => self.set(Self::Waiting { waiting }),
             Admission::Refused(rejected) => {
                 self.set(Self::Between);
                 return Some(rejected);
@@ -110,12 +119,13 @@ impl<'c, Fut: Future> Stage<'c, Fut> {
     }
 }
 
-/// A leg beside the first, and those launched after it.
-#[pin_project]
-struct Beside<'c, Fut> {
-    #[pin]
-    stage: Stage<'c, Fut>,
-    next: Option<Pin<Box<Self>>>,
+pin_project! {
+    /// A leg beside the first, and those launched after it.
+    struct Beside<'c, Fut> {
+        #[pin]
+        stage: Stage<'c, Fut>,
+        next: Option<Pin<Box<Beside<'c, Fut>>>>,
+    }
 }
 
 impl<'c, Fut> Beside<'c, Fut> {
@@ -167,7 +177,7 @@ where
                         Some(rejected) => refused(rejected),
                     }
                 }
-                StageProjection::Waiting(waiting) => match waiting.poll(cx, story) {
+                StageProjection::Waiting { waiting } => match waiting.poll(cx, story) {
                     Poll::Pending if story.next_turn() => continue,
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(admission) => match stage.as_mut().after_gates(admission, story, &*this.operation) {
@@ -175,7 +185,7 @@ where
                         Some(rejected) => refused(rejected),
                     },
                 },
-                StageProjection::Running(mut until) => {
+                StageProjection::Running { mut until } => {
                     let ended = match until.as_mut().poll_operation(cx, &mut story.surroundings) {
                         Poll::Ready((output, at_once)) => Ended::Finished { output, at_once },
                         Poll::Pending => match until.wait(cx, story.wakes_at()) {
@@ -223,7 +233,7 @@ where
                         }
                     }
                 }
-                StageProjection::Pausing(pause) => {
+                StageProjection::Pausing { pause } => {
                     ready!(pause.poll(cx));
                     this.stage.set(Stage::Between);
                     story.next_attempt();
@@ -281,7 +291,7 @@ where
                 }
                 match again {
                     Again::At(moment) if has_runtime() => {
-                        this.stage.set(Stage::Pausing(sleep_until(moment)));
+                        this.stage.set(Stage::Pausing { pause: sleep_until(moment) });
                         continue;
                     }
                     Again::At(_) => refused(story.no_runtime()),

@@ -228,10 +228,10 @@ impl Story<'_> {
         };
         // A call that was merely dropped is abandoned, which is what an unsettled permit says of itself. So is one whose judge
         // panicked, for that is no news about the dependency.
-        if panicked && self.leg.phase == Phase::Running {
-            let held = &mut self.leg.held;
-            held.permit.take().into_iter().for_each(|permit| permit.settle_in_drop(Outcome::Panicked));
-            held.key.take().into_iter().for_each(|permit| permit.settle_in_drop(Outcome::Panicked));
+        match self.leg.phase {
+            Phase::Running if panicked => self.leg.held.panicked(Instant::now()),
+            Phase::Waiting => self.leg.held.unused(self.now),
+            _ => {}
         }
         let Core { recorder, emitter, policies, .. } = self.core;
         if recorder.is_none() && emitter.is_idle() && policies.hedge.is_none() {

@@ -1,7 +1,7 @@
 //! Patterns over keys.
 
 use super::Key;
-use super::key::{escape_into, needs_escape};
+use super::key::escape_into;
 use std::borrow::Cow;
 
 /// A pattern over keys: `*` stands for any text, `?` for one character, `[a-z]` for one of a set (`[!a-z]` or `[^a-z]` for one outside it),
@@ -222,12 +222,6 @@ fn unescaped(text: &str) -> Cow<'_, str> {
         text.extend(chunk.invalid().iter().filter_map(|byte| char::from_u32(0x10_FF00 + u32::from(*byte))));
     }
     Cow::Owned(text)
-}
-
-/// Whether a character may stand in a pattern of a backend as it is.
-#[allow(dead_code, reason = "for stores that hand patterns on")]
-pub(super) fn is_tame(c: char) -> bool {
-    !needs_escape(c) && !matches!(c, '*' | '?' | '[' | ']' | '\\')
 }
 
 #[cfg(test)]

@@ -51,6 +51,7 @@ mod glob;
 pub mod http;
 mod key;
 pub mod memory;
+pub mod rate;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod stats;

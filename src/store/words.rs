@@ -72,7 +72,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(tags: Vec<String>, metadata: Option<Metadata>) {
+        fn what_is_written_is_read(
+            tags in proptest::collection::vec("\\PC{0,6}", 0..4),
+            metadata in proptest::option::of(proptest::collection::btree_map("\\PC{0,6}", "\\PC{0,6}", 0..4)),
+        ) {
             prop_assert_eq!(decode(&encode(&tags, metadata.as_ref())), Some((tags, metadata)));
         }
 

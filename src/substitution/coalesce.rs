@@ -3,8 +3,8 @@
 //! When a popular entry of a cache expires, everybody goes to fetch it. With a group, the first caller of a key (the *leader*) runs its own
 //! operation; who comes while it runs (a *follower*) waits, and gets a clone of the answer. Nothing is kept: who comes later asks anew.
 //!
-//! Not for calls that do something each time they are made (an order, a payment), nor where callers may see different answers to the same key:
-//! make everything part of the key that the answer depends on, the user for one.
+//! Not for calls that do something each time they are made (an order, a payment), nor where callers may see different answers to the
+//! same key: make everything part of the key that the answer depends on, the user for one.
 //!
 //! ```text
 //!             first                         answers
@@ -16,10 +16,10 @@
 //!      └───▶ one of the followers runs by itself, and leads from then on
 //! ```
 //!
-//! No task is spawned: the leader's operation runs in the leader's own future, and so it may borrow, and be `!Send`. But a future that nobody polls
-//! does not run. A leader that its caller has put aside (in a `select!`, say, or in a buffer of futures whose consumer is busy) keeps nobody
-//! waiting for ever: the group sees that its operation called for it and that it did not come, and after [`patience`](CoalesceConfig::patience) one
-//! of the followers goes on in its place. Whoever is done first then answers for all.
+//! No task is spawned: the leader's operation runs in the leader's own future, and so it may borrow, and be `!Send`. But a future that
+//! nobody polls does not run. A leader that its caller has put aside (in a `select!`, say, or in a buffer of futures whose consumer is
+//! busy) keeps nobody waiting for ever: the group sees that its operation called for it and that it did not come, and after
+//! [`patience`](CoalesceConfig::patience) one of the followers goes on in its place. Whoever is done first then answers for all.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -66,8 +66,9 @@ pub struct CoalesceConfig {
 }
 
 impl CoalesceConfig {
-    /// Whether followers get the leader's error, too. With `false` the leader keeps it, and the next follower runs its own operation: one after
-    /// the other, until one succeeds. **Default**: `true`, for a dependency that just failed should not be asked by a thousand more.
+    /// Whether followers get the leader's error, too. With `false` the leader keeps it, and the next follower runs its own operation:
+    /// one after the other, until one succeeds. **Default**: `true`, for a dependency that just failed should not be asked by a
+    /// thousand more.
     pub const fn share_errors(mut self, yes: bool) -> Self {
         self.share_errors = yes;
         self
@@ -81,15 +82,15 @@ impl CoalesceConfig {
     }
 
     /// How long a leader whose operation has called for it may stay unpolled before a follower runs in its place: once to twice this
-    /// long, for followers look that often. A leader that merely waits for a slow answer is left alone. **Default**: 1 s, long against a busy
-    /// executor.
+    /// long, for followers look that often. A leader that merely waits for a slow answer is left alone. **Default**: 1 s, long against
+    /// a busy executor.
     pub const fn patience(mut self, time: Duration) -> Self {
         self.patience = time;
         self
     }
 
-    /// How long followers wait for one leader, however well it seems to be; then one of them runs beside it, and leads. So nobody waits for ever,
-    /// not even an operation that asks its own group for its own key. `Duration::MAX` is for ever. **Default**: 30 s.
+    /// How long followers wait for one leader, however well it seems to be; then one of them runs beside it, and leads. So nobody waits
+    /// for ever, not even an operation that asks its own group for its own key. `Duration::MAX` is for ever. **Default**: 30 s.
     pub const fn max_wait(mut self, time: Duration) -> Self {
         self.max_wait = time;
         self
@@ -139,8 +140,9 @@ impl<T, E> Coalesce<T, E> {
 
     /// Runs `operation`, unless a call of the same key is under way: then waits for that one's answer.
     ///
-    /// The key is whatever `key` feeds to a hasher, of which 128 bits are kept: use one type of keys in a group (`1_u32` and `1_i32` look the same to it).
-    /// Two keys under way, of a million, are taken for one with a probability of 10^-27; nobody can make such keys on purpose.
+    /// The key is whatever `key` feeds to a hasher, of which 128 bits are kept: use one type of keys in a group (`1_u32` and `1_i32`
+    /// look the same to it). Two keys under way, of a million, are taken for one with a probability of 10^-27; nobody can make such
+    /// keys on purpose.
     ///
     /// # Errors
     /// What the operation that ran failed with.
@@ -158,7 +160,7 @@ impl<T, E> Coalesce<T, E> {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let joined = self.join(key, None, operation);
+        let joined = self.join(key, None, |_| true, operation);
         async move {
             match joined.await {
                 End::Own(answer) | End::Shared(answer) => answer,
@@ -167,12 +169,19 @@ impl<T, E> Coalesce<T, E> {
         }
     }
 
-    /// The same, until a deadline that ends the wait of a follower. The operation has to look after itself.
-    pub(crate) fn join<K, F, Fut>(&self, key: &K, deadline: Option<Instant>, operation: F) -> Coalescing<'_, T, E, F, Fut>
+    /// The same, until a deadline that ends the wait of a follower; the operation has to look after itself. Errors that are nobody
+    /// else's `concern` are not shared.
+    pub(crate) fn join<K, F, Fut>(
+        &self,
+        key: &K,
+        deadline: Option<Instant>,
+        concern: fn(&E) -> bool,
+        operation: F,
+    ) -> Coalescing<'_, T, E, F, Fut>
     where
         K: Hash + ?Sized,
     {
-        Coalescing::new(&self.group, self.group.hash(key), deadline, operation)
+        Coalescing::new(&self.group, self.group.hash(key), deadline, concern, operation)
     }
 
     /// How many keys are in flight now.

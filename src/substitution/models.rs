@@ -75,7 +75,7 @@ impl Caller {
     fn new(group: &'static Coalesce<usize, ()>, watch: Watch) -> Self {
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
-        Self { call: Box::pin(group.join("key", None, move || watch.operation())), woken, waker }
+        Self { call: Box::pin(group.join("key", None, |_| true, move || watch.operation())), woken, waker }
     }
 
     fn poll(&mut self) -> Option<usize> {

@@ -13,7 +13,7 @@
 //! | what it does while the circuit is open, the quota is used up, all places are taken | [`open_circuit`], [`exhausted_limiter`], [`full_bulkhead`] |
 //! | .. and when that changes at a moment of your choice | [`manual_breaker`], [`ManualLimiter`] |
 //! | whether it retried, was refused, fell back | [`Recording`] |
-//! | whether a store of yours keeps the rules | `conformance` (with `store`) |
+//! | whether a store of yours keeps the rules | `conformance`, `rate_conformance` (with `store`) |
 //! | what your settings do to you and to the dependency on a bad day | [`sim`] |
 //! | all of that in no time | `#[tokio::test(start_paused = true)]`, or [`NoWaits`] where the clock must run |
 //!
@@ -54,6 +54,8 @@ mod bench_store;
 #[cfg(feature = "store")]
 pub mod conformance;
 mod no_waits;
+#[cfg(feature = "store")]
+pub mod rate_conformance;
 mod recording;
 mod script;
 pub mod sim;

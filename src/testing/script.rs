@@ -327,14 +327,15 @@ where
     }
 }
 
-/// One run of an operation under [`fail_at`].
-#[pin_project::pin_project]
-#[derive(Debug)]
-#[must_use = "futures do nothing unless polled"]
-pub struct FailAt<Fut, E> {
-    #[pin]
-    operation: Option<Fut>,
-    error: Option<E>,
+pin_project_lite::pin_project! {
+    /// One run of an operation under [`fail_at`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct FailAt<Fut, E> {
+        #[pin]
+        operation: Option<Fut>,
+        error: Option<E>,
+    }
 }
 
 impl<T, E, Fut: Future<Output = Result<T, E>>> Future for FailAt<Fut, E> {

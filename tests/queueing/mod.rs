@@ -68,10 +68,6 @@ impl Books {
     pub fn goodput(&self) -> f64 {
         self.good as f64 / self.offered.max(1) as f64
     }
-
-    pub fn mean_latency(&self) -> f64 {
-        self.latency / self.good.max(1) as f64
-    }
 }
 
 impl std::ops::Sub for Books {

@@ -48,7 +48,7 @@ fn run(lab: &Lab) -> Findings {
         let ends = SERVERS.iter().map(move |&(from, servers)| (f64::from(from), f64::from(servers) * each));
         ends.chain([(180.0, f64::from(SERVERS[2].1) * each)])
     };
-    let mut limits = Panel::new("limit: calls at once", time(), Axis::linear(0.0, 160.0, 40.0, ""))
+    let mut limits = Panel::new("limit: calls at once", time(), Axis::linear(0.0, 180.0, 30.0, ""))
         .line(Line::new("servers", Ink::Grey, capacity(1.0)).steps().filled());
     let mut answers = Panel::new("answers per second", time(), Axis::linear(0.0, 400.0, 100.0, ""))
         .line(Line::new("capacity", Ink::Grey, capacity(10.0)).steps().filled());
@@ -57,8 +57,10 @@ fn run(lab: &Lab) -> Findings {
         limits = limits.line(Line::new(*name, *ink, seen));
         answers = answers.line(Line::new(*name, *ink, smooth(&per_second(report, |bucket| bucket.good), 3)));
     }
+    let ratios = numbers.iter().filter(|(name, _)| name.starts_with("default: mean limit")).map(|(_, ratio)| *ratio);
+    let (least, most) = ratios.fold((f64::INFINITY, 0.0), |(least, most), ratio| (f64::min(least, ratio), f64::max(most, ratio)));
     let figure = Figure {
-        title: "The limit follows what the service bears".into(),
+        title: format!("The limit finds what the service bears: {least:.1} to {most:.1} times its servers, however many they are"),
         subtitle: "500 calls a second, more than the service ever bears: 20 servers of 100 ms, 10 from 60 s on, 40 from 120 s on.\nThe limit that wastes nothing is a little above the number of servers; far above it there is only a queue.".into(),
         panels: vec![limits, answers],
         side_by_side: false,

@@ -1,6 +1,7 @@
 //! What is simulated, and what it shows. `tests/simulator.rs` asserts the numbers; the guide shows the figures.
 
 pub(crate) mod adaptive;
+pub(crate) mod day;
 pub(crate) mod hedging;
 pub(crate) mod jitter;
 pub(crate) mod layers;
@@ -67,7 +68,7 @@ pub(crate) struct Entry {
 }
 
 pub(crate) const ALL: &[Entry] =
-    &[storm::ENTRY, jitter::ENTRY, outage::ENTRY, hedging::ENTRY, adaptive::ENTRY, priorities::ENTRY, layers::ENTRY];
+    &[storm::ENTRY, jitter::ENTRY, outage::ENTRY, hedging::ENTRY, adaptive::ENTRY, priorities::ENTRY, layers::ENTRY, day::ENTRY];
 
 /// How a count of the buckets goes, per second.
 pub(crate) fn per_second(report: &Report, count: impl Fn(&sim::Bucket) -> u64) -> Vec<(f64, f64)> {

@@ -1,6 +1,6 @@
 //! What an adaptive limit is to be: algorithm, bounds, window, queue.
 
-use super::super::wait_queue;
+use super::super::wait_queue::{self, CoDel};
 use super::AdaptiveLimit;
 use super::limits::Law;
 use super::limits::aimd::{self, Aimd};
@@ -48,6 +48,7 @@ pub struct AdaptiveLimitConfig {
     pub(crate) queue: usize,
     pub(crate) max_wait: Duration,
     pub(crate) ageing: Duration,
+    pub(crate) shed: Option<CoDel>,
     pub(crate) tolerance: Option<f64>,
     pub(crate) backoff_ratio: Option<f64>,
     pub(crate) alpha: Option<f64>,
@@ -69,6 +70,7 @@ impl AdaptiveLimitConfig {
             queue: 0,
             max_wait: Duration::MAX,
             ageing: wait_queue::AGEING,
+            shed: None,
             tolerance: None,
             backoff_ratio: None,
             alpha: None,
@@ -137,6 +139,13 @@ impl AdaptiveLimitConfig {
     /// important, stands beside it in line. **Default**: 2 s, long against a call and short against a person's patience.
     pub const fn ageing(mut self, step: Duration) -> Self {
         self.ageing = step;
+        self
+    }
+
+    /// When calls that have waited too long are refused. **Default**: nobody is shed; everybody waits for as long as
+    /// [`max_wait`](Self::max_wait) and its deadline allow.
+    pub const fn shed(mut self, when: CoDel) -> Self {
+        self.shed = Some(when);
         self
     }
 
@@ -247,6 +256,7 @@ impl AdaptiveLimitConfig {
             faults.push(Fault::new("reserve", format!("{} is not a share between 0 and 1; 0.25 is a quarter", self.reserve)));
         }
         check::at_most(&mut faults, "queue", number(self.queue), MOST_WAITERS);
+        faults.extend(self.shed.iter().flat_map(CoDel::faults));
         self.check_parameters(&mut faults);
         faults
     }

@@ -39,6 +39,8 @@ pub(super) struct Control {
     pub(super) rtt: f64,
     pub(super) windows: u64,
     failure_share: f64,
+    /// How many calls had found no place when the window began.
+    pressed: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,7 +58,7 @@ impl Control {
         let (law, limit) = (config.law(), config.initial_limit() as f64);
         // At the beginning, too, the quick ones end first.
         let phase = Self::settling(&law, config.initial_limit(), 0.0);
-        Self { config, law, limit, phase, began: now, rtt: 0.0, windows: 0, failure_share: 0.0 }
+        Self { config, law, limit, phase, began: now, rtt: 0.0, windows: 0, failure_share: 0.0, pressed: 0 }
     }
 
     fn settling(law: &Law, in_flight: usize, rtt: f64) -> Phase {
@@ -86,7 +88,7 @@ impl Control {
     }
 
     /// The calls since the last restart told this.
-    pub(super) fn look(&mut self, now: Instant, window: &Window, in_use: usize) -> Step {
+    pub(super) fn look(&mut self, now: Instant, window: &Window, in_use: usize, pressed: u64) -> Step {
         let elapsed = now.saturating_duration_since(self.began);
         match self.phase {
             Phase::Settling { samples, at_most } => {
@@ -96,9 +98,17 @@ impl Control {
                 }
                 self.phase = Phase::Measuring;
                 self.began = now;
+                self.pressed = pressed;
                 Step::Settled
             }
-            Phase::Measuring => self.measure(now, elapsed, window, in_use),
+            Phase::Measuring => {
+                let window = Window { pressed: pressed.saturating_sub(self.pressed), ..*window };
+                let step = self.measure(now, elapsed, &window, in_use);
+                if step != Step::Wait {
+                    self.pressed = pressed;
+                }
+                step
+            }
         }
     }
 
@@ -108,9 +118,8 @@ impl Control {
             return Step::Wait;
         }
         let few = FEW.min(self.config.min_samples);
-        let enough =
-            if elapsed / PATIENCE >= self.config.window { few } else { self.config.min_samples.saturating_mul(self.law.patience()) };
-        // A call that stands for a whole round trip: whoever was in flight when the window began has ended.
+        let least = if elapsed / PATIENCE >= self.config.window { few } else { self.config.min_samples };
+        let enough = least.saturating_mul(self.law.patience());
         let told = window.told().max(window.drops);
         if told < enough.max(1) {
             if late {

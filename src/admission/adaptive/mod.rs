@@ -62,6 +62,8 @@
 mod config;
 mod control;
 mod limits;
+#[cfg(all(test, steadfast_loom))]
+mod models;
 mod permit;
 mod places;
 mod sampling;
@@ -73,7 +75,7 @@ use crate::call::{Call, Priority};
 use crate::fault::ConfigError;
 use crate::outcome::{Outcome, Rejected, RejectedKind};
 use crate::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{Mutex, lock};
+use crate::sync::{Counter, Mutex, lock};
 use crate::time;
 pub use config::AdaptiveLimitConfig;
 pub(crate) use config::Algorithm;
@@ -99,6 +101,8 @@ struct Shared {
     queue: WaitQueue<Places>,
     face: Face,
     tally: Tally,
+    /// How many calls found no place.
+    pressed: Counter,
     control: Mutex<Control>,
     changes: watch::Sender,
     /// In nanoseconds; the maximum is for ever.
@@ -158,9 +162,18 @@ impl AdaptiveLimit {
             look_at: AtomicU64::new(0),
         };
         let queue = WaitQueue::new(Places::new(limit), config.queue, config.ageing);
+        queue.set_shedding(config.shed);
         let max_wait = AtomicU64::new(time::nanos(config.max_wait));
-        let shared =
-            Shared { queue, face, tally: Tally::default(), control: Mutex::new(control), changes: watch::sender(limit), max_wait, epoch };
+        let shared = Shared {
+            queue,
+            face,
+            tally: Tally::default(),
+            pressed: Counter::default(),
+            control: Mutex::new(control),
+            changes: watch::sender(limit),
+            max_wait,
+            epoch,
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -184,9 +197,9 @@ impl AdaptiveLimit {
             Grab::Got(free) => Ok(self.permit(free, now)),
             Grab::Crowded => match queue.try_take(now, 1) {
                 Take::Taken(free) => Ok(self.permit(free, now)),
-                _ => Err(limited()),
+                _ => Err(self.refuse()),
             },
-            Grab::Full => Err(limited()),
+            Grab::Full => Err(self.refuse()),
         }
     }
 
@@ -220,6 +233,7 @@ impl AdaptiveLimit {
     fn stand_in_line<'a>(&'a self, now: Instant, call: &Call<'_>, grab: &Grab) -> Entry<AdaptivePermit<'a>, AdaptiveWaiter<'a>> {
         let (queue, max_wait) = (&self.shared.queue, self.max_wait());
         let deadline = call.attempt.deadline;
+        self.shared.pressed.add(1);
         if call.priority == Priority::Critical
             && let Some(free) = queue.supply().overdraw(self.shared.face.reserve.load(Ordering::Relaxed))
         {
@@ -253,20 +267,20 @@ impl AdaptiveLimit {
         let in_flight = u32::try_from(count(limit).saturating_sub(free).max(1)).unwrap_or(u32::MAX);
         let is_calm = in_flight <= face.calm_level.load(Ordering::Relaxed);
         let generation = face.generation.load(Ordering::Relaxed);
-        AdaptivePermit { limit: self, facts: Facts { began: now, in_flight, generation, is_calm } }
+        let began = time::nanos_since(self.shared.epoch, now);
+        AdaptivePermit { limit: self, facts: Facts::new(began, generation, in_flight, is_calm) }
     }
 
     /// Gives a place back, and tells what came of the call.
     #[inline]
     fn settle(&self, facts: Facts, outcome: Outcome, now: Instant) {
         let Shared { face, tally, epoch, .. } = &*self.shared;
-        let sample = Sample::from(outcome);
+        let (sample, nanos) = (Sample::from(outcome), time::nanos_since(*epoch, now));
         if sample != Sample::Nothing {
-            let rtt = time::nanos(now.saturating_duration_since(facts.began));
-            tally.add(facts.generation, sample, rtt, facts.in_flight, facts.is_calm);
+            tally.add(facts.generation, sample, nanos.saturating_sub(facts.began), facts.in_flight(), facts.is_calm());
         }
         self.give_back();
-        if time::nanos_since(*epoch, now) >= face.look_at.load(Ordering::Relaxed) {
+        if nanos >= face.look_at.load(Ordering::Relaxed) {
             self.look(now);
         }
     }
@@ -282,7 +296,7 @@ impl AdaptiveLimit {
     /// Closes the window if it is over. Whoever comes while somebody else does need not.
     #[cold]
     fn look(&self, now: Instant) {
-        let Shared { queue, face, tally, control, changes, epoch, .. } = &*self.shared;
+        let Shared { queue, face, tally, pressed, control, changes, epoch, .. } = &*self.shared;
         let mut control = match control.try_lock() {
             Ok(control) => control,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -291,7 +305,7 @@ impl AdaptiveLimit {
         if time::nanos_since(*epoch, now) < face.look_at.load(Ordering::Relaxed) {
             return;
         }
-        let step = control.look(now, &tally.sum(), self.in_use());
+        let step = control.look(now, &tally.sum(), self.in_use(), pressed.get());
         let look_at = control.next_look(now).map_or(u64::MAX, |at| time::nanos_since(*epoch, at));
         face.look_at.store(look_at, Ordering::Relaxed);
         let limit = match step {
@@ -346,6 +360,7 @@ impl AdaptiveLimit {
     pub(crate) fn reconfigure_quietly(&self, config: &AdaptiveLimitConfig) {
         let Shared { queue, face, control, max_wait, .. } = &*self.shared;
         queue.set_terms(config.queue, config.ageing);
+        queue.set_shedding(config.shed);
         max_wait.store(time::nanos(config.max_wait), Ordering::Relaxed);
         let mut control = lock(control);
         let limit = control.reconfigure(config, Instant::now());
@@ -427,6 +442,14 @@ impl fmt::Debug for AdaptiveLimit {
             .field("waiting", &self.waiting())
             .field("queue", &self.shared.queue.room())
             .finish_non_exhaustive()
+    }
+}
+
+impl AdaptiveLimit {
+    #[cold]
+    fn refuse(&self) -> Rejected {
+        self.shared.pressed.add(1);
+        limited()
     }
 }
 

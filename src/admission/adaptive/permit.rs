@@ -4,6 +4,7 @@ use super::super::wait_queue::Waiting;
 use super::places::Places;
 use super::{AdaptiveLimit, rejected};
 use crate::outcome::{Outcome, Rejected};
+use crate::time;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -37,19 +38,41 @@ pub struct AdaptivePermit<'a> {
     pub(super) facts: Facts,
 }
 
-/// What was so when a call began.
+/// What was so when a call began. Two words, for every call carries it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
-    pub(super) began: Instant,
-    /// How many there were, itself included.
-    pub(super) in_flight: u32,
+    /// In nanoseconds of the limit's clock.
+    pub(super) began: u64,
     /// The limit it began under.
     pub(super) generation: u32,
-    /// So few that it met no queue.
-    pub(super) is_calm: bool,
+    /// How many there were, itself included; and in the highest bit, whether these were so few that it met no queue.
+    others: u32,
+}
+
+const CALM: u32 = 1 << 31;
+
+impl Facts {
+    #[inline]
+    pub(super) fn new(began: u64, generation: u32, in_flight: u32, is_calm: bool) -> Self {
+        Self { began, generation, others: in_flight.min(CALM - 1) | if is_calm { CALM } else { 0 } }
+    }
+
+    pub(super) const fn in_flight(self) -> u32 {
+        self.others & !CALM
+    }
+
+    pub(super) const fn is_calm(self) -> bool {
+        self.others & CALM != 0
+    }
 }
 
 impl AdaptivePermit<'_> {
+    /// The call begins now: what it waited for at other gates is not its time.
+    #[cold]
+    pub(crate) fn begins(&mut self, now: Instant) {
+        self.facts.began = time::nanos_since(self.limit.shared.epoch, now);
+    }
+
     /// The call ended like this. Reads the clock.
     #[inline]
     pub fn settle(self, outcome: Outcome) {
@@ -74,18 +97,19 @@ impl Drop for AdaptivePermit<'_> {
 
 impl fmt::Debug for AdaptivePermit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AdaptivePermit").field("in_flight", &self.facts.in_flight).finish_non_exhaustive()
+        f.debug_struct("AdaptivePermit").field("in_flight", &self.facts.in_flight()).finish_non_exhaustive()
     }
 }
 
-/// Waits for a place under an [`AdaptiveLimit`].
-#[derive(Debug)]
-#[pin_project::pin_project]
-#[must_use = "futures do nothing unless polled"]
-pub(crate) struct AdaptiveWaiter<'a> {
-    pub(super) limit: &'a AdaptiveLimit,
-    #[pin]
-    pub(super) waiting: Waiting<'a, Places>,
+pin_project_lite::pin_project! {
+    /// Waits for a place under an [`AdaptiveLimit`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub(crate) struct AdaptiveWaiter<'a> {
+        pub(super) limit: &'a AdaptiveLimit,
+        #[pin]
+        pub(super) waiting: Waiting<'a, Places>,
+    }
 }
 
 impl<'a> Future for AdaptiveWaiter<'a> {

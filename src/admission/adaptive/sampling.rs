@@ -47,6 +47,8 @@ pub(super) struct Window {
     pub(super) drops: u64,
     /// Errors.
     pub(super) failures: u64,
+    /// Calls that found no place: they waited or were refused.
+    pub(super) pressed: u64,
     /// How long it lasted.
     pub(super) elapsed: f64,
     /// The share of errors, of this window and those before it.

@@ -1,11 +1,11 @@
 //! What a circuit breaker tells: its state, a snapshot of it, and its transitions as they happen.
 
+use crate::guarded::guarded;
 use crate::outcome::Seconds;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, lock};
 use std::collections::VecDeque;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{OnceLock, Weak};
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -339,18 +339,13 @@ impl Outbox {
         self.waiting.store(unsent || untold, Ordering::Release);
     }
 
-    /// Runs user code whose panic is nobody's problem but its own.
+    /// Runs user code, and counts its panic.
     pub(super) fn guarded<T>(&self, user: impl FnOnce() -> T) -> Option<T> {
-        let payload = match catch_unwind(AssertUnwindSafe(user)) {
-            Ok(answer) => return Some(answer),
-            Err(payload) => payload,
-        };
-        self.panics.fetch_add(1, Ordering::Relaxed);
-        // What a panic carries may panic in its own drop.
-        if let Err(worse) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(worse);
+        let answer = guarded(user);
+        if answer.is_none() {
+            self.panics.fetch_add(1, Ordering::Relaxed);
         }
-        None
+        answer
     }
 }
 

@@ -46,8 +46,9 @@ impl PerKeyConfig {
     }
 
     /// A circuit for each key, so that one broken tenant, host or shard does not open the circuit of all. A
-    /// [`count_window`](CircuitBreakerConfig::count_window) holds at most 240 calls, and the open time cannot be
-    /// [a function](CircuitBreakerConfig::open_for_fn). **Default**: none.
+    /// [`count_window`](CircuitBreakerConfig::count_window) holds at most 240 calls; the open time cannot be
+    /// [a function](CircuitBreakerConfig::open_for_fn), nor is there a [`ramp`](CircuitBreakerConfig::ramp) or a
+    /// [`seed`](CircuitBreakerConfig::seed). **Default**: none.
     pub fn circuit_breaker(mut self, breaker: CircuitBreakerConfig) -> Self {
         self.circuit_breaker = Some(breaker);
         self
@@ -114,6 +115,14 @@ impl PerKeyConfig {
             if breaker.open_for_fn.is_some() {
                 let problem = "a function cannot choose the open time of each key; use open_for, open_growth and max_open";
                 faults.push(Fault::new("circuit_breaker.open_for_fn", problem));
+            }
+            if breaker.ramp.is_some() {
+                let problem = "the circuit of a key has no ramp; leave it out, or take more probes";
+                faults.push(Fault::new("circuit_breaker.ramp", problem));
+            }
+            if breaker.seed.is_some() {
+                let problem = "the circuits of all keys share their chance, so a seed repeats nothing; leave it out";
+                faults.push(Fault::new("circuit_breaker.seed", problem));
             }
         }
         if let Some(bulkhead) = &self.bulkhead {

@@ -79,7 +79,8 @@ impl State {
     }
 }
 
-/// The bytes that do not fill a word, the first one lowest; read in pieces that overlap, for a loop over them takes longer than all the rest.
+/// The bytes that do not fill a word, the first one lowest; read in pieces that overlap, for a loop over them takes longer than all the
+/// rest.
 #[inline]
 pub(crate) fn tail(bytes: &[u8], rest: &[u8]) -> u64 {
     let (len, word) = (rest.len(), |four: &[u8; 4]| u64::from(u32::from_le_bytes(*four)));

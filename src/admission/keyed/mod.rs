@@ -14,24 +14,26 @@
 //!
 //! # What it costs
 //!
-//! A table never holds more than `max_keys` keys, and never more than **160 bytes a key** for limiter, bulkhead and circuit together, all in (index,
-//! chunks, shared buckets; 32 more with statistics), plus 192 KiB and what stands in queues: a live limiter and bulkhead for
-//! each key in which somebody waits now, and only as long. So a million hostile keys are at most 153 MiB; with a limiter alone 73 MiB. Memory
-//! once used is used again, and not given back before the table is dropped.
+//! A table never holds more than `max_keys` keys, and never more than **160 bytes a key** for limiter, bulkhead and circuit together,
+//! all in (index, chunks, shared buckets; 32 more with statistics), plus 192 KiB and what stands in queues: a live limiter and bulkhead
+//! for each key in which somebody waits now, and only as long. So a million hostile keys are at most 153 MiB; with a limiter alone 73
+//! MiB. Memory once used is used again, and not given back before the table is dropped.
 //!
-//! Each call hashes its key once (SipHash under a secret of its own, so nobody can choose keys that collide), takes the lock of one part of the
-//! table for some tens of nanoseconds, and allocates nothing, granted or refused. Keys are not stored: see [below](self#what-is-kept-of-a-key).
+//! Each call hashes its key once (SipHash under a secret of its own, so nobody can choose keys that collide), takes the lock of one
+//! part of the table for some tens of nanoseconds, and allocates nothing, granted or refused. Keys are not stored: see
+//! [below](self#what-is-kept-of-a-key).
 //!
 //! # Who is forgotten
 //!
-//! A key *owes* while to forget it would let something through: units to be made good, an open or half-open circuit, permits that are out, callers who wait.
-//! Such a key is never forgotten. One that owes nothing is, once it was not seen for the [`idle`](PerKeyConfig::idle) time, or when a newcomer
-//! needs room: then the one that was not seen for longest, of the sixteen that are looked at, and none whose circuit has failures in its window. A circuit that was opened and
-//! then not called for the idle time is forgotten as well.
+//! A key *owes* while to forget it would let something through: units to be made good, an open or half-open circuit, permits that are
+//! out, callers who wait. Such a key is never forgotten. One that owes nothing is, once it was not seen for the
+//! [`idle`](PerKeyConfig::idle) time, or when a newcomer needs room: then the one that was not seen for longest, of the sixteen that
+//! are looked at, and none whose circuit has failures in its window. A circuit that was opened and then not called for the idle time is
+//! forgotten as well.
 //!
-//! When there is no room, newcomers share buckets by their hash, some hundreds to some thousands of them. What a bucket decides, it decides for
-//! all who share it, so they get less than a key of their own would, never more: except that each gets a first call, whatever those before it did.
-//! Nobody's debt is forgotten for it, so a key that is limited stays limited, however many others come.
+//! When there is no room, newcomers share buckets by their hash, some dozens to some thousands of them. What a bucket decides, it
+//! decides for all who share it, so they get less than a key of their own would, never more: except that each gets a first call,
+//! whatever those before it did. Nobody's debt is forgotten for it, so a key that is limited stays limited, however many others come.
 //!
 //! # What is kept of a key
 //!
@@ -126,7 +128,8 @@ impl PerKey {
         self.table.ask(key, cost, now, Ok, refused)
     }
 
-    /// The same for the key, cost and priority of a [`Call`], waiting where the policies of the key let it wait. A call without a key passes.
+    /// The same for the key, cost and priority of a [`Call`], waiting where the policies of the key let it wait. A call without a key
+    /// passes.
     ///
     /// # Errors
     /// As [`try_acquire`](Self::try_acquire), and what [`RateLimiter::acquire`](crate::RateLimiter::acquire) and
@@ -235,9 +238,9 @@ impl PerKey {
         self.table.config()
     }
 
-    /// Goes on with other settings for all keys, each from its next call on: units that were owed are owed at the new rate, circuits stay as
-    /// they are (counts begin anew where they are to be taken over another window), and with fewer `max_keys` the table shrinks as
-    /// newcomers come. `false`, and nothing happens, where a policy more or less is asked for.
+    /// Goes on with other settings for all keys, each from its next call on: units that were owed are owed at the new rate, circuits
+    /// stay as they are (counts begin anew where they are to be taken over another window), and with fewer `max_keys` the table shrinks
+    /// as newcomers come. `false`, and nothing happens, where a policy more or less is asked for.
     ///
     /// # Errors
     /// What [`build`](PerKeyConfig::build) would refuse; then nothing is changed.

@@ -19,29 +19,32 @@ pub struct KeyPermit<'a> {
     held: Option<Held<'a>>,
 }
 
+/// Small, for every call carries it.
 pub(super) struct Held<'a> {
     pub(super) table: &'a Table,
     pub(super) at: At,
     pub(super) grant: Grant,
-    /// When it was given, in nanoseconds of the table.
+    /// When the call began, in nanoseconds of the table.
     pub(super) started: u64,
     /// Units that may be handed back.
     cost: u32,
     tag: u32,
-    /// Somebody has to be told how the call ended.
-    settles: bool,
-    /// Not yet used: handed back when dropped.
-    reserved: bool,
 }
 
 impl<'a> KeyPermit<'a> {
     /// For a call without a key.
-    pub(super) const FREE: Self = Self { held: None };
+    pub(crate) const FREE: Self = Self { held: None };
 
     #[inline]
-    pub(super) fn new(table: &'a Table, at: At, hash: Hash, grant: Grant, cost: u32, started: u64, settles: bool) -> Self {
-        let cost = if grant.tat == 0 { 0 } else { cost };
-        Self { held: Some(Held { table, at, grant, started, cost, tag: hash.low as u32, settles, reserved: false }) }
+    pub(super) fn new(table: &'a Table, at: At, hash: Hash, grant: Grant, cost: u32, started: u64) -> Self {
+        let cost = if grant.units() { cost } else { 0 };
+        Self { held: Some(Held { table, at, grant, started, cost, tag: hash.low as u32 }) }
+    }
+
+    /// What there is to settle.
+    #[inline]
+    pub(crate) const fn take(&mut self) -> Option<Self> {
+        if self.held.is_none() { None } else { Some(Self { held: self.held.take() }) }
     }
 
     /// The call ended like this.
@@ -61,16 +64,17 @@ impl<'a> KeyPermit<'a> {
     #[inline]
     pub(crate) fn reserved(mut self) -> Self {
         if let Some(held) = &mut self.held {
-            held.reserved = true;
+            held.grant.reserve();
         }
         self
     }
 
-    /// The call is made.
+    /// The call is made, and begins now: what it waited for at other gates is not its time.
     #[inline]
-    pub(crate) fn used(&mut self) {
+    pub(crate) fn used(&mut self, now: Instant) {
         if let Some(held) = &mut self.held {
-            (held.reserved, held.cost) = (false, 0);
+            held.grant.used();
+            (held.cost, held.started) = (0, held.table.nanos(now));
         }
     }
 
@@ -83,10 +87,10 @@ impl<'a> KeyPermit<'a> {
 impl Held<'_> {
     #[inline]
     fn end(self, outcome: Outcome, now: Instant) {
-        if self.cost > 0 && (self.reserved || outcome == Outcome::NotAttempted) {
+        if self.cost > 0 && (self.grant.is_reserved() || outcome == Outcome::NotAttempted) {
             self.hand_back(now);
         }
-        if self.settles {
+        if self.grant.settles() {
             self.table.settle(&self, outcome, now);
         }
     }
@@ -101,10 +105,10 @@ impl Drop for KeyPermit<'_> {
     #[inline]
     fn drop(&mut self) {
         if let Some(held) = self.held.take()
-            && (held.settles || held.reserved)
+            && (held.grant.settles() || held.grant.is_reserved())
         {
             // One that was reserved was never attempted.
-            let outcome = if held.reserved { Outcome::NotAttempted } else { Outcome::Abandoned };
+            let outcome = if held.grant.is_reserved() { Outcome::NotAttempted } else { Outcome::Abandoned };
             held.end(outcome, Instant::now());
         }
     }

@@ -105,25 +105,48 @@ pub(super) struct Shard {
     pub(super) counts: Counts,
 }
 
-/// What was given. Three words, for it is handed from function to function on the way of every call.
+/// What was given. Two words, for it is handed from function to function on the way of every call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grant {
     /// The ticket's generation (32 bits), the version of the settings (16), and what else there is, a bit each.
     word: u64,
-    /// The TAT after the grant; 0 where no units were taken.
-    pub(super) tat: u64,
-    /// What had been handed back before.
-    returned: u64,
+    /// The TAT after the grant, and what had been handed back before, added up.
+    then: u64,
 }
 
 const TICKET: u64 = 1;
 const PROBE: u64 = 2;
 const PLACE: u64 = 4;
+const UNITS: u64 = 8;
+const SETTLES: u64 = 16;
+const RESERVED: u64 = 32;
 
 impl Grant {
     #[inline]
-    fn new(version: u16, returned: u64) -> Self {
-        Self { word: u64::from(version) << 16, tat: 0, returned }
+    fn new(settings: &Settings) -> Self {
+        Self { word: u64::from(settings.version) << 16 | if settings.settles { SETTLES } else { 0 }, then: 0 }
+    }
+
+    pub(super) const fn units(&self) -> bool {
+        self.word & UNITS != 0
+    }
+
+    /// Whether somebody has to be told how the call ended.
+    pub(super) const fn settles(&self) -> bool {
+        self.word & SETTLES != 0
+    }
+
+    /// Whether it is not sure yet that the call will be made.
+    pub(super) const fn is_reserved(&self) -> bool {
+        self.word & RESERVED != 0
+    }
+
+    pub(super) const fn reserve(&mut self) {
+        self.word |= RESERVED;
+    }
+
+    pub(super) const fn used(&mut self) {
+        self.word &= !RESERVED;
     }
 
     #[inline]
@@ -261,14 +284,18 @@ impl Shard {
         if matches!(slot.kind, Kind::Live | Kind::OverflowLive) && !waited {
             return Ok(None);
         }
-        let mut grant = Grant::new(settings.version, self.returned);
+        let mut grant = Grant::new(settings);
+        let mut after = slot.tat;
         if let Some(pace) = &settings.pace
             && cost > 0
             && !waited
         {
             let now = pace.tick(nanos);
             match pace.take(slot.tat, now, cost) {
-                Ok(tat) => grant.tat = tat,
+                Ok(tat) => {
+                    grant.word |= UNITS;
+                    (after, grant.then) = (tat, tat.wrapping_add(self.returned));
+                }
                 Err(earliest) => {
                     let wait = earliest.map_or(NEVER, |tick| pace.nanos(tick).saturating_sub(nanos));
                     return Err(No { kind: RejectedKind::RateLimited, wait });
@@ -284,9 +311,7 @@ impl Shard {
                 slot.in_use += 1;
             }
         }
-        if grant.tat > 0 {
-            slot.tat = grant.tat;
-        }
+        slot.tat = after;
         if let Some((rules, circuit)) = circuit {
             grant.with_ticket(circuit.enter(rules, nanos));
         }
@@ -301,7 +326,7 @@ impl Shard {
         if self.settings.settles {
             self.pin(at);
         }
-        Grant::new(self.settings.version, self.returned)
+        Grant::new(&self.settings)
     }
 
     pub(super) fn refused(&mut self, at: u32, hash: Hash, key: Option<&str>) {
@@ -364,11 +389,12 @@ impl Shard {
         if grant.version() != self.settings.version {
             return;
         }
-        let others = self.returned.wrapping_sub(grant.returned);
+        // The TAT then, less what others have handed back since; which may be more than there was.
+        let then = grant.then.wrapping_sub(self.returned).cast_signed().max(0).cast_unsigned();
         let slot = &mut self.chunks[at as usize / CHUNK].slots[at as usize % CHUNK];
         let still_it = !matches!(slot.kind, Kind::Free) && (slot.hash.low as u32 == tag || matches!(slot.kind, Kind::Overflow));
         if still_it {
-            let (tat, back) = pace.returned(slot.tat, grant.tat, others, cost, pace.tick(nanos));
+            let (tat, back) = pace.returned(slot.tat, then, cost, pace.tick(nanos));
             slot.tat = tat;
             self.returned = self.returned.wrapping_add(back);
         }

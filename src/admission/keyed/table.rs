@@ -138,9 +138,8 @@ impl Table {
         let at = At { shard: own, slot };
         match shard.ask(slot, Ask { cost, nanos, waited: false }) {
             Ok(Some(grant)) => {
-                let settles = shard.settings.settles;
                 drop(shard);
-                granted(KeyPermit::new(self, at, hash, grant, cost, nanos, settles))
+                granted(KeyPermit::new(self, at, hash, grant, cost, nanos))
             }
             Ok(None) => otherwise(Door { shard, at, hash, newcomer, nanos, no: None }),
             Err(no) => otherwise(Door { shard, at, hash, newcomer, nanos, no: Some(no) }),
@@ -161,7 +160,7 @@ impl Table {
         let hopeless = no.is_some_and(|no| no.kind == RejectedKind::RateLimited && no.wait == u64::MAX);
         if newcomer && !hopeless {
             let grant = shard.welcome(at.slot);
-            return Entry::Granted(KeyPermit::new(self, at, hash, grant, 0, nanos, shard.settings.settles));
+            return Entry::Granted(KeyPermit::new(self, at, hash, grant, 0, nanos));
         }
         match no {
             Some(no) => self.refused(shard, at, no, (hash, key), call, patient),
@@ -414,11 +413,10 @@ impl<'a> Pin<'a> {
 
     fn granted(self, grant: Grant, now: Instant) -> KeyPermit<'a> {
         let (table, at, hash) = (self.table, self.at, self.hash);
-        let settles = table.shard(at.shard).settings.settles;
-        if settles {
+        if grant.settles() {
             std::mem::forget(self); // the permit keeps it now
         }
-        KeyPermit::new(table, at, hash, grant, 0, table.nanos(now), settles)
+        KeyPermit::new(table, at, hash, grant, 0, table.nanos(now))
     }
 }
 

@@ -1,5 +1,4 @@
 //! What is seen only from inside: the promise of bytes, the index, and what is handed back.
-
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use super::*;
@@ -40,6 +39,18 @@ fn e05_no_key_takes_more_bytes_than_promised() {
     assert!(limited.table.bytes() <= 76 * 100_000 + TABLE, "{}", limited.table.bytes());
 }
 
+#[test]
+fn e05_a_table_that_many_pass_through_grows_no_further() {
+    // The parts of the table are full one after another, and each keeps what it once used.
+    for max_keys in [100, 10_000] {
+        let (keys, now) = (full(max_keys).build().unwrap(), Instant::now());
+        (0..200_000).for_each(|number| drop(keys.try_acquire_at(&number.to_string(), 0, now)));
+        assert!(keys.table.bytes() <= KEY * max_keys + TABLE, "{} for {max_keys}", keys.table.bytes());
+        assert_eq!(keys.len(), max_keys);
+        keys.table.check();
+    }
+}
+
 proptest::proptest! {
     /// Whoever comes and goes, in whatever order: who is there is found, and nobody else.
     #[test]
@@ -74,7 +85,7 @@ fn a_call_that_is_refused_further_in_hands_its_units_back() {
     enter(1).settle(Outcome::NotAttempted);
     assert_eq!(available(), 2);
     let mut used = enter(1);
-    used.used();
+    used.used(Instant::now());
     drop(used);
     assert_eq!(available(), 1);
     let reserved = enter(1);

@@ -58,7 +58,8 @@ impl RateLimiter {
         self.shared.steering.get().map(|pilot| pilot.state())
     }
 
-    /// Goes on at another rate. A burst that was not set follows the units. A steered limiter begins anew there.
+    /// Goes on at another rate. A burst that was not set follows the units. A steered limiter begins anew there,
+    /// or at its floor or ceiling where those are nearer.
     ///
     /// Nothing owed is forgotten and nothing comes free by the change: of the units that were there, at most as many are there
     /// afterwards, and a debt is paid off at the new rate. Callers that wait keep their places. A sliding window keeps its log, which
@@ -118,6 +119,8 @@ impl RateLimiter {
                 if (changed.units, changed.period) == (config.units, config.period) {
                     meter.units = pilot.rate();
                 } else {
+                    meter.units = pilot.within(changed.units);
+                    ConfigError::check("rate limiter", meter.faults())?;
                     pilot.restart(changed.units, changed.period);
                 }
             }

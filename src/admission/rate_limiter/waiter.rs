@@ -11,15 +11,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Waits in line. It holds a place, not units: dropped, everybody behind it moves up.
-#[pin_project::pin_project]
-#[must_use = "a waiter that is not polled is passed over"]
-pub(crate) struct RateLimiterWaiter<'a> {
-    shared: &'a Shared,
-    #[pin]
-    waiting: Waiting<'a, Meter>,
-    /// Without its key, which is borrowed for less long.
-    call: Call<'static>,
+pin_project_lite::pin_project! {
+    /// Waits in line. It holds a place, not units: dropped, everybody behind it moves up.
+    #[must_use = "a waiter that is not polled is passed over"]
+    pub(crate) struct RateLimiterWaiter<'a> {
+        shared: &'a Shared,
+        #[pin]
+        waiting: Waiting<'a, Meter>,
+        // Without its key, which is borrowed for less long.
+        call: Call<'static>,
+    }
 }
 
 impl<'a> RateLimiterWaiter<'a> {

@@ -118,6 +118,15 @@ impl Pace {
     }
 }
 
+/// What a series is said to start with has to be something that can be seen.
+fn started(faults: &mut Vec<Fault>, line: Option<Line>) {
+    for (field, value) in line.map_or([("", 0.0); 2], |line| [("starting.level", line.level), ("starting.slope", line.slope)]) {
+        if usable(value).is_none() {
+            faults.push(Fault::new(field, format!("{value} is no demand; it must be finite and at most 10^15")));
+        }
+    }
+}
+
 /// A weight: 0 is allowed, and keeps what was there at first for good.
 fn weight(faults: &mut Vec<Fault>, field: &str, value: f64) {
     if value != 0.0 {
@@ -192,7 +201,9 @@ impl Forecast for Holt {
     }
 
     fn faults(&self) -> Vec<Fault> {
-        self.pace.faults()
+        let mut faults = self.pace.faults();
+        started(&mut faults, self.line);
+        faults
     }
 }
 
@@ -354,7 +365,13 @@ impl Forecast for HoltWinters {
         };
         let (pace, place) = (self.pace.sane(), self.season[self.next]);
         let seen = usable(value);
-        let line = pace.follow(line, seen.and_then(|value| self.without(value, place)));
+        let level = seen.and_then(|value| self.without(value, place));
+        let line = pace.follow(line, level);
+        if seen.is_some_and(|value| value > 0.0 && level.is_none() && self.season_of(value, line.level).is_none()) {
+            // A silence so long that neither level nor season is left to learn by: begin anew, with this.
+            (self.line, self.season, self.next) = (None, Vec::new(), 0);
+            return self.observe(value);
+        }
         if let Some(new) = seen.and_then(|value| self.season_of(value, line.level)) {
             let weight = if self.season_weight.is_finite() { self.season_weight.clamp(0.0, 1.0) } else { 0.0 };
             self.season[self.next] = weight * new + (1.0 - weight) * place;
@@ -392,6 +409,10 @@ impl Forecast for HoltWinters {
         check::at_least(&mut faults, "season", length, 2);
         check::at_most(&mut faults, "season", length, LONGEST_SEASON as u64);
         weight(&mut faults, "season_weight", self.season_weight);
+        started(&mut faults, self.line);
+        if self.season.iter().any(|value| usable(*value).is_none()) {
+            faults.push(Fault::new("season", "starts with a value that is no number or beyond 10^15; say what it adds, or multiplies by"));
+        }
         if self.line.is_some() && self.season.len() != self.length {
             let problem = format!("starts with {} values for a season of {}; give one for each interval", self.season.len(), self.length);
             faults.push(Fault::new("season", problem));

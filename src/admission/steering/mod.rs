@@ -220,6 +220,9 @@ impl Steering {
         {
             faults.push(Fault::new("step", format!("{step} is no step up; it must be more than 0 and finite")));
         }
+        for signal in &self.signals {
+            faults.extend(signal.faults().into_iter().map(|fault| fault.under(signal.name())));
+        }
         if let Some(forecast) = &self.forecast {
             faults.extend(forecast.faults().into_iter().map(|fault| fault.under("forecast")));
         }

@@ -2,13 +2,16 @@
 
 use super::helm::{Helm, Reading, Rules};
 use super::{Forecast, Signal, Steering, SteeringState};
+use crate::guarded::guarded;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Counter, Mutex, Padded, lock};
 use crate::time;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// Readings of the clock come here in any order, so many nanoseconds late at the most.
+const DISORDER: u64 = 1_000_000_000;
 
 /// What the next evaluation goes on from. It is taken out while user code runs, so that none runs under the lock, and two evaluations
 /// (of callers that came an interval apart, the first of which is slow) do not mix.
@@ -37,6 +40,10 @@ struct Base {
 pub(crate) struct Pilot {
     epoch: Instant,
     every: u64,
+    /// An evaluation that is due later than this from now was planned before the clock went back.
+    horizon: u64,
+    floor: u32,
+    ceiling: u32,
     base: Mutex<Base>,
     /// Intervals of the limiter to one of the forecast.
     forecast_every: u64,
@@ -67,6 +74,10 @@ impl Pilot {
         Self {
             epoch: now,
             every,
+            // Of many threads each may be late with its reading.
+            horizon: every.saturating_add(every.max(DISORDER)),
+            floor: steering.floor,
+            ceiling: steering.ceiling,
             base: Mutex::new(Base { units, period, version: 0 }),
             forecast_every,
             lead: steering.lead,
@@ -92,7 +103,12 @@ impl Pilot {
     pub(crate) fn restart(&self, units: u32, period: Duration) {
         let mut base = lock(&self.base);
         *base = Base { units, period, version: base.version + 1 };
-        lock(&self.state).rate = units;
+        lock(&self.state).rate = self.within(units);
+    }
+
+    /// The nearest rate that it may steer to.
+    pub(crate) fn within(&self, units: u32) -> u32 {
+        units.max(self.floor).min(self.ceiling)
     }
 
     /// Somebody asks for `cost` units. `Some` when an interval is over and the rate is to be another.
@@ -100,7 +116,8 @@ impl Pilot {
     pub(crate) fn asked(&self, cost: u32, now: Instant) -> Option<u32> {
         let at = time::nanos_since(self.epoch, now);
         let due = self.due.0.load(Ordering::Relaxed);
-        let rate = if at >= due { self.evaluate(at, due, now) } else { None };
+        let is_near = due > at && due - at <= self.horizon;
+        let rate = if is_near { None } else { self.evaluate(at, due, now) };
         // After the evaluation: this one belongs to the new interval.
         self.asked.add(u64::from(cost));
         rate
@@ -108,8 +125,13 @@ impl Pilot {
 
     #[cold]
     fn evaluate(&self, at: u64, due: u64, now: Instant) -> Option<u32> {
-        let intervals = 1 + (at - due) / self.every;
-        let next = due.saturating_add(intervals.saturating_mul(self.every));
+        let (intervals, next) = match at.checked_sub(due) {
+            Some(late) => {
+                let intervals = 1 + late / self.every;
+                (intervals, due.saturating_add(intervals.saturating_mul(self.every)))
+            }
+            None => (1, at.saturating_add(self.every)),
+        };
         // Of all that come at this moment one does it. A panic that unwinds has other worries than a rate.
         if std::thread::panicking() || self.due.0.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return None;
@@ -207,18 +229,13 @@ impl Pilot {
         }
     }
 
-    /// Runs user code whose panic is nobody's problem but its own.
+    /// Runs user code, and counts its panic.
     fn guarded<T>(&self, user: impl FnOnce() -> T) -> Option<T> {
-        let payload = match catch_unwind(AssertUnwindSafe(user)) {
-            Ok(answer) => return Some(answer),
-            Err(payload) => payload,
-        };
-        self.panics.fetch_add(1, Ordering::Relaxed);
-        // What a panic carries may panic in its own drop.
-        if let Err(worse) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(worse);
+        let answer = guarded(user);
+        if answer.is_none() {
+            self.panics.fetch_add(1, Ordering::Relaxed);
         }
-        None
+        answer
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a rate is steered by: how hard a dependency, or this machine, is pressed.
 
 use crate::admission::bulkhead::Bulkhead;
+use crate::fault::{Fault, check};
 use crate::observation::{Monitor, Snapshot, Window};
 use crate::outcome::{Outcome, Verdict};
 use crate::sync::{Mutex, lock};
@@ -25,9 +26,14 @@ pub trait Signal: Send + Sync + 'static {
         Duration::ZERO
     }
 
-    /// How it is called in [`SteeringState`](super::SteeringState) and in logs. **Default**: `signal`.
+    /// How it is called in [`SteeringState`](super::SteeringState), in faults and in logs. **Default**: `signal`.
     fn name(&self) -> &'static str {
         "signal"
+    }
+
+    /// Which of its settings cannot work: asked once, before it steers anything. **Default**: none.
+    fn faults(&self) -> Vec<Fault> {
+        Vec::new()
     }
 }
 
@@ -62,14 +68,14 @@ impl ErrorRate {
         Self { monitor: monitor.clone(), name, limit: 0.1, min_attempts: 10, seen: Mutex::new(seen) }
     }
 
-    /// The share of errors above which it is too much. **Default**: 0.1.
+    /// The share of errors above which it is too much, as a fraction in (0, 1]. **Default**: 0.1.
     #[must_use]
     pub const fn above(mut self, share: f64) -> Self {
         self.limit = share;
         self
     }
 
-    /// How many attempts it takes to tell. Fewer in one interval are counted together with those of the next. **Default**: 10.
+    /// How many attempts it takes to tell; at least 1. Fewer in one interval are counted together with those of the next. **Default**: 10.
     #[must_use]
     pub const fn min_attempts(mut self, attempts: u64) -> Self {
         self.min_attempts = attempts;
@@ -106,6 +112,13 @@ impl Signal for ErrorRate {
     fn name(&self) -> &'static str {
         "error_rate"
     }
+
+    fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        check::fraction(&mut faults, "above", self.limit);
+        check::at_least(&mut faults, "min_attempts", self.min_attempts, 1);
+        faults
+    }
 }
 
 impl fmt::Debug for ErrorRate {
@@ -126,8 +139,8 @@ pub struct ResponseTime {
 }
 
 impl ResponseTime {
-    /// The 95th percentile of the pipeline of this name, as it reports to `monitor`, may be at most so long. A rate reacts to a tail before
-    /// it reacts to a mean.
+    /// The 95th percentile of the pipeline of this name, as it reports to `monitor`, may be at most so long; more than zero. A rate reacts to a
+    /// tail before it reacts to a mean.
     #[must_use]
     pub fn p95_above(limit: Duration, monitor: &Monitor, pipeline: impl Into<String>) -> Self {
         Self::quantile_above(0.95, limit, monitor, pipeline)
@@ -149,7 +162,7 @@ impl ResponseTime {
         Self { monitor: monitor.clone(), name: pipeline.into().into_boxed_str(), quantile, limit, min_attempts: 10 }
     }
 
-    /// How many attempts of the last ten seconds it takes to tell. **Default**: 10.
+    /// How many attempts of the last ten seconds it takes to tell; at least 1. **Default**: 10.
     #[must_use]
     pub const fn min_attempts(mut self, attempts: u64) -> Self {
         self.min_attempts = attempts;
@@ -176,6 +189,13 @@ impl Signal for ResponseTime {
 
     fn name(&self) -> &'static str {
         "response_time"
+    }
+
+    fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        check::nonzero(&mut faults, "above", self.limit, "every answer takes longer; say what is still quick");
+        check::at_least(&mut faults, "min_attempts", self.min_attempts, 1);
+        faults
     }
 }
 
@@ -204,7 +224,7 @@ impl QueueDepth {
         Self { bulkhead: bulkhead.clone(), limit: 0.5 }
     }
 
-    /// The share of the queue above which it is too much. **Default**: 0.5.
+    /// The share of the queue above which it is too much, as a fraction in (0, 1]. **Default**: 0.5.
     #[must_use]
     pub const fn above(mut self, share: f64) -> Self {
         self.limit = share;
@@ -224,6 +244,12 @@ impl Signal for QueueDepth {
     fn name(&self) -> &'static str {
         "queue_depth"
     }
+
+    fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        check::fraction(&mut faults, "above", self.limit);
+        faults
+    }
 }
 
 /// How busy this machine is: its load average of one minute, for each processor that the program may use. On Linux; elsewhere it says
@@ -236,7 +262,7 @@ pub struct SystemLoad {
 }
 
 impl SystemLoad {
-    /// So much load for each processor is allowed; 1 keeps every one of them busy.
+    /// So much load for each processor is allowed, more than 0 and finite; 1 keeps every one of them busy.
     #[must_use]
     pub const fn above(load_per_processor: f64) -> Self {
         Self { limit: load_per_processor }
@@ -257,6 +283,13 @@ impl Signal for SystemLoad {
 
     fn name(&self) -> &'static str {
         "system_load"
+    }
+
+    fn faults(&self) -> Vec<Fault> {
+        if self.limit > 0.0 && self.limit.is_finite() {
+            return Vec::new();
+        }
+        vec![Fault::new("above", format!("{} is no load that could be reached; 1 is a busy processor", self.limit))]
     }
 }
 

@@ -47,24 +47,55 @@ const fn generation_of(word: u64) -> u64 {
 /// On what terms a call went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lent {
-    Nothing,
+    Nothing = 0,
     /// On the success of one before it.
-    Credit,
+    Credit = 1,
     /// Because it was time for one.
-    Probe,
+    Probe = 2,
 }
 
+/// One word, for every call carries it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket {
-    generation: u64,
-    /// In nanoseconds; 0 where nobody asks.
-    started: u64,
-    lent: Lent,
+    /// The generation, as far as there is room, in the place where the machine's word has it; and what was lent.
+    terms: u32,
+    /// In turns; 0 where nobody asks.
+    started: u32,
+}
+
+/// A moment in units of 2^20 ns, a millisecond or so: two of them that are less than 26 days apart can be told apart.
+const fn turn(nanos: u64) -> u32 {
+    (nanos >> 20) as u32
 }
 
 impl Ticket {
+    #[inline]
+    const fn new(word: u64, started: u32, lent: Lent) -> Self {
+        Self { terms: (word & !MODE) as u32 | lent as u32, started }
+    }
+
+    /// Whether it was given in this generation.
+    #[inline]
+    const fn is_of(self, word: u64) -> bool {
+        (self.terms ^ word as u32) & !(MODE as u32) == 0
+    }
+
+    const fn lent(self) -> Lent {
+        match self.terms as u64 & MODE {
+            1 => Lent::Credit,
+            2 => Lent::Probe,
+            _ => Lent::Nothing,
+        }
+    }
+
     pub(super) const fn is_probe(self) -> bool {
-        !matches!(self.lent, Lent::Nothing)
+        !matches!(self.lent(), Lent::Nothing)
+    }
+
+    /// Whether it was given after this moment.
+    const fn is_after(self, nanos: u64) -> bool {
+        let ahead = self.started.wrapping_sub(turn(nanos));
+        ahead > 0 && ahead < 1 << 31
     }
 }
 
@@ -98,7 +129,7 @@ impl Rules {
     #[expect(clippy::cast_precision_loss, reason = "counts of one window")]
     fn is_down(&self, counts: Counts) -> bool {
         let forwarded = counts.forwarded();
-        forwarded >= u64::from(self.config.min_requests) && 2.0 * self.config.accept_multiplier * (counts.accepts as f64) < forwarded as f64
+        forwarded >= u64::from(self.config.min_requests) && self.config.accept_multiplier * (2.0 * counts.accepts as f64) < forwarded as f64
     }
 
     /// Whether far more is accepted of what is forwarded than in steady overload: beyond halfway from one in `K` to all; and of so many that
@@ -188,7 +219,7 @@ impl Machine {
     pub(super) fn acquire(&self, priority: Priority, now: Instant) -> Option<Ticket> {
         let word = self.face.word.load(Ordering::Acquire);
         if word & MODE == IDLE {
-            return Some(Ticket { generation: generation_of(word), started: 0, lent: Lent::Nothing });
+            return Some(Ticket::new(word, 0, Lent::Nothing));
         }
         self.weigh(word, priority, self.nanos(now))
     }
@@ -198,7 +229,7 @@ impl Machine {
         let rules = self.rules.get();
         let lent =
             if word & MODE == RECOVERING { self.lend(rules, word, priority, nanos) } else { self.draw(rules, word, priority, nanos) };
-        lent.map(|lent| Ticket { generation: generation_of(word), started: nanos, lent })
+        lent.map(|lent| Ticket::new(word, turn(nanos), lent))
     }
 
     /// Recovering: who may go?
@@ -278,11 +309,11 @@ impl Machine {
     #[inline]
     fn accept(&self, ticket: Ticket, now: Instant) {
         let word = self.face.word.load(Ordering::Acquire);
-        if generation_of(word) != ticket.generation {
+        if !ticket.is_of(word) {
             return;
         }
         let (rules, nanos) = (self.rules.get(), self.nanos(now));
-        rules.tally.accept(ticket.generation, nanos);
+        rules.tally.accept(generation_of(word), nanos);
         // Nearly always zero already, and reading a shared word is cheap where writing it is not.
         let run = if self.face.run.load(Ordering::Relaxed) == 0 { 0 } else { self.face.run.swap(0, Ordering::AcqRel) };
         if word & MODE != IDLE {
@@ -295,7 +326,7 @@ impl Machine {
         let back = &self.back.0;
         if word & MODE == RECOVERING {
             let _ = back.credit.fetch_update(Ordering::AcqRel, Ordering::Acquire, |credit| credit.checked_add(rules.credit()));
-            if back.refused_at.load(Ordering::Acquire) < ticket.started {
+            if ticket.is_after(back.refused_at.load(Ordering::Acquire)) {
                 // Nobody was refused for a whole round trip: all that comes may go. What was refused before is forgotten.
                 self.begin(rules, word, IDLE);
             }
@@ -312,7 +343,7 @@ impl Machine {
                 return;
             }
             look.store(nanos.saturating_add(rules.interval / 8), Ordering::Relaxed);
-            let counts = rules.tally.counts(ticket.generation, nanos);
+            let counts = rules.tally.counts(generation_of(word), nanos);
             if !rules.is_down(counts) && !rules.has_room(counts) {
                 return;
             }
@@ -327,11 +358,11 @@ impl Machine {
 
     fn fail(&self, ticket: Ticket, now: Instant) {
         let word = self.face.word.load(Ordering::Acquire);
-        if generation_of(word) != ticket.generation {
+        if !ticket.is_of(word) {
             return;
         }
         let (rules, nanos, back) = (self.rules.get(), self.nanos(now), &self.back.0);
-        rules.tally.failure(ticket.generation, nanos);
+        rules.tally.failure(generation_of(word), nanos);
         if self.face.run.fetch_add(1, Ordering::AcqRel) == 0 {
             back.run_began.store(nanos, Ordering::Release);
         }
@@ -343,7 +374,7 @@ impl Machine {
             back.spare_failures.store(spare - 1, Ordering::Relaxed);
             return;
         }
-        let counts = rules.tally.counts(ticket.generation, nanos);
+        let counts = rules.tally.counts(generation_of(word), nanos);
         if word & MODE == RECOVERING {
             if rules.is_overloaded(counts) {
                 self.go(word, HOLDING);
@@ -358,10 +389,10 @@ impl Machine {
 
     /// The call said nothing; so what it went on serves another.
     pub(super) fn give_back(&self, ticket: Ticket, never_made: bool) {
-        if generation_of(self.face.word.load(Ordering::Acquire)) != ticket.generation {
+        if !ticket.is_of(self.face.word.load(Ordering::Acquire)) {
             return;
         }
-        match ticket.lent {
+        match ticket.lent() {
             Lent::Credit => {
                 let _ = self.back.0.credit.fetch_update(Ordering::AcqRel, Ordering::Acquire, |credit| credit.checked_add(1));
             }

@@ -37,6 +37,7 @@
 //! | `queue` | 0 | in overload a queue is always full, and makes every call later |
 //! | `max_wait` | as long as the deadline allows | when there is a queue |
 //! | `ageing` | 2 s | one priority step is worth so much waiting; critical calls are always next |
+//! | `shed` | none | without a queue there is nothing to shed; with one and no `max_wait`, [`CoDel::default()`](CoDel) is a good choice |
 //!
 //! # What you will see
 //!

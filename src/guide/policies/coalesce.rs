@@ -1,7 +1,7 @@
 //! Coalesce: of many who ask the same at the same time, one asks. Details: [`substitution::coalesce`](mod@crate::substitution::coalesce).
 //!
-//! For reads that many make at once: the popular entry that just left the cache, the token that everybody refreshes, the configuration that a
-//! thousand workers load at the start. A thousand callers, one call, a thousand answers.
+//! For reads that many make at once: the popular entry that just left the cache, the token that everybody refreshes, the configuration
+//! that a thousand workers load at the start. A thousand callers, one call, a thousand answers.
 //!
 //! **When not**: for what changes something; where the answer depends on who asks, unless that is part of the key. It is no cache: who comes a
 //! moment after the answer asks anew.
@@ -19,7 +19,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The whole call is shared, retries and all; who waits keeps to its own deadline. Answers and errors must be `Clone` (wrap large ones in an `Arc`).
+//! The whole call is shared, retries and all; who waits keeps to its own deadline. Answers and errors must be `Clone` (wrap large ones
+//! in an `Arc`).
 //!
 //! # Defaults
 //!
@@ -37,8 +38,8 @@
 //! | `call_finished` with 0 attempts | a follower got the answer of another call |
 //! | `call_finished`, kind `deadline_exceeded`, with 0 attempts | its own deadline came first |
 //!
-//! [`stats()`](crate::Coalesce::stats) counts those who led, shared, took over, and lost patience. Many who lost patience: somebody makes calls and does not poll
-//! them, in a `select!` or in a stream with a buffer.
+//! [`stats()`](crate::Coalesce::stats) counts those who led, shared, took over, and lost patience. Many who lost patience: somebody
+//! makes calls and does not poll them, in a `select!` or in a stream with a buffer.
 
 #[cfg(doc)]
 use crate::*;

@@ -39,19 +39,20 @@
 //!
 //! # How many keys?
 //!
-//! As many as call within the idle time, and a little more: [`stats().shared`](crate::PerKeyStats::shared) tells how often there was no room. Each costs at
-//! most 160 bytes (76 with a rate alone), so 100,000 of them are at most 16 MB, whoever makes them up.
+//! As many as call within the idle time, and a little more: [`stats().shared`](crate::PerKeyStats::shared) tells how often there was no
+//! room. Each costs at most 160 bytes (76 with a rate alone), so 100,000 of them are at most 16 MB, whoever makes them up.
 //!
 //! # What you will see
 //!
-//! What the policies themselves show: `circuit_open`, `rate_limited`, `bulkhead_full`, with the time to come back. A key is never the label of a metric:
-//! a million of them would bring the metrics down before the service. To find out *who*, ask:
+//! What the policies themselves show: `circuit_open`, `rate_limited`, `bulkhead_full`, with the time to come back. A key is never the
+//! label of a metric: a million of them would bring the metrics down before the service. To find out *who*, ask:
 //! [`most_rejected(10)`](PerKey::most_rejected), and [`snapshot(key)`](PerKey::snapshot) for one of them.
 //!
 //! # When the table is full
 //!
-//! Idle keys make room; then those who owe nothing. A key that owes something (units, an open circuit, calls under way) is never forgotten, or else a flood of new
-//! keys would set it free. When all owe, newcomers share buckets by their hash: each gets a first call, and after that what the bucket has left.
+//! Idle keys make room; then those who owe nothing. A key that owes something (units, an open circuit, calls under way) is never
+//! forgotten, or else a flood of new keys would set it free. When all owe, newcomers share buckets by their hash: each gets a first
+//! call, and after that what the bucket has left.
 
 #[cfg(doc)]
 use crate::*;

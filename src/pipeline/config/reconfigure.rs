@@ -24,9 +24,10 @@ impl Pipeline {
     ///   not fit the new settings is told by [`Changes::restarted`].
     /// * Judges, observers, gates and fallbacks stay: no configuration has them.
     ///
-    /// Calls pay nothing for it (a few nanoseconds once there was a change): they borrow the settings, which stay in memory until the pipeline is
-    /// dropped, about a kilobyte for each *different* configuration, and for each policy that is added. So it is for people and files; a control loop rather moves the policies themselves
-    /// ([`Bulkhead::resize`], [`RateLimiter::set_rate`]).
+    /// Calls pay nothing for it (a few nanoseconds once there was a change): they borrow the settings, which stay in memory until the
+    /// pipeline is dropped, about a kilobyte for each *different* configuration, and for each policy that is added. So it is for people and
+    /// files; a control loop rather moves the policies themselves ([`Bulkhead::resize`](crate::Bulkhead::resize),
+    /// [`RateLimiter::set_rate`](crate::RateLimiter::set_rate)).
     ///
     /// ```
     /// # fn main() -> Result<(), steadfast::ConfigError> {

@@ -197,6 +197,7 @@ fn adaptive_limit(config: &AdaptiveLimitConfig) -> Tree {
     tree.put("queue", config.queue);
     tree.put("max_wait", config.max_wait);
     tree.put("ageing", config.ageing);
+    tree.put_some("shed", config.shed.as_ref().map(shed));
     let parameters = [
         ("tolerance", config.tolerance),
         ("backoff_ratio", config.backoff_ratio),

@@ -8,6 +8,7 @@ use crate::store::entry::is_over;
 use crate::store::stats::Counters;
 use crate::store::traits::probed;
 use crate::store::{CacheStats, Entry, Glob, Key, SetOptions, StoreError, StoreErrorKind, Timestamp, Ttl};
+use crate::sync::{Mutex, lock};
 use bytes::Bytes;
 use std::fmt;
 use std::fs::File;
@@ -19,6 +20,8 @@ pub(super) struct Disk {
     pub(super) settings: FileStoreBuilder,
     pub(super) counters: Counters,
     pub(super) room: Room,
+    /// Held while a value takes the place of another, so that both are counted right. One for each first digit of a name.
+    turns: [Mutex<()>; 16],
 }
 
 /// A record that was opened: its head, and what is needed for the rest.
@@ -36,7 +39,7 @@ impl Disk {
     pub(super) fn open(settings: FileStoreBuilder) -> Result<Self, StoreError> {
         let layout = Layout::open(&settings.dir)?;
         let room = Room::new(settings.max_size_bytes, settings.max_entries.unwrap_or(u64::MAX));
-        let disk = Self { layout, settings, counters: Counters::default(), room };
+        let disk = Self { layout, settings, counters: Counters::default(), room, turns: Default::default() };
         disk.recount()?;
         Ok(disk)
     }
@@ -55,7 +58,7 @@ impl Disk {
         let (mut file, metadata) = match open(path) {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) if is_link(&error) => {
+            Err(error) if is_no_file(&error) => {
                 self.note_corrupt(Bad::Foreign);
                 return Ok(None);
             }
@@ -76,18 +79,18 @@ impl Disk {
         };
         match read(&mut file) {
             Ok((bytes, lengths, head)) => Ok(Some(Found { file, head, identity, len, lengths, bytes })),
-            Err(trouble) => self.deal_with(trouble, path, identity, len).map(|()| None),
+            Err(trouble) => self.deal_with(trouble, path, identity).map(|()| None),
         }
     }
 
     /// What could not be read as a record: removed if it was one of ours. An error only where the disk has one.
-    fn deal_with(&self, trouble: Trouble, path: &Path, identity: Identity, len: u64) -> Result<(), StoreError> {
+    fn deal_with(&self, trouble: Trouble, path: &Path, identity: Identity) -> Result<(), StoreError> {
         match trouble {
             Trouble::Io(error) => Err(failed(&error)),
             Trouble::Bad(bad) => {
                 self.note_corrupt(bad);
-                if bad == Bad::Corrupt && self.layout.remove(path, Some(identity)).unwrap_or(false) {
-                    self.room.removed(len);
+                if bad == Bad::Corrupt {
+                    let _ = self.take_away(path, Some(identity)); // a miss as it is
                 }
                 Ok(())
             }
@@ -121,12 +124,17 @@ impl Disk {
     }
 
     pub(super) fn expire(&self, path: &Path, found: &Found) -> Result<bool, StoreError> {
-        let removed = self.layout.remove(path, Some(found.identity)).map_err(|error| failed(&error))?;
-        if removed {
-            self.counters.expired.add(1);
-            self.room.removed(found.len);
-        }
+        let removed = self.take_away(path, Some(found.identity))?;
+        self.counters.expired.add(u64::from(removed));
         Ok(removed)
+    }
+
+    /// Removes what is there, if it is what was looked at, and strikes it off the books.
+    pub(super) fn take_away(&self, path: &Path, identity: Option<Identity>) -> Result<bool, StoreError> {
+        let _turn = lock(&self.turns[turn_of(path)]);
+        let removed = self.layout.remove(path, identity).map_err(|error| failed(&error))?;
+        removed.inspect(|len| self.room.removed(*len));
+        Ok(removed.is_some())
     }
 
     pub(super) fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
@@ -143,7 +151,7 @@ impl Disk {
                 let entry = Entry::new(Bytes::from(bytes).slice(range), Ttl::Never, now);
                 Ok(Some(entry.with_created_at(created_at).with_expires_at(expires_at).with_metadata(metadata)))
             }
-            Err(trouble) => self.deal_with(trouble, &path, found.identity, found.len).map(|()| None),
+            Err(trouble) => self.deal_with(trouble, &path, found.identity).map(|()| None),
         }
     }
 
@@ -181,9 +189,8 @@ impl Disk {
 
     /// Removes what is there, whatever it is.
     fn forget(&self, path: &Path) -> Result<(), StoreError> {
-        let Some(found) = self.look(path)? else { return Ok(()) };
-        if self.layout.remove(path, None).map_err(|error| failed(&error))? {
-            self.room.removed(found.len);
+        if self.look(path)?.is_some() {
+            self.take_away(path, None)?;
         }
         Ok(())
     }
@@ -201,11 +208,11 @@ impl Disk {
         let temp = work().map_err(|error| failed(&error))?;
         let len = (before.len() + value.len()) as u64;
         if if_absent {
-            if !self.link(&temp, path, now)? {
+            if !self.link(&temp, path, len, now)? {
                 return Ok(false);
             }
-            self.room.added(len);
         } else {
+            let _turn = lock(&self.turns[turn_of(path)]);
             let old = std::fs::symlink_metadata(path).ok().map(|old| old.len());
             self.layout.publish(&temp, path).map_err(|error| failed(&error))?;
             if let Some(old) = old {
@@ -220,19 +227,24 @@ impl Disk {
     }
 
     /// Links it into place where nothing live is. Of many who try, in any process, one does it.
-    fn link(&self, temp: &super::path::Temporary, path: &Path, now: Timestamp) -> Result<bool, StoreError> {
+    fn link(&self, temp: &super::path::Temporary, path: &Path, len: u64, now: Timestamp) -> Result<bool, StoreError> {
         // Each time round somebody else has put something there that is over; that does not go on.
         for _ in 0..16 {
+            let turn = lock(&self.turns[turn_of(path)]);
             match self.layout.publish_new(temp, path) {
-                Ok(()) => return Ok(true),
+                Ok(()) => {
+                    self.room.added(len);
+                    return Ok(true);
+                }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(failed(&error)),
             }
+            drop(turn);
             match self.look(path)? {
                 Some(found) if !self.is_over(&found.head, now) => return Ok(false),
                 Some(found) => drop(self.expire(path, &found)?),
                 // Gone by now, or a file of somebody else's that is in the way.
-                None => drop(self.layout.remove(path, None).map_err(|error| failed(&error))?),
+                None => drop(self.take_away(path, None)?),
             }
         }
         Err(StoreError::new(StoreErrorKind::Busy).in_store(NAME).with_detail("others kept storing under this key"))
@@ -243,8 +255,7 @@ impl Disk {
         // Until what was looked at is what was removed: somebody may be storing meanwhile.
         for _ in 0..16 {
             let Some(found) = self.look_up_live(key, &path, now)? else { return Ok(false) };
-            if self.layout.remove(&path, Some(found.identity)).map_err(|error| failed(&error))? {
-                self.room.removed(found.len);
+            if self.take_away(&path, Some(found.identity))? {
                 self.counters.deletes.add(1);
                 return Ok(true);
             }
@@ -289,10 +300,7 @@ impl Disk {
             if self.is_over(&found.head, now) {
                 return self.expire(path, &found).map(drop);
             }
-            if self.layout.remove(path, Some(found.identity)).map_err(|error| failed(&error))? {
-                self.room.removed(found.len);
-                deleted += 1;
-            }
+            deleted += u64::from(self.take_away(path, Some(found.identity))?);
             Ok(())
         })?;
         self.counters.deletes.add(deleted);
@@ -355,10 +363,16 @@ impl From<Bad> for Trouble {
     }
 }
 
-/// Whether a link was there, which is never followed.
-fn is_link(error: &io::Error) -> bool {
+/// Names are hashes, so any of their digits is as good as another.
+fn turn_of(path: &Path) -> usize {
+    let digit = path.file_name().and_then(|name| name.as_encoded_bytes().first().copied()).unwrap_or_default();
+    char::from(digit).to_digit(16).unwrap_or(0) as usize
+}
+
+/// Whether a link was there, which is never followed, or a socket, which cannot be opened.
+fn is_no_file(error: &io::Error) -> bool {
     #[cfg(unix)]
-    return error.raw_os_error() == Some(libc::ELOOP);
+    return matches!(error.raw_os_error(), Some(libc::ELOOP | libc::EMLINK | libc::ENXIO));
     #[cfg(not(unix))]
     false
 }

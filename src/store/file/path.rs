@@ -177,11 +177,11 @@ impl Layout {
         }
     }
 
-    /// Takes away what is at `path`, and nothing that came there since: true if it was `identity`. Of several who try, one does it.
-    pub(super) fn remove(&self, path: &Path, identity: Option<Identity>) -> io::Result<bool> {
+    /// Takes away what is at `path`, and nothing that came there since: its length, if it was `identity`. Of several who try, one does it.
+    pub(super) fn remove(&self, path: &Path, identity: Option<Identity>) -> io::Result<Option<u64>> {
         let away = self.temp_path();
         match fs::rename(path, &away) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             moved => moved?,
         }
         let taken = fs::symlink_metadata(&away)?;
@@ -189,14 +189,14 @@ impl Layout {
             // Another one: back to its place, unless a third is there by now.
             let _ = fs::hard_link(&away, path);
             fs::remove_file(&away)?;
-            return Ok(false);
+            return Ok(None);
         }
         if taken.is_dir() {
             fs::remove_dir_all(&away)?
         } else {
             fs::remove_file(&away)?
         }
-        Ok(true)
+        Ok(Some(taken.len()))
     }
 
     /// Every folder of values.

@@ -195,7 +195,12 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read(value: Vec<u8>, tags: Vec<String>, words: Option<Metadata>, end in 1..u64::MAX) {
+        fn what_is_written_is_read(
+            value: Vec<u8>,
+            tags in proptest::collection::vec("\\PC{0,6}", 0..4),
+            words in proptest::option::of(proptest::collection::btree_map("\\PC{0,6}", "\\PC{0,6}", 0..4)),
+            end in 1..u64::MAX,
+        ) {
             let head = Head { tags, metadata: words, expires_at: Some(Timestamp::from_millis(end)), ..sample(b"").0 };
             let mut bytes = encode(&head, &value);
             bytes.extend_from_slice(&value);

@@ -161,10 +161,7 @@ impl Disk {
             if entries <= enough_entries && bytes <= enough_bytes {
                 break;
             }
-            if self.layout.remove(&candidate.path, Some(candidate.identity)).map_err(|error| failed(&error))? {
-                self.room.removed(candidate.len);
-                self.counters.evicted.add(1);
-            }
+            self.counters.evicted.add(u64::from(self.take_away(&candidate.path, Some(candidate.identity))?));
             entries = entries.saturating_sub(1);
             bytes = bytes.saturating_sub(candidate.len);
         }

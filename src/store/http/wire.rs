@@ -170,7 +170,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a18_what_is_sent_is_read(value: Vec<u8>, text: String, metadata: Option<Metadata>, millis in 1..u64::from(u32::MAX)) {
+        fn a18_what_is_sent_is_read(
+            value: Vec<u8>,
+            text in "\\PC{0,20}",
+            metadata in proptest::option::of(proptest::collection::btree_map("\\PC{0,6}", "\\PC{0,6}", 0..4)),
+            millis in 1..u64::from(u32::MAX),
+        ) {
             let at = Timestamp::from_millis(7);
             for value in [Bytes::from(value), Bytes::from(text.clone()), Bytes::from(format!("base64:{text}"))] {
                 let options = SetOptions { ttl: Ttl::After(Duration::from_millis(millis)), metadata: metadata.clone(), ..SetOptions::new() };

@@ -4,7 +4,7 @@
 //! types, a typed cache spares you the encoding.
 //!
 //! Least recently used goes first when room is needed. What is over is freed a little with every operation, whether or not anybody asks for
-//! it again: each operation looks at the entries that end first, at most [`DRAIN`](shelf::DRAIN) of them. Time is `tokio::time`, so that a paused clock moves it.
+//! it again: each operation looks at the entries that end first, at most 16 of them. Time is `tokio::time`, so that a paused clock moves it.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -47,7 +47,7 @@ pub struct MemoryStoreBuilder {
 }
 
 impl MemoryStoreBuilder {
-    /// How much it holds, in bytes: keys, values, metadata and tags, and 256 bytes an entry for what it costs to keep one. **Default**: 100 MiB.
+    /// How much it holds, in bytes: keys, values, metadata and tags, and 192 bytes an entry for what it costs to keep one. **Default**: 100 MiB.
     pub const fn max_size_bytes(mut self, bytes: u64) -> Self {
         self.max_size_bytes = bytes;
         self

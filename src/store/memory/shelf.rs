@@ -10,8 +10,9 @@ use std::sync::Arc;
 /// How many ended entries one operation frees at most. More than one, so that a backlog shrinks while new entries come in.
 pub(super) const DRAIN: usize = 16;
 
-/// What it costs to keep an entry, beside its bytes: the slot and its node, two handles of the key, its place among those that end.
-const OVERHEAD: u64 = 256;
+/// What it costs to keep an entry, beside its bytes: the slot and its node, two handles of the key, its place among those that end. Measured: 165
+/// without a time to live, 225 with one.
+const OVERHEAD: u64 = 192;
 
 /// What only some entries have.
 #[derive(Debug)]

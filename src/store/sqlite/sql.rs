@@ -76,7 +76,7 @@ impl Sql {
             count_live: format!("SELECT count(*) FROM \"{t}\" WHERE ?1 AND {LIVE}"),
             keys: format!("SELECT key FROM \"{t}\" WHERE key >= ?1 AND {LIVE} ORDER BY key"),
             purge: format!("DELETE FROM \"{t}\" WHERE rowid IN (SELECT rowid FROM \"{t}\" WHERE expires <= ?1 ORDER BY expires LIMIT ?2)"),
-            books: format!("SELECT entries, bytes, version FROM \"{t}_books\""),
+            books: format!("SELECT entries, bytes, version, page_count, page_size FROM \"{t}_books\", pragma_page_count, pragma_page_size"),
             evict: format!("DELETE FROM \"{t}\" WHERE rowid IN (SELECT rowid FROM \"{t}\" ORDER BY created, rowid LIMIT ?1)"),
             table: table.to_owned(),
             max_entries,
@@ -220,10 +220,9 @@ impl Sql {
     }
 
     fn read_books(&self, connection: &Connection, gauges: &mut Gauges) -> Result<(), Failure> {
-        let read = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, i64>(1)?.unsigned_abs()));
-        (gauges.entries, gauges.bytes) = connection.prepare_cached(&self.books)?.query_row([], read)?;
-        let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map(i64::unsigned_abs);
-        (gauges.pages, gauges.page_size) = (pragma("page_count")?, pragma("page_size")?);
+        let number = |row: &Row<'_>, at| row.get::<_, i64>(at).map(i64::unsigned_abs);
+        let read = |row: &Row<'_>| Ok((number(row, 0)?, number(row, 1)?, number(row, 3)?, number(row, 4)?));
+        (gauges.entries, gauges.bytes, gauges.pages, gauges.page_size) = connection.prepare_cached(&self.books)?.query_row([], read)?;
         Ok(())
     }
 }

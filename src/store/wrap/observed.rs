@@ -1,11 +1,11 @@
 //! A store that tells what it does.
 
 use super::super::{CacheStats, Capabilities, Entry, Glob, Key, SetOptions, Store, StoreError, StoreErrorKind};
+use crate::guarded::guarded;
 use crate::outcome::Seconds;
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -145,10 +145,7 @@ impl<S: Store> Observed<S> {
             items: result.as_ref().map_or_else(StoreError::completed, items),
             error: result.as_ref().err().map(StoreError::kind),
         };
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.observer.on_store_event(&event))) {
-            // What a panic carries may panic in its own drop.
-            std::mem::forget(payload);
-        }
+        let _panicked = guarded(|| self.observer.on_store_event(&event));
         result
     }
 }

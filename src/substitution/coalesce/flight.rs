@@ -2,13 +2,13 @@
 //!
 //! # Implementation details
 //!
-//! Two locks, the map's before the flight's. A flight that is *done* takes nobody in any more, and whoever finds one in the map puts a new one
-//! in its place; so the order in which it is done and taken out does not matter. Under neither lock runs code of anybody else: keys are hashes,
-//! answers are cloned and dropped outside, and wakers are cloned before and woken after.
+//! Two locks, the map's before the flight's. A flight that is *done* takes nobody in any more, and whoever finds one in the map puts a
+//! new one in its place; so the order in which it is done and taken out does not matter. Under neither lock runs code of anybody else:
+//! keys are hashes, answers are cloned and dropped outside, and wakers are cloned before and woken after.
 //!
 //! Leadership is *put on the table*, not handed over: a vacancy wakes the first follower, but whoever is polled first takes it. So a
-//! follower that is parked somewhere cannot hold up the others; one that is dropped instead of coming wakes the next; and every follower looks by itself once in a
-//! while.
+//! follower that is parked somewhere cannot hold up the others; one that is dropped instead of coming wakes the next; and every
+//! follower looks by itself once in a while.
 
 use super::{CoalesceConfig, CoalesceStats};
 use crate::admission::keyed::{Hash, Secret};
@@ -297,8 +297,9 @@ pub(super) enum Found<T, E> {
 }
 
 impl<T, E> Seat<'_, T, E> {
-    /// Asks after the answer, and leaves a waker if there is none yet.
-    pub(super) fn look(&mut self, waker: &Waker, now: Instant) -> Found<T, E> {
+    /// Asks after the answer, and leaves a waker if there is none yet. Who `is_late` does not lead: it would run out of time at once, and so
+    /// would all those behind it, one after another.
+    pub(super) fn look(&mut self, waker: &Waker, now: Instant, is_late: bool) -> Found<T, E> {
         let mut waker = Some(waker.clone());
         let mut state = lock(&self.flight.state);
         if let Some(answer) = state.answer.clone() {
@@ -316,6 +317,9 @@ impl<T, E> Seat<'_, T, E> {
             }
             drop(state);
             return Found::Wait(since);
+        }
+        if is_late {
+            return Found::Wait(now);
         }
         let mine = state.line.followers.remove(&self.id);
         let beat = state.line.lead(self.id, now);
@@ -349,12 +353,13 @@ impl<T, E> Seat<'_, T, E> {
     }
 
     /// The leader's answer: to all who follow, if it is one to share.
-    pub(super) fn finish(&mut self, answer: Result<T, E>) -> Result<T, E>
+    pub(super) fn finish(&mut self, answer: Result<T, E>, concern: impl Fn(&E) -> bool) -> Result<T, E>
     where
         T: Clone,
         E: Clone,
     {
-        if answer.is_err() && !self.group.share_errors.load(Ordering::Relaxed) {
+        let share_errors = self.group.share_errors.load(Ordering::Relaxed);
+        if answer.as_ref().is_err_and(|error| !share_errors || !concern(error)) {
             self.leave();
             return answer;
         }

@@ -3,7 +3,7 @@
 use super::flight::{Found, Group, Role, Seat};
 use crate::admission::keyed::Hash;
 use crate::time;
-use pin_project::pin_project;
+use pin_project_lite::pin_project;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -20,24 +20,26 @@ pub(crate) enum End<T, E> {
     OutOfTime,
 }
 
-/// A call in a group.
-#[pin_project]
-#[must_use = "futures do nothing unless polled"]
-pub(crate) struct Coalescing<'a, T, E, F, Fut> {
-    // Dropped in this order: the operation is gone before another one begins.
-    #[pin]
-    running: Option<Fut>,
-    seat: Option<Seat<'a, T, E>>,
-    operation: Option<F>,
-    group: &'a Group<T, E>,
-    hash: Hash,
-    deadline: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
+pin_project! {
+    /// A call in a group.
+    #[must_use = "futures do nothing unless polled"]
+    pub(crate) struct Coalescing<'a, T, E, F, Fut> {
+        // Dropped in this order: the operation is gone before another one begins.
+        #[pin]
+        running: Option<Fut>,
+        seat: Option<Seat<'a, T, E>>,
+        operation: Option<F>,
+        group: &'a Group<T, E>,
+        hash: Hash,
+        deadline: Option<Instant>,
+        concern: fn(&E) -> bool,
+        timer: Option<Pin<Box<Sleep>>>,
+    }
 }
 
 impl<'a, T, E, F, Fut> Coalescing<'a, T, E, F, Fut> {
-    pub(super) fn new(group: &'a Group<T, E>, hash: Hash, deadline: Option<Instant>, operation: F) -> Self {
-        Self { running: None, seat: None, operation: Some(operation), group, hash, deadline, timer: None }
+    pub(super) fn new(group: &'a Group<T, E>, hash: Hash, deadline: Option<Instant>, concern: fn(&E) -> bool, operation: F) -> Self {
+        Self { running: None, seat: None, operation: Some(operation), group, hash, deadline, concern, timer: None }
     }
 }
 
@@ -92,14 +94,15 @@ where
                     return Poll::Pending;
                 };
                 this.running.set(None);
-                let answer = watch.0.finish(answer);
+                let answer = watch.0.finish(answer, *this.concern);
                 return Poll::Ready(End::Own(answer));
             }
             if !matches!(seat.role, Role::Follower) {
                 polled_again();
             }
             let now = Instant::now();
-            let since = match seat.look(cx.waker(), now) {
+            let is_late = this.deadline.is_some_and(|deadline| deadline <= now);
+            let since = match seat.look(cx.waker(), now, is_late) {
                 Found::Answer(answer) => {
                     *this.timer = None;
                     return Poll::Ready(End::Shared(Arc::unwrap_or_clone(answer)));
@@ -110,7 +113,7 @@ where
                 }
                 Found::Wait(since) => since,
             };
-            if this.deadline.is_some_and(|deadline| deadline <= now) {
+            if is_late {
                 seat.leave();
                 return Poll::Ready(End::OutOfTime);
             }

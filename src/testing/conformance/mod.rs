@@ -31,6 +31,9 @@
 //!
 //! # The list
 //!
+//! A store of the five methods alone meets all but three: A8 asks for an `exists` that counts nothing, C46 for `reset_stats`, H90 for a `close` after which
+//! nothing is answered. Where one of these, or a limit, is none of your business, say so: [`without`](Stores::without).
+//!
 //! **A** values and keys, **B** time, **C** capacity and accounting, **F** patterns and tags, **H** faults. What a store cannot do according to
 //! its [`capabilities`](crate::store::Store::capabilities) is skipped, and the report says so.
 

@@ -18,8 +18,8 @@ pub enum CaseEnd {
 #[derive(Clone, Debug, Default)]
 #[must_use = "`assert()` it"]
 pub struct Findings {
-    pub(super) subject: String,
-    pub(super) cases: Vec<(&'static str, &'static str, CaseEnd)>,
+    pub(in crate::testing) subject: String,
+    pub(in crate::testing) cases: Vec<(&'static str, &'static str, CaseEnd)>,
 }
 
 impl Findings {

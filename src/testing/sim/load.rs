@@ -6,6 +6,9 @@ use crate::call::Priority;
 use std::ops::Range;
 use std::time::Duration;
 
+/// More calls a second than this (or so many times as many) are not told apart by a clock of nanoseconds.
+const MOST: f64 = 1e8;
+
 /// The calls that a scenario makes. Moments are whole seconds from its beginning.
 ///
 /// ```
@@ -49,8 +52,8 @@ impl Load {
         Self::of(Source::Even(per_second))
     }
 
-    /// So many clients, each of which makes a call, waits for its end, thinks for a while, and calls again. They slow down with the
-    /// dependency, as workers of a batch do.
+    /// So many clients, each of which thinks for a while (a millisecond at least), makes a call, waits for its end, and begins again. They
+    /// slow down with the dependency, as workers of a batch do.
     pub const fn clients(number: u32, thinking: Latency) -> Self {
         Self::of(Source::Clients(number, thinking))
     }
@@ -62,13 +65,13 @@ impl Load {
 
     /// So many times the load in these seconds; factors of overlapping times multiply. Clients think the shorter.
     pub fn times(mut self, factor: f64, during: Range<u32>) -> Self {
-        self.factors.push((during, factor));
+        self.factors.push((during, if factor.is_finite() { factor.clamp(0.0, MOST) } else { 1.0 }));
         self
     }
 
     /// A load that swings around its mean by this share (in [0, 1]), once in so many seconds: day and night.
     pub const fn wave(mut self, share: f64, period: u32) -> Self {
-        self.wave = Some((share, period));
+        self.wave = Some((if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) }, period));
         self
     }
 
@@ -109,7 +112,7 @@ impl Load {
     /// More than this the factor never is.
     fn most(&self) -> f64 {
         let stacked: f64 = self.factors.iter().map(|(_, factor)| factor.max(1.0)).product();
-        stacked * (1.0 + self.wave.map_or(0.0, |(share, _)| share.abs()))
+        stacked * (1.0 + self.wave.map_or(0.0, |(share, _)| share))
     }
 
     /// When the next call of an open load comes after this one; `None` where there is none.
@@ -119,9 +122,8 @@ impl Load {
             Source::Even(rate) => (rate, true),
             Source::Clients(..) | Source::Nobody => return None,
         };
-        if rate <= 0.0 || !rate.is_finite() {
-            return None;
-        }
+        // No number is no load.
+        let rate = if rate > 0.0 { rate.min(MOST) } else { return None };
         let mut at = after;
         if even {
             loop {
@@ -137,7 +139,7 @@ impl Load {
             }
         }
         // Thinning (Lewis and Shedler, 1979): candidates at the highest rate, each kept with the share of the rate at its moment.
-        let most = self.most();
+        let most = self.most().min(MOST / rate);
         loop {
             at = at.saturating_add(times(Duration::from_secs(1), chance.exponential() / (rate * most)));
             if at >= end {

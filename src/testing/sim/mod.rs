@@ -79,13 +79,14 @@
 //!
 //! * The dependency is exact to the nanosecond; tokio's timers tick in milliseconds, so answers and pauses end up to one later. Below a few
 //!   milliseconds all times look alike.
-//! * Code takes no time: what your program computes, and what this crate does, is instantaneous.
+//! * Code takes no time: what your program computes, and what this crate does, is instantaneous. So what tries again for ever without a pause
+//!   never ends.
 //! * A policy without a seed gets one from the simulation when the pipeline is built in it. Your own chance must come from [`Chance`],
 //!   and what must not vary may not come from the system's clock or the order of a `HashMap`. `ln` and `cos` differ in the last bit from
 //!   platform to platform, so two of them may differ in a call or two.
 //! * Live policies in [`through`](Scenario::through) must be built in it: their clock is the simulation's.
 //!
-//! `cargo run --release --features testing --example simulate -- --list` in the repository shows scenarios at work, with figures.
+//! `cargo run --release --example simulate -- --list` in the repository shows scenarios at work, with figures.
 
 mod chance;
 mod dependency;

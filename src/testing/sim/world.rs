@@ -112,7 +112,8 @@ impl World {
     async fn live(self: &Arc<Self>, scenario: &Scenario, seed: u64) {
         tokio::spawn(Arc::clone(self).work());
         for (at, calls) in scenario.load.herds() {
-            let (world, mut kinds, load) = (Arc::clone(self), Chance::new(seed, "priorities of a herd"), scenario.load.clone());
+            let (world, mut kinds, load) =
+                (Arc::clone(self), Chance::new(seed, &format!("priorities of the herd at {at:?}")), scenario.load.clone());
             tokio::spawn(async move {
                 world.until(at).await;
                 for _ in 0..calls {
@@ -126,11 +127,11 @@ impl World {
                 let mut chance = Chance::new(seed, &format!("client {client}"));
                 tokio::spawn(async move {
                     while world.now() < end {
-                        let pause = thinking.draw(&mut chance);
+                        // A tick at least: a client that is refused at once, and calls again at once, would stop the clock.
+                        let pause = thinking.draw(&mut chance).max(Duration::from_millis(1));
                         let factor = load.factor(world.now()).max(f64::MIN_POSITIVE);
                         world.until(world.now().saturating_add(super::latency::times(pause, 1.0 / factor))).await;
                         Arc::clone(&world).call(load.priority(&mut chance)).await;
-                        tokio::task::yield_now().await;
                     }
                 });
             }

@@ -2,7 +2,7 @@
 //!
 //! # Implementation details
 //!
-//! By Little's law so many places work: `busy = in flight × baseline / time of a call`; the rest of what is in flight stands in a queue.
+//! By Little's law so many calls are at work: `busy = throughput × baseline`; the rest of what is in flight stands in a queue.
 //! Under saturation the limit is `busy` and a third more (`tolerance`). Three questions are left.
 //!
 //! *What is the baseline?* The mean time of calls that began *calm*, with no more than `busy` in flight: those met no queue. Their mean follows
@@ -13,9 +13,14 @@
 //!
 //! *Is it a queue or a burst?* (Nichols and Jacobson, *Controlling Queue Delay*, ACM Queue 10 (2012): a good queue empties by itself.)
 //! Where the mean number in flight stays well below the limit and yet the limit was met, that was a burst: the limit grows, though calls
-//! took longer. Where the mean stays at the limit it is overload: the limit goes to `busy` and a third, at once.
+//! took longer. Where the mean stays at the limit, or as many calls find no place as find one, it is overload: the limit goes to `busy` and
+//! a third, at once.
 //!
-//! *How much is noise?* A limit that is near enough stays.
+//! *How much is noise?* Means remember 400 calls and jump only where three standard errors say that it is no chance; a limit that is near
+//! enough stays; a baseline and a throughput that cannot both be right (saturated, and no queue) raise the limit.
+//!
+//! What it cannot know: whether the queue is its own. Several callers that saturate one dependency for long each lower their limit, see
+//! the time stay (the others keep the queue up) and take it for the baseline. So trials raise the baseline to four times the lowest at most.
 //!
 //! Relatives: BBR (Cardwell and others, ACM Queue 14 (2016)) also divides throughput and propagation time and lowers its window to measure the latter;
 //! Envoy's adaptive concurrency filter lowers the limit now and then to measure its `minRTT`; failsafe-go caps the limit at a multiple of
@@ -42,6 +47,8 @@ const FORGOTTEN: f64 = 3600e9;
 const CALM: f64 = 30.0;
 /// A limit this near to the one wished for stays: the next window would say something else again.
 const NEAR: f64 = 0.05;
+/// Small cuts within so many windows add up.
+const FORGOTTEN_CUT: u32 = 10;
 /// A decrease to this share tells whether it cost throughput.
 const LARGE: f64 = 0.7;
 
@@ -89,6 +96,8 @@ fn doubt(calls: f64) -> f64 {
 struct Trial {
     limit: f64,
     flow: f64,
+    /// Windows since then.
+    age: u32,
     /// It was made to measure the baseline, and not because of overload.
     is_probe: bool,
 }
@@ -152,6 +161,12 @@ impl Standing {
     }
 
     pub(super) fn next(&mut self, window: &Window, limit: f64) -> f64 {
+        let next = self.decide(window, limit);
+        // Whole places: whether a limit was met must not depend on a fraction that nobody can take.
+        if next < limit { next.floor() } else { next.round() }
+    }
+
+    fn decide(&mut self, window: &Window, limit: f64) -> f64 {
         if window.samples == 0 {
             // Nothing was measured. Pushback alone is a reason to send less.
             return if window.drops > 0 { limit * 0.7 } else { limit };
@@ -167,8 +182,11 @@ impl Standing {
             self.floor = self.floor.min(self.baseline.value);
         }
         let judged = match self.trial {
-            // A small cut proves nothing yet.
-            Some(before) if !before.is_probe && limit > LARGE * before.limit => None,
+            // A small cut proves nothing yet; and what flowed long before it proves nothing any more.
+            Some(before) if !before.is_probe && limit > LARGE * before.limit => {
+                self.trial = (before.age < FORGOTTEN_CUT).then_some(Trial { age: before.age + 1, ..before });
+                None
+            }
             Some(before) => {
                 self.trial = None;
                 if now.is_saturated && !now.is_dropping { self.judge(before, &now) } else { None }
@@ -254,7 +272,7 @@ impl Standing {
             self.relearn(now);
             return now.limit;
         }
-        self.trial = Some(Trial { limit: now.limit, flow: now.flow, is_probe: true });
+        self.trial = Some(Trial { limit: now.limit, flow: now.flow, age: 0, is_probe: true });
         (now.limit * 0.5).floor()
     }
 
@@ -320,7 +338,7 @@ impl Standing {
     }
 
     fn cut(&mut self, now: &Now, wish: f64) -> f64 {
-        self.trial.get_or_insert(Trial { limit: now.limit, flow: now.flow, is_probe: false });
+        self.trial.get_or_insert(Trial { limit: now.limit, flow: now.flow, age: 0, is_probe: false });
         wish
     }
 }
@@ -343,9 +361,12 @@ struct Now {
 
 impl Now {
     fn new(window: &Window, limit: f64) -> Self {
-        let (rtt, in_flight) = (window.mean_rtt(), window.mean_in_flight());
+        let rtt = window.mean_rtt();
+        // Where as many find no place as find one all places are taken all the time, though those who enter as many leave at once may
+        // each see few others.
+        let in_flight = if window.pressed > window.samples { limit } else { window.mean_in_flight() };
         let throughput = window.samples as f64 / window.elapsed.max(1.0);
-        let is_saturated = in_flight >= SATURATED * limit;
+        let is_saturated = in_flight >= SATURATED * limit || window.pressed * 2 > window.samples;
         Self {
             limit,
             calls: window.samples as f64,
@@ -363,5 +384,56 @@ impl Now {
     /// Of the calls that began under a new limit the quick ones end first. Little's law gives the time of them all, with more noise.
     fn whole_rtt(&self) -> f64 {
         (self.in_flight.min(self.limit) / self.throughput).clamp(self.rtt, self.rtt * 1.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: f64 = 1e6;
+
+    /// A saturated window of a dependency with ten servers, at this limit.
+    fn saturated(limit: f64, work: f64) -> Window {
+        let rtt = work * (limit / 10.0).max(1.0);
+        let in_flight = limit as u64 * 100;
+        Window { samples: 100, rtt: rtt * 100.0, in_flight, peak: limit as u32, elapsed: rtt * 100.0 / limit, ..Window::default() }
+    }
+
+    fn settled(law: &mut Standing, mut limit: f64, work: f64, windows: usize) -> Vec<f64> {
+        let step = |_| {
+            limit = law.next(&saturated(limit, work), limit);
+            limit
+        };
+        (0..windows).map(step).collect()
+    }
+
+    #[test]
+    fn a_limit_too_high_is_halved_until_that_costs_throughput() {
+        let mut law = Standing::new(TOLERANCE);
+        assert_eq!(settled(&mut law, 160.0, 100.0 * MS, 8), [80.0, 40.0, 20.0, 10.0, 5.0, 15.0, 14.0, 14.0]);
+        assert_eq!(law.baseline(), 100.0 * MS);
+    }
+
+    #[test]
+    fn a_slower_server_costs_one_cut_and_a_longer_queue_the_queue() {
+        let mut law = Standing::new(TOLERANCE);
+        settled(&mut law, 20.0, 100.0 * MS, 10);
+        let slower = settled(&mut law, 14.0, 300.0 * MS, 4);
+        assert_eq!((slower[0] < 10.0, slower[2], slower[3]), (true, 14.0, 14.0), "{slower:?}");
+        assert_eq!(law.baseline(), 300.0 * MS);
+        assert_eq!(settled(&mut law, 40.0, 300.0 * MS, 2), [14.0, 14.0]);
+    }
+
+    #[test]
+    fn a_burst_makes_room_and_a_quiet_window_changes_nothing() {
+        let mut law = Standing::new(TOLERANCE);
+        let calm = Window { calm: 60, calm_rtt: 60.0 * 100.0 * MS, elapsed: 1000.0 * MS, ..Window::default() };
+        let window = |peak| Window { samples: 100, rtt: 100.0 * 120.0 * MS, in_flight: 900, peak, ..calm };
+        assert_eq!(law.next(&window(19), 20.0), 20.0);
+        assert_eq!(law.next(&window(20), 20.0), 26.0);
+        assert_eq!(law.next(&window(26), 26.0), 34.0, "whole places");
+        assert_eq!(law.calm_level(), 9, "no more than are in flight");
+        assert_eq!(law.next(&Window { failure_share: 0.5, ..window(26) }, 26.0), 26.0, "h64");
     }
 }

@@ -1,5 +1,5 @@
-//! Where a key is: open addressing, eight bytes a cell, half of it for a part of the hash. So cells find their place without a look at the entries,
-//! and to double the index is a walk over its cells.
+//! Where a key is: open addressing, eight bytes a cell, half of it for a part of the hash. So cells find their place without a look at
+//! the entries, and to double the index is a walk over its cells.
 
 use super::super::hash::Hash;
 

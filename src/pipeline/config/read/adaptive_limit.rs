@@ -1,5 +1,6 @@
 //! `[adaptive_limit]`.
 
+use super::queue::shed;
 use super::{Section, one_of};
 use crate::admission::{AdaptiveLimit, AdaptiveLimitConfig};
 
@@ -22,6 +23,7 @@ pub(super) const FIELDS: &[&str] = &[
     "queue",
     "max_wait",
     "ageing",
+    "shed",
     "tolerance",
     "backoff_ratio",
     "alpha",
@@ -49,6 +51,9 @@ pub(super) fn read(section: &mut Section<'_>, partial: bool) -> Option<AdaptiveL
         beta: number,
         smoothing: number,
         queue_size: number,
+    }
+    if let Some(when) = shed(section) {
+        config = config.shed(when);
     }
     if !partial {
         section.judge(config.faults());
