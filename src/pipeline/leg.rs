@@ -27,13 +27,7 @@ pub(super) struct Leg<'c> {
 impl Leg<'_> {
     /// How every leg begins. Its beginning in time is with the other clock readings of the [`Story`]: a value that is constant as a whole is
     /// written in place.
-    pub(super) const FIRST: Self = Self {
-        held: Held::NOTHING,
-        number: 1,
-        index: 0,
-        passed: Gates::None,
-        phase: Phase::Waiting,
-    };
+    pub(super) const FIRST: Self = Self { held: Held::NOTHING, number: 1, index: 0, passed: Gates::None, phase: Phase::Waiting };
 }
 
 /// What goes on, for the books of a call that is dropped untold: user code that runs where nothing is awaited must have panicked.

@@ -175,6 +175,13 @@ enum Failure {
     Rejected(Rejected),
 }
 
+impl Shared {
+    /// One caller's deadline is no news for those who have more time.
+    fn concerns_others(&self) -> bool {
+        !matches!(&self.failure, Failure::Rejected(rejected) if rejected.kind() == RejectedKind::DeadlineExceeded)
+    }
+}
+
 impl<T> Inner<T> {
     #[inline]
     pub(crate) fn look(self: &Arc<Self>, key: Hash, give: impl FnOnce(&T) -> T) -> Looked<T> {
@@ -301,7 +308,7 @@ impl<T> Load<T> {
         let end = {
             let lead = Lead { inner: Arc::clone(&self.inner), key: self.key, epoch: self.epoch, refresh: self.refresh, give, hard, until };
             let (group, key, error) = (&self.inner.group, (self.key, self.epoch), Arc::clone(&own));
-            let flight = group.join(&key, until, move || lead.lead(text, excuses, operation, error));
+            let flight = group.join(&key, until, Shared::concerns_others, move || lead.lead(text, excuses, operation, error));
             before(self.soft_limit(backup.is_some()), flight).await
         };
         let (inner, key) = (&self.inner, self.key);
