@@ -37,7 +37,7 @@
 //!
 //! # One load
 //!
-//! Of many who miss the same key, one loads and the others wait for it, as in a [`Coalesce`](super::Coalesce) group: a loader that is dropped or panics hands over to
+//! Of many who miss the same key, one loads and the others wait for it, as in a [`Coalesce`] group: a loader that is dropped or panics hands over to
 //! one of them, and nobody waits for another one's load for longer than 30 s. A load that fails is not tried by each of those who waited: they get [`LoadFailed`](crate::RejectedKind::LoadFailed), which quotes the
 //! error (an error of one's own need not be `Clone`). What is changed while it is loaded ([`insert`](Cache::insert), [`remove`](Cache::remove),
 //! [`clear`](Cache::clear), [`invalidate_tag`](Cache::invalidate_tag)) is not overwritten by the load, whose value reaches only those who asked before.
