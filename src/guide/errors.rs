@@ -13,6 +13,7 @@
 //! | [`Custom`](RejectedKind::Custom) | a gate of yours | not this attempt |
 //! | [`NotRepeatable`](RejectedKind::NotRepeatable) | a door: the body is a stream, and the pipeline retries | no |
 //! | [`UnknownPipeline`](RejectedKind::UnknownPipeline) | the attribute: its registry has no pipeline of that name | no |
+//! | `LoadFailed` (feature `cache`) | the cache: another caller's load of the same key failed, or its failure is remembered | not by this call |
 //! | [`NoRuntime`](RejectedKind::NoRuntime) | nobody: a timer was needed outside a tokio runtime | perhaps |
 //!
 //! # With thiserror: one variant

@@ -47,9 +47,9 @@ pub(crate) const KINDS: [RejectedKind; COUNT] = [
     RejectedKind::NoRuntime,
     RejectedKind::NotRepeatable,
     RejectedKind::UnknownPipeline,
-    RejectedKind::Custom("custom"),
     #[cfg(feature = "cache")]
     RejectedKind::LoadFailed,
+    RejectedKind::Custom("custom"),
 ];
 
 const fn kind_index(kind: RejectedKind) -> usize {
@@ -64,9 +64,9 @@ const fn kind_index(kind: RejectedKind) -> usize {
         RejectedKind::NoRuntime => 7,
         RejectedKind::NotRepeatable => 8,
         RejectedKind::UnknownPipeline => 9,
-        RejectedKind::Custom(_) => 10,
         #[cfg(feature = "cache")]
-        RejectedKind::LoadFailed => 11,
+        RejectedKind::LoadFailed => 10,
+        RejectedKind::Custom(_) => COUNT - 1,
     }
 }
 

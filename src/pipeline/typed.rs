@@ -18,8 +18,12 @@ pub struct TypedBuilder<T, E> {
     builder: PipelineBuilder,
     fallback: Option<Fallback<T, E>>,
     #[cfg(feature = "cache")]
-    cache: Option<(CacheOf<T>, fn(&T) -> T)>,
+    cache: Option<Known<CacheOf<T>, T>>,
 }
+
+/// A cache, and how its values are cloned: known where the type of the value is, so that a pipeline with a fallback alone asks no `Clone` of it.
+#[cfg(feature = "cache")]
+type Known<C, T> = (C, fn(&T) -> T);
 
 #[cfg(feature = "cache")]
 type CacheOf<T> = PolicyOf<CacheConfig<String, T>, Cache<String, T>>;
@@ -105,7 +109,7 @@ pub struct TypedPipeline<T, E> {
     pipeline: Pipeline,
     fallback: Option<Fallback<T, E>>,
     #[cfg(feature = "cache")]
-    cache: Option<(Cache<String, T>, fn(&T) -> T)>,
+    cache: Option<Known<Cache<String, T>, T>>,
 }
 
 impl<T: 'static, E: 'static> TypedPipeline<T, E> {

@@ -239,3 +239,20 @@ async fn what_is_not_found_is_remembered_whatever_was_there_before() {
     api.circuit_breaker().expect("there").reset();
     assert_eq!(api.key("b").cached(&cache).call(fine).await, Ok(1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_is_not_shared() {
+    let (cache, api, calls) = (answers(), Pipeline::builder("api").build().expect("valid"), Count::default());
+    let slow = || async {
+        calls.one();
+        pass(MS * 50).await;
+        Ok::<_, String>(3)
+    };
+    let patient = async {
+        tokio::task::yield_now().await;
+        api.key("a").cached(&cache).call(slow).await
+    };
+    let (hurried, patient) = tokio::join!(api.key("a").within(MS * 10).cached(&cache).call(slow), patient);
+    assert_eq!(hurried.expect_err("no time").kind(), Some(RejectedKind::DeadlineExceeded));
+    assert_eq!((patient, calls.get(), cache.get("a")), (Ok(3), 2, Some(3)));
+}

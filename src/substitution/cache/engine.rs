@@ -101,7 +101,7 @@ impl<V: Weighed> Engine<V> {
                     }
                 }
                 gone.append(&mut out.0);
-                *quick = Box::new(new);
+                **quick = new;
             }
             Self::Listed(listed) => {
                 listed.capacity = capacity;

@@ -1,6 +1,6 @@
 //! Loading what is not there: by one for all, with the old value for those whose load failed.
 
-use super::shard::{Failed, Found, Gone};
+use super::slot::{Failed, Found, Gone};
 use super::{Cache, Inner, Loaded};
 use crate::admission::keyed::Hash;
 use crate::classify::Judges;
@@ -175,6 +175,13 @@ enum Failure {
     Rejected(Rejected),
 }
 
+impl Shared {
+    /// One caller's deadline is no news for those who have more time.
+    fn concerns_others(&self) -> bool {
+        !matches!(&self.failure, Failure::Rejected(rejected) if rejected.kind() == RejectedKind::DeadlineExceeded)
+    }
+}
+
 impl<T> Inner<T> {
     #[inline]
     pub(crate) fn look(self: &Arc<Self>, key: Hash, give: impl FnOnce(&T) -> T) -> Looked<T> {
@@ -301,11 +308,7 @@ impl<T> Load<T> {
         let end = {
             let lead = Lead { inner: Arc::clone(&self.inner), key: self.key, epoch: self.epoch, refresh: self.refresh, give, hard, until };
             let (group, key, error) = (&self.inner.group, (self.key, self.epoch), Arc::clone(&own));
-            // One caller's deadline is no news for those who have more time.
-            let concern = |shared: &Shared| {
-                !matches!(&shared.failure, Failure::Rejected(rejected) if rejected.kind() == RejectedKind::DeadlineExceeded)
-            };
-            let flight = group.join(&key, until, concern, move || lead.lead(text, excuses, operation, error));
+            let flight = group.join(&key, until, Shared::concerns_others, move || lead.lead(text, excuses, operation, error));
             before(self.soft_limit(backup.is_some()), flight).await
         };
         let (inner, key) = (&self.inner, self.key);

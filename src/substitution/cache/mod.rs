@@ -20,11 +20,11 @@
 //! use std::time::Duration;
 //! use steadfast::{Cache, CircuitBreaker, Loaded, Pipeline};
 //!
-//! # async fn fetch(id: u64) -> Result<String, String> { Ok(format!("user {id}")) }
-//! # async fn price(_: &str) -> Result<u32, String> { Ok(3) }
+//! # async fn fetch(id: u64) -> std::io::Result<String> { Ok(format!("user {id}")) }
+//! # async fn price(_: &str) -> std::io::Result<u32> { Ok(3) }
 //! // Alone:
 //! let users: Cache<u64, String> = Cache::new(10_000).ttl(Duration::from_secs(60)).build()?;
-//! let user = users.get_or_load(&7, |_| async { Ok::<_, String>(Loaded::new(fetch(7).await?).tag("staff")) }).await?;
+//! let user = users.get_or_load(&7, |_| async { fetch(7).await.map(|user| Loaded::new(user).tag("staff")) }).await?;
 //! assert_eq!(users.get(&7), Some(user));
 //! users.invalidate_tag("staff");
 //!
@@ -38,7 +38,7 @@
 //! # One load
 //!
 //! Of many who miss the same key, one loads and the others wait for it, as in a [`Coalesce`] group: a loader that is dropped or panics hands over to
-//! one of them. A load that fails is not tried by each of those who waited: they get [`LoadFailed`](crate::RejectedKind::LoadFailed), which quotes the
+//! one of them, and nobody waits for another one's load for longer than 30 s. A load that fails is not tried by each of those who waited: they get [`LoadFailed`](crate::RejectedKind::LoadFailed), which quotes the
 //! error (an error of one's own need not be `Clone`). What is changed while it is loaded ([`insert`](Cache::insert), [`remove`](Cache::remove),
 //! [`clear`](Cache::clear), [`invalidate_tag`](Cache::invalidate_tag)) is not overwritten by the load, whose value reaches only those who asked before.
 //!
@@ -64,14 +64,15 @@
 
 mod config;
 mod engine;
+mod entry;
 mod load;
 mod name;
 mod shard;
-#[cfg(test)]
-mod tests;
+mod slot;
 
 use crate::cache_stats::CacheStats;
 pub use config::{CacheConfig, Eviction};
+pub use entry::Loaded;
 pub use load::LoadContext;
 pub(crate) use load::{Load, Looked, before};
 
@@ -83,9 +84,11 @@ use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Counter, Mutex, Padded, lock};
 use crate::time::{nanos, nanos_since};
 use config::{Times, Weigher};
+use entry::{estimate, part_of, parts, random_up_to};
 use load::{Given, Shared};
 use name::Names;
-use shard::{Answer, Clockwork, Gone, NEVER, New, Shard};
+use shard::Shard;
+use slot::{Answer, Clockwork, Counts, Gone, NEVER, New};
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::Hash as StdHash;
@@ -96,51 +99,6 @@ use tokio::time::Instant;
 
 /// One operation in so many looks after another part as well, so that one in which nothing happens does not keep what is over.
 const LOOK_AROUND: usize = 64;
-
-/// A value, and what only this entry has: from a load, or for [`Cache::insert`].
-///
-/// Where one is expected, a bare value will do.
-#[derive(Clone, Debug)]
-#[must_use = "it must be given to a cache"]
-pub struct Loaded<T> {
-    pub(crate) value: T,
-    ttl: Option<Duration>,
-    tags: Vec<String>,
-    /// Of what a judge calls a failure: it is given, and not kept.
-    pub(crate) keep: bool,
-}
-
-impl<T> Loaded<T> {
-    /// A value like any other of the cache.
-    pub const fn new(value: T) -> Self {
-        Self { value, ttl: None, tags: Vec::new(), keep: true }
-    }
-
-    /// How long this one is fresh; the [jitter](CacheConfig::jitter) comes on top. Zero: it is not kept, and what was kept before is removed.
-    /// **Default**: the cache's own ttl.
-    pub const fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = Some(ttl);
-        self
-    }
-
-    /// Makes it one of those that [`invalidate_tag`](Cache::invalidate_tag) removes together. **Default**: none.
-    pub fn tag(mut self, tag: impl Into<String>) -> Self {
-        self.tags.push(tag.into());
-        self
-    }
-
-    /// Several tags.
-    pub fn tags<S: Into<String>>(mut self, tags: impl IntoIterator<Item = S>) -> Self {
-        self.tags.extend(tags.into_iter().map(Into::into));
-        self
-    }
-}
-
-impl<T> From<T> for Loaded<T> {
-    fn from(value: T) -> Self {
-        Self::new(value)
-    }
-}
 
 /// Values by key, in this process. A cheap handle: clones are the same cache.
 pub struct Cache<K, T> {
@@ -332,7 +290,7 @@ impl<K, T> Cache<K, T> {
 
     /// Sets all counts to zero. How full it is stays, and so does every entry.
     pub fn reset_stats(&self) {
-        self.inner.shards.iter().for_each(|shard| lock(&shard.0).counts = shard::Counts::default());
+        self.inner.shards.iter().for_each(|shard| lock(&shard.0).counts = Counts::default());
         self.inner.loads.reset();
         self.inner.failed_loads.reset();
     }
@@ -473,29 +431,6 @@ impl<T> Inner<T> {
         let tags = tags.iter().map(|tag| self.names.name(tag.as_str())).collect();
         New { answer: Answer::Value(value), weight, ttl, tags }
     }
-}
-
-/// Up to and with `most`.
-#[expect(clippy::cast_possible_truncation, reason = "the high half of a product is below its first factor")]
-fn random_up_to(most: u64) -> u64 {
-    if most == 0 { 0 } else { ((u128::from(rand::random::<u64>()) * (u128::from(most) + 1)) >> 64) as u64 }
-}
-
-/// How many parts: enough that threads seldom meet, and each of them large enough that it evicts as the whole would.
-fn parts(capacity: u64, bytes: bool) -> usize {
-    let parts = capacity / if bytes { 4 << 20 } else { 1024 };
-    1 << parts.clamp(1, 32).ilog2()
-}
-
-fn part_of(capacity: u64, parts: usize, at: usize) -> u64 {
-    let parts = parts as u64;
-    capacity / parts + u64::from((at as u64) < capacity % parts)
-}
-
-/// How many entries a part is likely to hold: the engine remembers half as many that were evicted.
-fn estimate(capacity: u64, bytes: bool, parts: usize) -> usize {
-    let entries = capacity / if bytes { 1024 } else { 1 } / parts as u64;
-    usize::try_from(entries.clamp(16, 1 << 24)).unwrap_or(16)
 }
 
 impl<K, T> Clone for Cache<K, T> {
