@@ -232,3 +232,85 @@ async fn every_fault_is_named_at_once() {
     assert!(!format!("{:?}", Holder::random()).contains(|c: char| c.is_ascii_digit()), "the token is a secret");
     assert_eq!(Holder::random().to_hex().len(), 32);
 }
+
+#[cfg(feature = "testing")]
+mod conformance {
+    use super::*;
+    use steadfast::testing::conformance::Time;
+    use steadfast::testing::rate_conformance;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_memory_store_conforms() {
+        rate_conformance::semaphores(|| async { MemorySemaphoreStore::new() }).time(Time::Virtual).run().await.assert();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_memory_store_conforms_on_many_threads() {
+        rate_conformance::semaphores(|| async { MemorySemaphoreStore::new() }).run().await.assert();
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Wrong {
+        LooksThenTakes,
+        NeverEnds,
+        RenewsTheDead,
+        AnybodyLetsGo,
+        FenceStands,
+        TwoForOne,
+        OneKeyForAll,
+        OpenForEver,
+    }
+
+    struct Bad(MemorySemaphoreStore, Wrong);
+
+    impl SemaphoreStore for Bad {
+        async fn take(&self, key: &Key, holder: Holder, max: u32, ttl: Duration) -> Result<Taken, StoreError> {
+            let (mut k, mut h, mut max, mut ttl) = (key.clone(), holder, max, ttl);
+            match self.1 {
+                Wrong::LooksThenTakes => {
+                    let seen = self.0.holders(key).await?;
+                    tokio::task::yield_now().await;
+                    max = if seen < max { u32::MAX } else { 0 };
+                }
+                Wrong::NeverEnds => ttl = 60 * SECOND,
+                Wrong::TwoForOne => h = Holder::random(),
+                Wrong::OneKeyForAll => k = Key::new("all")?,
+                _ => {}
+            }
+            match self.0.take(&k, h, max, ttl).await? {
+                Taken::Held { .. } if self.1 == Wrong::FenceStands => Ok(Taken::Held { fence: 1 }),
+                taken => Ok(taken),
+            }
+        }
+        async fn renew(&self, key: &Key, holder: Holder, ttl: Duration) -> Result<bool, StoreError> {
+            Ok(self.0.renew(key, holder, ttl).await? || self.1 == Wrong::RenewsTheDead)
+        }
+        async fn release(&self, key: &Key, holder: Holder) -> Result<bool, StoreError> {
+            Ok(self.0.release(key, holder).await? || self.1 == Wrong::AnybodyLetsGo)
+        }
+        async fn holders(&self, key: &Key) -> Result<u32, StoreError> {
+            self.0.holders(key).await
+        }
+        async fn close(&self) -> Result<(), StoreError> {
+            if self.1 == Wrong::OpenForEver { Ok(()) } else { self.0.close().await }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_suite_finds_what_is_wrong() {
+        for (wrong, found_by) in [
+            (Wrong::LooksThenTakes, "G79a"),
+            (Wrong::NeverEnds, "G79b"),
+            (Wrong::RenewsTheDead, "G79c"),
+            (Wrong::AnybodyLetsGo, "G79d"),
+            (Wrong::FenceStands, "G79e"),
+            (Wrong::TwoForOne, "G79f"),
+            (Wrong::OneKeyForAll, "G79h"),
+            (Wrong::OpenForEver, "H90"),
+        ] {
+            let suite = rate_conformance::semaphores(move || async move { Bad(MemorySemaphoreStore::new(), wrong) });
+            let findings = suite.time(Time::Virtual).only(found_by).run().await;
+            assert_eq!(findings.failed(), 1, "{wrong:?} was not found by {found_by}: {findings}");
+        }
+    }
+}
