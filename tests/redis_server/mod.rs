@@ -15,6 +15,8 @@ pub(crate) struct RedisServer {
     port: u16,
     dir: PathBuf,
     more: Vec<String>,
+    /// The settings of a sentinel, which it writes to.
+    sentinel: Option<PathBuf>,
     child: Option<Child>,
 }
 
@@ -35,7 +37,7 @@ impl RedisServer {
         let dir = std::env::temp_dir().join(format!("steadfast-redis-{}-{number}", std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).unwrap();
-        let mut server = Self { port: free_port(), dir, more: more.iter().map(ToString::to_string).collect(), child: None };
+        let mut server = Self { port: free_port(), dir, more: more.iter().map(ToString::to_string).collect(), sentinel: None, child: None };
         // Between finding a port and listening on it, somebody else may take it.
         for _ in 0..5 {
             if server.run() {
@@ -46,11 +48,34 @@ impl RedisServer {
         panic!("redis-server does not start; its log: {}", std::fs::read_to_string(server.dir.join("log")).unwrap_or_default());
     }
 
+    /// A sentinel with these lines of settings; a server has been started before, so there is one to be had.
+    pub(crate) fn start_sentinel(lines: &[String]) -> Self {
+        let mut sentinel = Self::start().unwrap();
+        sentinel.kill();
+        let file = sentinel.dir.join("sentinel.conf");
+        std::fs::write(&file, lines.join("\n") + "\n").unwrap();
+        sentinel.sentinel = Some(file);
+        assert!(sentinel.run(), "the sentinel does not start: {}", std::fs::read_to_string(sentinel.dir.join("log")).unwrap_or_default());
+        sentinel
+    }
+
     fn run(&mut self) -> bool {
         let mut command = Command::new("redis-server");
+        if let Some(file) = &self.sentinel {
+            command
+                .arg(file)
+                .args(["--sentinel", "--port", &self.port.to_string(), "--bind", "127.0.0.1", "--logfile"])
+                .arg(self.dir.join("log"));
+            return self.wait_for(command);
+        }
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
         command.args(["--enable-debug-command", "local", "--logfile"]).arg(self.dir.join("log")).arg("--dir").arg(&self.dir);
-        command.args(&self.more).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(&self.more);
+        self.wait_for(command)
+    }
+
+    fn wait_for(&mut self, mut command: Command) -> bool {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => {

@@ -94,6 +94,9 @@ impl RedisStoreBuilder {
         if self.prefix.is_empty() {
             faults.push(Fault::new("prefix", "the prefix is empty; without one, `clear` would take what is not ours"));
         }
+        if self.options.is_cluster() {
+            faults.push(Fault::new("url", "values want one server; a cluster is for limits and semaphores"));
+        }
         check::at_least(&mut faults, "max_value_bytes", self.max_value_bytes, 1);
         check::at_most(&mut faults, "max_value_bytes", self.max_value_bytes, MOST_BYTES);
         let link = Link::new("redis store", &self.options, faults)?;
@@ -365,12 +368,10 @@ impl Store for RedisStore {
             for name in some.iter().map(|key| shared.names.value(key)) {
                 commands.cmd("GET").arg(&name).cmd("PTTL").arg(&name);
             }
-            let answers: Vec<redis::Value> = shared.run_all(Effect::Read, &commands).await?;
+            let answers: Vec<(Option<Vec<u8>>, i64)> = shared.run_all(Effect::Read, &commands).await?;
             let now = Timestamp::now();
-            for (key, answer) in some.iter().zip(answers.chunks(2)) {
-                let read = redis::from_redis_value(redis::Value::Array(answer.to_vec()))
-                    .map_err(|error| error::translate(Effect::Read, error.into()))?;
-                if let Some(entry) = shared.entry(read, now) {
+            for (key, answer) in some.iter().zip(answers) {
+                if let Some(entry) = shared.entry(answer, now) {
                     found.insert((*key).clone(), entry);
                 }
             }

@@ -165,6 +165,15 @@ fn g67_scripts_decide_as_the_arithmetic_does() {
 }
 
 #[test]
+fn h103_no_clock_but_the_servers_counts() {
+    let ours = include_str!("mod.rs");
+    assert!(!["Instant", "SystemTime", "Timestamp"].iter().any(|clock| ours.contains(clock)), "a clock of the client's");
+    let scripts = [PRELUDE, LEVEL, WINDOWS, LOG, DRIVER].concat();
+    assert_eq!(scripts.matches("redis.call('TIME')").count(), 1);
+    assert!(!scripts.contains("os.time") && !scripts.contains("os.clock"));
+}
+
+#[test]
 fn windows_by_the_calendar_are_the_same_dates() {
     let Some(mut bench) = Bench::new() else { return };
     for calendar in Calendar::ALL {

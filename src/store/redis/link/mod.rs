@@ -1,15 +1,20 @@
 //! The one connection, and how long anybody waits for it.
 
+mod server;
+
 use super::NAME;
 use super::error::{Effect, late, translate};
 use crate::fault::{ConfigError, Fault};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Mutex, lock};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::aio::ConnectionManagerConfig;
 use redis::{Client, ConnectionAddr, RedisResult};
+use server::{Place, Server};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 /// A new connection on the same continent takes a tenth of that.
@@ -20,8 +25,22 @@ const RESPONSE: Duration = Duration::from_millis(100);
 const DELAYS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(50));
 /// So many answers missing in a row, and the connection is given up: behind a cable that was cut, TCP itself would hope for a quarter of an hour.
 const SILENCES: u32 = 3;
+/// After so long, not even sentinels and clusters are on their way any more.
+const GIVE_UP: Duration = Duration::from_secs(5);
 /// At most five new connections a second, whatever the server says.
 const RENEWAL: Duration = Duration::from_millis(200);
+
+/// What else there is besides the address.
+#[derive(Clone, PartialEq, Eq)]
+enum Around {
+    Nothing,
+    /// The host is a name that these know.
+    #[cfg(feature = "redis-sentinel")]
+    Sentinels(Vec<String>),
+    /// Other nodes.
+    #[cfg(feature = "redis-cluster")]
+    Cluster(Vec<String>),
+}
 
 /// Where a Redis or Valkey is, and how long to wait for it.
 ///
@@ -35,6 +54,7 @@ const RENEWAL: Duration = Duration::from_millis(200);
 #[must_use = "options do nothing by themselves"]
 pub struct RedisOptions {
     url: String,
+    around: Around,
     connect_timeout: Duration,
     response_timeout: Duration,
 }
@@ -43,7 +63,33 @@ impl RedisOptions {
     /// The server at `url`: `redis://[user][:password]@host[:port][/database]`, `rediss://` for TLS (feature `redis-tls`), `unix:///path`
     /// for a socket.
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), connect_timeout: CONNECT, response_timeout: RESPONSE }
+        Self { url: url.into(), around: Around::Nothing, connect_timeout: CONNECT, response_timeout: RESPONSE }
+    }
+
+    /// The master that sentinels know by a name, which stands where the host would: `redis://[user][:password]@mymaster[/database]`. They are asked again
+    /// whenever the master is not to be had, or has become a replica. `sentinels` are addresses: `redis://host:26379`.
+    #[cfg(feature = "redis-sentinel")]
+    pub fn sentinels<U: Into<String>>(sentinels: impl IntoIterator<Item = U>, master: impl Into<String>) -> Self {
+        Self { around: Around::Sentinels(sentinels.into_iter().map(Into::into).collect()), ..Self::new(master) }
+    }
+
+    /// The cluster that these nodes, or some of them, belong to. For limits and semaphores; a store of values wants one server.
+    ///
+    /// What has moved is an error once, [`Unavailable`](StoreErrorKind::Unavailable), and found by the next call: the client never sends anything twice.
+    #[cfg(feature = "redis-cluster")]
+    pub fn cluster<U: Into<String>>(nodes: impl IntoIterator<Item = U>) -> Self {
+        let mut nodes = nodes.into_iter().map(Into::into);
+        let first: String = nodes.next().unwrap_or_default();
+        Self { around: Around::Cluster(nodes.collect()), ..Self::new(first) }
+    }
+
+    /// Whether keys lie on several servers.
+    #[cfg_attr(not(feature = "redis-cluster"), expect(clippy::unused_self, reason = "only clusters are clusters"))]
+    pub(super) fn is_cluster(&self) -> bool {
+        #[cfg(feature = "redis-cluster")]
+        return matches!(self.around, Around::Cluster(_));
+        #[cfg(not(feature = "redis-cluster"))]
+        false
     }
 
     /// How long one try at a connection may take, the greeting included. **Default**: 200 ms.
@@ -57,6 +103,11 @@ impl RedisOptions {
     pub const fn response_timeout(mut self, wait: Duration) -> Self {
         self.response_timeout = wait;
         self
+    }
+
+    /// Without credentials.
+    fn shown(&self) -> String {
+        Client::open(self.url.as_str()).map_or_else(|_| "?".to_owned(), |client| place_of(&client))
     }
 
     /// Does not repeat the address: it may hold a password.
@@ -96,7 +147,7 @@ impl fmt::Debug for RedisOptions {
     // The URL has the password in it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisOptions")
-            .field("server", &Client::open(self.url.as_str()).map_or_else(|_| "?".to_owned(), |client| place(&client)))
+            .field("server", &self.shown())
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)
             .finish()
@@ -104,7 +155,7 @@ impl fmt::Debug for RedisOptions {
 }
 
 /// Where a client connects to, without credentials.
-fn place(client: &Client) -> String {
+fn place_of(client: &Client) -> String {
     let info = client.get_connection_info();
     let database = info.redis_settings().db();
     match info.addr() {
@@ -116,8 +167,8 @@ fn place(client: &Client) -> String {
 
 /// One multiplexed connection, made when it is first needed and made again when it breaks.
 pub(super) struct Link {
-    client: Client,
-    config: ConnectionManagerConfig,
+    place: Arc<Place>,
+    shown: String,
     patience: Duration,
     state: Mutex<State>,
     /// Answers missing since the last one that came.
@@ -126,8 +177,8 @@ pub(super) struct Link {
 
 #[derive(Default)]
 struct State {
-    manager: Option<ConnectionManager>,
-    /// Which manager this is, so that the complaint about an old one does not cost the new one its life.
+    server: Option<Arc<OnceCell<Server>>>,
+    /// Which connection this is, so that the complaint about an old one does not cost the new one its life.
     generation: u64,
     renewed_at: Option<Instant>,
     closed: bool,
@@ -136,15 +187,6 @@ struct State {
 impl Link {
     /// Neither connects nor waits.
     pub(super) fn new(subject: &'static str, options: &RedisOptions, mut faults: Vec<Fault>) -> Result<Self, ConfigError> {
-        let client = match Client::open(options.url.as_str()) {
-            Ok(client) => client,
-            Err(_) => {
-                faults.splice(0..0, [options.bad_url()].into_iter().chain(options.faults()));
-                return Err(ConfigError::of(subject, faults));
-            }
-        };
-        faults.splice(0..0, options.faults());
-        ConfigError::check(subject, faults)?;
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(1)
             .set_min_delay(DELAYS.0)
@@ -153,56 +195,86 @@ impl Link {
             .set_response_timeout(Some(options.response_timeout))
             // The default of 50 makes a burst of callers wait for each other.
             .set_pipeline_buffer_size(1_024);
-        let patience = options.connect_timeout.saturating_add(options.response_timeout);
-        Ok(Self { client, config, patience, state: Mutex::default(), silences: AtomicU32::new(0) })
+        match Place::new(options, config) {
+            Ok(place) => {
+                faults.splice(0..0, options.faults());
+                ConfigError::check(subject, faults)?;
+                let patience = options.connect_timeout.saturating_add(options.response_timeout);
+                Ok(Self { place: Arc::new(place), shown: options.shown(), patience, state: Mutex::default(), silences: AtomicU32::new(0) })
+            }
+            Err(_) => {
+                faults.splice(0..0, [options.bad_url()].into_iter().chain(options.faults()));
+                Err(ConfigError::of(subject, faults))
+            }
+        }
     }
 
-    fn manager(&self) -> Result<(ConnectionManager, u64), StoreError> {
+    fn server(&self) -> Result<(Arc<OnceCell<Server>>, u64), StoreError> {
         let mut state = lock(&self.state);
         if state.closed {
             return Err(StoreError::closed(NAME));
         }
-        if let Some(manager) = &state.manager {
-            return Ok((manager.clone(), state.generation));
+        if let Some(server) = &state.server {
+            return Ok((Arc::clone(server), state.generation));
         }
-        // It starts a task, and would panic without a place to put it.
-        if tokio::runtime::Handle::try_current().is_err() {
-            return Err(StoreError::new(StoreErrorKind::Unavailable).in_store(NAME).with_detail("not called in a tokio runtime"));
-        }
-        let made = ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone());
-        let manager = made.map_err(|error| translate(Effect::Read, error))?;
-        state.manager = Some(manager.clone());
+        let server = Arc::default();
+        state.server = Some(Arc::clone(&server));
         state.generation += 1;
-        Ok((manager, state.generation))
+        Ok((server, state.generation))
+    }
+
+    /// Connects, once for all who wait, and in a task: who waits no longer does not begin it again for the others.
+    async fn connected(&self, cell: Arc<OnceCell<Server>>) -> Result<Server, StoreError> {
+        if let Some(server) = cell.get() {
+            return Ok(server.clone());
+        }
+        let unavailable = |why: &'static str| StoreError::new(StoreErrorKind::Unavailable).in_store(NAME).with_detail(why);
+        // The client starts tasks, and would panic without a place to put them.
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| unavailable("not called in a tokio runtime"))?;
+        let place = Arc::clone(&self.place);
+        if let Some(server) = place.at_once() {
+            let made = server.map_err(|error| translate(Effect::Read, error))?;
+            return Ok(cell.get_or_init(async || made).await.clone());
+        }
+        let connecting = runtime.spawn(async move {
+            let connect = || async {
+                let made = tokio::time::timeout(GIVE_UP, place.connect()).await.map_err(|_| late(Effect::Read))?;
+                made.map_err(|error| translate(Effect::Read, error))
+            };
+            cell.get_or_try_init(connect).await.cloned()
+        });
+        connecting.await.map_err(|_| unavailable("the runtime is shutting down"))?
     }
 
     /// Asks the server something. Nothing is ever sent twice.
-    pub(super) async fn ask<T, Fut>(&self, effect: Effect, ask: impl FnOnce(ConnectionManager) -> Fut) -> Result<T, StoreError>
+    pub(super) async fn ask<T, Fut>(&self, effect: Effect, ask: impl FnOnce(Server) -> Fut) -> Result<T, StoreError>
     where
         Fut: Future<Output = RedisResult<T>>,
     {
-        let (manager, generation) = self.manager()?;
-        match tokio::time::timeout(self.patience, ask(manager)).await {
+        let (cell, generation) = self.server()?;
+        let answered = tokio::time::timeout(self.patience, async {
+            let server = self.connected(cell).await?;
+            ask(server).await.map_err(|error| {
+                let silent = error.is_timeout();
+                self.note(generation, silent);
+                translate(effect, error)
+            })
+        });
+        match answered.await {
             Ok(Ok(answer)) => {
                 self.heard();
                 Ok(answer)
             }
             Ok(Err(error)) => {
-                let silent = error.is_timeout();
-                let error = translate(effect, error);
-                if silent {
-                    self.silence(generation);
-                } else {
-                    self.heard();
-                }
-                // The manager keeps the connection to a master that has become a replica; a new one may find the new master.
-                if error.kind() == StoreErrorKind::ReadOnly {
+                // The connection is kept to a master that has become a replica, and to one that sentinels have replaced.
+                let gone = matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::OutcomeUnknown | StoreErrorKind::Timeout);
+                if error.kind() == StoreErrorKind::ReadOnly || (gone && self.place.moves()) {
                     self.renew(generation);
                 }
                 Err(error)
             }
             Err(_) => {
-                self.silence(generation);
+                self.note(generation, true);
                 Err(late(effect))
             }
         }
@@ -214,8 +286,10 @@ impl Link {
         }
     }
 
-    fn silence(&self, generation: u64) {
-        if self.silences.fetch_add(1, Ordering::Relaxed) + 1 >= SILENCES {
+    fn note(&self, generation: u64, silent: bool) {
+        if !silent {
+            self.heard();
+        } else if self.silences.fetch_add(1, Ordering::Relaxed) + 1 >= SILENCES {
             self.renew(generation);
         }
     }
@@ -230,19 +304,19 @@ impl Link {
                 return;
             }
             state.renewed_at = Some(now);
-            state.manager.take()
+            state.server.take()
         };
         self.silences.store(0, Ordering::Relaxed);
         drop(old); // not under the lock
     }
 
     pub(super) fn close(&self) {
-        let manager = {
+        let server = {
             let mut state = lock(&self.state);
             state.closed = true;
-            state.manager.take()
+            state.server.take()
         };
-        drop(manager); // not under the lock
+        drop(server); // not under the lock
     }
 }
 
@@ -252,7 +326,6 @@ impl fmt::Debug for Link {
             let state = lock(&self.state);
             (state.closed, state.generation)
         };
-        let server = place(&self.client);
-        f.debug_struct("Link").field("server", &server).field("connections", &connections).field("closed", &closed).finish()
+        f.debug_struct("Link").field("server", &self.shown).field("connections", &connections).field("closed", &closed).finish()
     }
 }
