@@ -302,9 +302,7 @@ impl<T> Load<T> {
             let lead = Lead { inner: Arc::clone(&self.inner), key: self.key, epoch: self.epoch, refresh: self.refresh, give, hard, until };
             let (group, key, error) = (&self.inner.group, (self.key, self.epoch), Arc::clone(&own));
             // One caller's deadline is no news for those who have more time.
-            let concern = |shared: &Shared| {
-                !matches!(&shared.failure, Failure::Rejected(rejected) if rejected.kind() == RejectedKind::DeadlineExceeded)
-            };
+            let concern = |shared: &Shared| !matches!(&shared.failure, Failure::Rejected(rejected) if rejected.kind() == RejectedKind::DeadlineExceeded);
             let flight = group.join(&key, until, concern, move || lead.lead(text, excuses, operation, error));
             before(self.soft_limit(backup.is_some()), flight).await
         };
