@@ -276,7 +276,7 @@ async fn h12_h13_the_operation_is_gone_before_its_place_is_free_and_before_the_t
 
 #[tokio::test(start_paused = true)]
 async fn h20_a_call_recreated_in_a_select_loop_piles_up_nothing() {
-    let stack = stack(ALL);
+    let stack = stack(ALL & !(1 << 13));
     for _ in 0..1_000 {
         tokio::select! {
             biased;
