@@ -30,7 +30,7 @@
 //! if drained.is_err() {
 //!     calls.shutdown().await; // drops the rest: permits, probes and places come back by themselves
 //! }
-//! assert_eq!(api.bulkhead().map(|bulkhead| bulkhead.in_use()), Some(0));
+//! assert_eq!(api.adaptive_limit().map(|limit| limit.in_use()), Some(0));
 //! println!("{}", api.stats()); // the last word of the process
 //! # assert!(drained.is_ok()); Ok(()) }
 //! ```

@@ -34,7 +34,7 @@ impl Pipeline {
     /// use std::time::Duration;
     /// use steadfast::{Bulkhead, Pipeline};
     ///
-    /// let api = Pipeline::http("github").build()?;
+    /// let api = Pipeline::http("github").bulkhead(Bulkhead::new(100)).build()?;
     /// let slower = api.config().attempt_timeout(Duration::from_secs(5)).bulkhead(Bulkhead::new(10));
     /// let changes = api.reconfigure(&slower)?;
     /// assert_eq!(changes.to_string(), "attempt_timeout: 3s -> 5s\nbulkhead.limit: 100 -> 10");
