@@ -33,6 +33,8 @@
 //! | `FileStore` | `file` | processes of one machine | kills, and power cuts if asked to |
 //! | `SqliteStore` | `sqlite` | processes of one machine | kills, and power cuts but for the last moment |
 //!
+//! Limits that several machines share, and their stores, are in [`rate`].
+//!
 //! To write one of your own, implement the five methods of [`Store`], and run `steadfast::testing::conformance` on it: the same suite that
 //! the stores here pass. `examples/custom_store.rs` does both.
 
