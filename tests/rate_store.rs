@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::time::Duration;
-use steadfast::store::rate::{Algorithm, MemoryRateStore, Quota, RateStore, Source};
+#[cfg(any(feature = "testing", feature = "sqlite"))]
+use steadfast::store::rate::Algorithm;
+use steadfast::store::rate::{MemoryRateStore, Quota, RateStore, Source};
 use steadfast::store::{Key, StoreErrorKind, Timestamp};
 
 fn key(name: impl std::fmt::Display) -> Key {

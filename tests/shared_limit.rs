@@ -212,6 +212,26 @@ async fn g76_a_store_that_loses_half_does_not_make_it_flap() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn g76_a_store_that_answers_now_and_then_does_not_refill_this_machines_share() {
+    for algorithm in Algorithm::ALL {
+        let (limit, store) = limit(Quota::per_second(100).algorithm(algorithm), |limit| limit.on_outage(OnOutage::Local { share: 0.25 }));
+        store.set(Mode::Lossy);
+        let began = Instant::now();
+        let (mut here, mut there) = (0, 0);
+        for _ in 0..10_000 {
+            let decision = check(&limit, "k").await;
+            if decision.allowed {
+                *if decision.source == Source::LocalFallback { &mut here } else { &mut there } += 1;
+            }
+            advance(MS).await;
+        }
+        // Two windows by the clock may be cut; otherwise a burst, and the rate.
+        let most = 25 * (began.elapsed().as_secs() + 2);
+        assert!(here <= most && there < 100, "{algorithm}: {here} where {most} may, and {there}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn h98_what_was_cut_off_is_not_asked_again() {
     let (limit, store) = limit(Quota::per_day(1_000), |limit| limit);
     store.set(Mode::Lossy);

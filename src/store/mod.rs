@@ -37,6 +37,8 @@
 //!
 //! [`Tiered`] puts a near one in front of a far one, and [`connect`] makes one of an address from your configuration.
 //!
+//! Limits that several machines share, and their stores, are in [`rate`].
+//!
 //! To write one of your own, implement the five methods of [`Store`], and run `steadfast::testing::conformance` on it: the same suite that
 //! the stores here pass. `examples/custom_store.rs` does both.
 

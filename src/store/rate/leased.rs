@@ -191,10 +191,11 @@ impl<S: RateStore> Leased<S> {
             loop {
                 tokio::time::sleep(age).await;
                 let Some(desk) = desk.upgrade() else { return };
-                let now = Instant::now();
-                let (old, empty) = desk.sweep(now);
-                if empty {
-                    desk.tended.store(false, Ordering::Release);
+                // Before looking, so that whoever claims after the look has a task made.
+                desk.tended.store(false, Ordering::Release);
+                let (old, empty) = desk.sweep(Instant::now());
+                if empty || desk.tended.swap(true, Ordering::AcqRel) {
+                    desk.give_back(old).await;
                     return;
                 }
                 desk.give_back(old).await;

@@ -125,12 +125,13 @@ impl MemoryRateStore {
         })
     }
 
-    /// Keeps for `key` that `spent` units were spent by now, whatever was known of it before.
+    /// Keeps for `key` that `spent` units were spent by now, or more if more is known.
     pub(super) fn follow(&self, key: &Key, terms: &Terms, spent: u32) {
         let _ = self.with_table(|table, now, max_keys| {
-            let mut slot = Slot { state: State::spent(terms, now, spent), idle_at: now, serial: 0 };
-            slot.look(now, terms);
-            if spent > 0 || table.find(key, terms.algorithm).is_some() {
+            let known = table.find(key, terms.algorithm).map_or(0, |slot| terms.capacity - slot.take(now, terms, 0).remaining);
+            if spent > known {
+                let mut slot = Slot { state: State::spent(terms, now, spent), idle_at: now, serial: 0 };
+                slot.look(now, terms);
                 table.replace(key, slot, max_keys);
             }
         }); // closed: nobody asks it any more

@@ -340,7 +340,8 @@ impl Shared {
         }
     }
 
-    /// Keeps what the store has said: who is to come back when, and how much of this machine's share would be spent.
+    /// Keeps what the store has said: who is to come back when, and how much of this machine's share would be spent. What was spent here without the
+    /// store still counts here, or a store that answers now and then would refill it each time.
     fn follow(&self, key: &Key, rules: &Rules, terms: &Terms, cost: u32, decision: &Decision) {
         if !decision.allowed {
             let until = decision.retry_after.and_then(|wait| after(Instant::now(), wait));
