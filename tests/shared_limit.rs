@@ -311,6 +311,22 @@ async fn a_deny_cache_is_bounded() {
     assert_eq!(check(&limit, "99").await.source, Source::DenyCache);
 }
 
+#[test]
+fn who_is_refused_from_memory_costs_no_allocation_and_no_runtime() {
+    use futures_util::FutureExt;
+    let limit = SharedLimit::new(Quota::per_day(1)).store(MemoryRateStore::new()).build().unwrap();
+    let k = key("k");
+    for source in [Source::Local, Source::Local, Source::DenyCache] {
+        assert_eq!(limit.check(&k).now_or_never().unwrap().unwrap().source, source);
+    }
+    let info = allocation_counter::measure(|| {
+        for _ in 0..100 {
+            assert!(!limit.check(&k).now_or_never().unwrap().unwrap().allowed);
+        }
+    });
+    assert_eq!(info.count_total, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_shadow_counts_and_never_refuses() {
     let (limit, _) = limit(Quota::per_day(5), |limit| limit.shadow(true));
@@ -505,6 +521,22 @@ mod leases {
         let sources: Vec<_> = [check(&limit, "k").await, check(&limit, "k").await].map(|decision| decision.source).into();
         assert_eq!(sources, [Source::Remote, Source::Lease]);
         assert_eq!(limit.stats().lease, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn h94_a_lease_says_nothing_of_the_stores_health() {
+        let (store, shared) = leased(100);
+        let limit = SharedLimit::new(Quota::per_day(1_000)).store(store).build().unwrap();
+        assert!(check(&limit, "k").await.allowed);
+        shared.set(Mode::Down);
+        for name in ["a", "b", "c"] {
+            assert_eq!(check(&limit, name).await.source, Source::LocalFallback);
+        }
+        sleep(600 * MS).await;
+        for turn in 0..50 {
+            assert_eq!(check(&limit, "k").await.source, Source::Lease, "turn {turn}, {:?}", limit.breaker());
+            assert_ne!(limit.breaker().state(), CircuitState::Closed);
+        }
     }
 
     #[cfg(feature = "testing")]

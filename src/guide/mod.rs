@@ -13,6 +13,7 @@
 //! | put an attribute on a function | [`attribute`] |
 //! | keep the numbers in a file, and change them while calls run | [`configuration`] |
 //! | put it around reqwest, hyper, axum, or anything of tower | [`doors`] |
+//! | keep a limit that several machines share (feature `store`) | `shared_limits` |
 //! | see what overload does, and which policies end it | [`overload`] |
 //! | share values and limits between machines | [`redis`] |
 //! | test code that uses it | [`testing`] |
@@ -50,5 +51,7 @@ pub mod overload;
 pub mod policies;
 pub mod redis;
 pub mod same_task;
+#[cfg(feature = "store")]
+pub mod shared_limits;
 pub mod testing;
 pub mod which_policy;

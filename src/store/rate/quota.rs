@@ -205,10 +205,8 @@ impl Quota {
 
     /// The same quota with so much of it, at least one unit of each: a machine's part of what many share.
     pub(crate) fn share(mut self, share: f64) -> Self {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a fraction of a u32 is one")]
-        let part = |units: u32| ((f64::from(units) * share) as u32).clamp(1, units.max(1));
-        self.limit = part(self.limit);
-        self.burst = self.burst.map(part);
+        self.limit = part(self.limit, share);
+        self.burst = self.burst.map(|burst| part(burst, share));
         self
     }
 
@@ -265,7 +263,7 @@ impl Quota {
         (period.as_micros() * u128::from(self.capacity())).div_ceil(u128::from(self.limit.max(1)))
     }
 
-    /// The numbers an algorithm works with. Costs nothing to speak of: stores ask for them at each call.
+    /// The numbers an algorithm works with. Costs some nanoseconds: stores ask for them at each call.
     ///
     /// # Errors
     /// [`InvalidConfig`](StoreErrorKind::InvalidConfig) with every fault; [`TooLarge`](StoreErrorKind::TooLarge) for a cost that could never go.
@@ -275,22 +273,18 @@ impl Quota {
             Period::Calendar(calendar) => (0, Some(calendar)),
         };
         let terms = Terms { algorithm: self.algorithm, limit: self.limit, capacity: self.capacity(), period_us, calendar };
-        // The common quotas are seen to be good at a glance; the others are looked at closely, each time.
-        let plain = calendar.is_none() && self.burst.is_none() && self.algorithm == Algorithm::Gcra && self.limit > 0;
-        if !(plain && (1..=LONGEST).contains(&period_us))
-            || !matches!(self.period, Period::Length(p) if p.subsec_nanos().is_multiple_of(1_000))
-        {
-            let faults = self.faults();
-            if !faults.is_empty() {
-                ConfigError::check("quota", faults)?;
-            }
-        }
+        ConfigError::check("quota", self.faults())?; // without faults, nothing is allocated
         if cost > terms.capacity {
             let why = format!("a cost of {cost} where there are never more than {} at once", terms.capacity);
             return Err(StoreError::new(StoreErrorKind::TooLarge).with_detail(why));
         }
         Ok(terms)
     }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a fraction of a u32 is one")]
+fn part(units: u32, share: f64) -> u32 {
+    ((f64::from(units) * share) as u32).clamp(1, units.max(1))
 }
 
 /// A [`Quota`] that was looked at, in the numbers that algorithms and scripts work with: whole microseconds, whole units.

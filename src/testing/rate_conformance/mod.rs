@@ -17,9 +17,14 @@
 //! # }
 //! ```
 //!
+//! [`semaphores`] does the same for the stores behind semaphores and locks.
+//!
 //! What it cannot see from outside is for you to test: that two processes share a limit, and that keys vanish.
 
 mod cases;
+mod semaphores;
+
+pub use semaphores::{Semaphores, semaphores};
 
 use super::conformance::{CaseEnd, Findings, Time};
 use crate::store::rate::{Algorithm, AnyRateStore, RateStore};

@@ -5,7 +5,7 @@
 //!
 //! # The clock
 //!
-//! A clock that is put back neither fills nor drains. Up to a [second](HELD) back, which is two processors that disagree, or one who came first and
+//! A clock that is put back neither fills nor drains. Up to a second back, which is two processors that disagree, or one who came first and
 //! was served second, time stands still until it has caught up. Further back, the clock was set: what is known moves back with it.
 
 mod level;

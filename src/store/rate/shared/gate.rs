@@ -16,9 +16,9 @@ impl Gate for SharedLimit {
         Box::pin(async move {
             let shared = &self.shared;
             let key = match call.key() {
-                Some(key) if !key.is_empty() => Key::new(key).map(|key| key.within(&shared.name)),
-                // The text of no other key: none of these is empty.
-                _ => Key::of_parts([&*shared.name, ""]),
+                Some(key) if !key.is_empty() => Key::new(key),
+                // No caller has a key without text.
+                _ => Ok(Key::from_text(String::new())),
             };
             let key = key.map_err(|_| Rejected::new(RejectedKind::Custom("limit_unavailable")))?;
             let cost = call.cost_units();

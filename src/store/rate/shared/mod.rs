@@ -66,6 +66,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A limit that several machines share. Clones share it. See the [module](self).
+///
+/// Outside a tokio runtime there are no timers, and so no deadline.
 #[derive(Clone)]
 pub struct SharedLimit {
     shared: Arc<Shared>,
@@ -135,7 +137,7 @@ impl SharedLimit {
     /// # Cancel safety
     /// Dropped while the store is being asked, the units may have been taken.
     pub async fn check_cost(&self, key: &Key, cost: u32) -> Result<Decision, StoreError> {
-        self.shared.decide(&key.within(&self.shared.name), cost, None).await
+        self.shared.decide(key, cost, None).await
     }
 
     /// The same, as policies say it: a refusal is a [`Rejected`] of kind [`RateLimited`](RejectedKind::RateLimited) that says when to come back.
@@ -154,12 +156,11 @@ impl SharedLimit {
     /// # Errors
     /// As [`check_cost`](Self::check_cost).
     pub async fn peek(&self, key: &Key) -> Result<Decision, StoreError> {
-        let key = key.within(&self.shared.name);
-        let rules = self.shared.rules();
-        match self.shared.ask(&rules, None, self.shared.store.peek(&key, &rules.quota)).await {
+        let (full, rules) = (key.within(&self.shared.name), self.shared.rules());
+        match self.shared.ask(&rules, None, self.shared.store.peek(&full, &rules.quota), |_| true).await {
             Ok(decision) => Ok(decision),
             Err(Silence::Said(error)) => Err(error),
-            Err(silence) => self.shared.without(&rules, &key, 0, silence),
+            Err(silence) => self.shared.without(&rules, key, 0, silence),
         }
     }
 
@@ -168,7 +169,7 @@ impl SharedLimit {
     /// # Errors
     /// What keeps the store from answering: then they come back with time.
     pub async fn refund(&self, key: &Key, units: u32) -> Result<(), StoreError> {
-        self.shared.refund(&key.within(&self.shared.name), units).await
+        self.shared.refund(key, units).await
     }
 
     /// Forgets what `key` has spent, here and in the store, within the deadline.
@@ -176,13 +177,12 @@ impl SharedLimit {
     /// # Errors
     /// What keeps the store from answering; here it is forgotten all the same.
     pub async fn reset(&self, key: &Key) -> Result<bool, StoreError> {
-        let key = key.within(&self.shared.name);
-        self.shared.denied.forget(&key);
-        self.shared.own.reset(&key).await?;
-        let rules = self.shared.rules();
-        let done = self.shared.ask(&rules, None, self.shared.store.reset(&key)).await.map_err(Silence::into_error);
+        self.shared.denied.forget(key);
+        self.shared.own.reset(key).await?;
+        let (full, rules) = (key.within(&self.shared.name), self.shared.rules());
+        let done = self.shared.ask(&rules, None, self.shared.store.reset(&full), |_| true).await.map_err(Silence::into_error);
         // One that was refused meanwhile was refused by what has gone.
-        self.shared.denied.forget(&key);
+        self.shared.denied.forget(key);
         done
     }
 
@@ -257,6 +257,7 @@ impl Shared {
         Rules { quota: config.quota, on_outage: config.on_outage, deadline: config.deadline, shadow: config.shadow }
     }
 
+    /// `key` is the caller's: within this limit there is no other of its name.
     async fn decide(&self, key: &Key, cost: u32, deadline: Option<Instant>) -> Result<Decision, StoreError> {
         let rules = self.rules();
         let terms = rules.quota.terms(cost)?;
@@ -266,14 +267,7 @@ impl Shared {
         let now = Instant::now();
         let mut decision = match self.denied.wait(key, cost, now) {
             Some(wait) => Decision::deny(terms.capacity, 0, Some(wait), wait).by(Source::DenyCache),
-            None => match self.ask(&rules, deadline, self.store.acquire(key, &rules.quota, cost)).await {
-                Ok(decision) => {
-                    self.follow(key, &rules, &terms, cost, &decision);
-                    decision
-                }
-                Err(Silence::Said(error)) => return Err(error),
-                Err(silence) => self.without(&rules, key, cost, silence)?,
-            },
+            None => self.have_decided(key, cost, &rules, &terms, deadline).await?,
         };
         if rules.shadow && !decision.allowed {
             decision.allowed = true;
@@ -283,24 +277,48 @@ impl Shared {
         Ok(decision)
     }
 
-    /// Has the store do something, if its circuit lets it, within the deadline.
+    async fn have_decided(
+        &self,
+        key: &Key,
+        cost: u32,
+        rules: &Rules,
+        terms: &Terms,
+        deadline: Option<Instant>,
+    ) -> Result<Decision, StoreError> {
+        let full = key.within(&self.name);
+        let met = |decision: &Decision| decision.source != Source::Lease;
+        match self.ask(rules, deadline, self.store.acquire(&full, &rules.quota, cost), met).await {
+            Ok(decision) => {
+                self.follow(key, rules, terms, cost, &decision);
+                Ok(decision)
+            }
+            Err(Silence::Said(error)) => Err(error),
+            Err(silence) => self.without(rules, key, cost, silence),
+        }
+    }
+
+    /// Has the store do something, if its circuit lets it, within the deadline. `met` says whether it was really asked: a lease says nothing of its
+    /// health.
     async fn ask<T>(
         &self,
         rules: &Rules,
         deadline: Option<Instant>,
         answer: impl Future<Output = Result<T, StoreError>>,
+        met: impl FnOnce(&T) -> bool,
     ) -> Result<T, Silence> {
         let now = Instant::now();
         let permit = self.breaker.try_acquire_at(now).map_err(Silence::Open)?;
         let limit = after(now, rules.deadline);
         let answer = match earlier(limit, deadline) {
-            Some(end) => tokio::time::timeout_at(end, answer).await.ok(),
-            None => Some(answer.await),
+            Some(end) if tokio::runtime::Handle::try_current().is_ok() => tokio::time::timeout_at(end, answer).await.ok(),
+            _ => Some(answer.await),
         };
         match answer {
             Some(Ok(done)) => {
-                permit.settle(Outcome::Judged(Verdict::Success));
-                self.back();
+                if met(&done) {
+                    permit.settle(Outcome::Judged(Verdict::Success));
+                    self.back();
+                } // else the permit is dropped, which says nothing
                 Ok(done)
             }
             Some(Err(error)) if error.verdict() == Verdict::Ignored => {
@@ -376,8 +394,8 @@ impl Shared {
 
     async fn refund(&self, key: &Key, units: u32) -> Result<(), StoreError> {
         self.denied.forget(key);
-        let rules = self.rules();
-        self.ask(&rules, None, self.store.refund(key, &rules.quota, units)).await.map_err(Silence::into_error)
+        let (full, rules) = (key.within(&self.name), self.rules());
+        self.ask(&rules, None, self.store.refund(&full, &rules.quota, units), |()| true).await.map_err(Silence::into_error)
     }
 }
 
