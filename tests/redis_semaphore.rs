@@ -29,8 +29,26 @@ fn fence(taken: Taken) -> u64 {
     }
 }
 
+#[cfg(feature = "testing")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_redis_semaphore_store_conforms() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use steadfast::testing::rate_conformance;
+    let Some(server) = RedisServer::start() else { return };
+    let (server, number) = (Arc::new(server), Arc::new(AtomicU32::new(0)));
+    let suite = rate_conformance::semaphores(move || {
+        let options = RedisOptions::new(server.url()).connect_timeout(Duration::from_secs(5)).response_timeout(Duration::from_secs(20));
+        let number = number.fetch_add(1, Ordering::Relaxed);
+        async move { RedisSemaphoreStore::builder(options).prefix(format!("case{number}")).build().unwrap() }
+    });
+    let findings = suite.run().await;
+    println!("{findings}");
+    findings.assert();
+}
+
 #[tokio::test]
-async fn g79_a_slot_belongs_to_its_token() {
+async fn g79_a_place_belongs_to_its_token() {
     let Some(server) = RedisServer::start() else { return };
     let (store, name) = (store_at(server.url()), key("k"));
     let (a, b, c) = (Holder::random(), Holder::random(), Holder::random());
@@ -58,7 +76,7 @@ async fn g79_a_slot_belongs_to_its_token() {
 }
 
 #[tokio::test]
-async fn g79_a_holder_that_died_gives_its_slot_back() {
+async fn g79_a_holder_that_died_gives_its_place_back() {
     let Some(server) = RedisServer::start() else { return };
     let (store, name) = (store_at(server.url()), key("k"));
     let (dead, heir) = (Holder::random(), Holder::random());
@@ -137,7 +155,7 @@ async fn g79_child() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn g79_two_processes_are_never_more_than_there_are_store() {
+async fn g79_two_processes_are_never_more_than_there_are_places() {
     let Some(server) = RedisServer::start() else { return };
     let child = || {
         let mut command = Command::new(std::env::current_exe().unwrap());

@@ -1,5 +1,6 @@
 //! A real `redis-server` of a test's own: on a free port, in a directory of its own, to be killed, stopped and started again.
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test may panic, and the crate's own tests include this, too")]
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -59,6 +59,7 @@ const BATCH: usize = 512;
 /// Bytes in one round trip, as far as one value does not need more.
 const BATCH_BYTES: usize = 256 << 10;
 
+static GET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("get.lua")));
 static SET_TAGGED: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("tags.lua")));
 static DELETE_TAGGED: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("untag.lua")));
 
@@ -196,8 +197,8 @@ impl Shared {
         self.counted(self.link.ask(effect, |mut server| async move { commands.query_async(&mut server).await }).await)
     }
 
-    async fn run_script<T: redis::FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, StoreError> {
-        self.counted(self.link.ask(Effect::Write, |mut server| async move { script.invoke_async(&mut server).await }).await)
+    async fn run_script<T: redis::FromRedisValue>(&self, effect: Effect, script: &ScriptInvocation<'_>) -> Result<T, StoreError> {
+        self.counted(self.link.ask(effect, |mut server| async move { script.invoke_async(&mut server).await }).await)
     }
 
     fn check_size(&self, value: &Bytes) -> Result<(), StoreError> {
@@ -253,7 +254,7 @@ impl Shared {
         for (_, value) in items {
             script.arg(frame::encode(value, options, now));
         }
-        self.run_script(&script).await
+        self.run_script(Effect::Write, &script).await
     }
 
     async fn unlink(&self, keys: impl Iterator<Item = String>) -> Result<u64, StoreError> {
@@ -302,11 +303,8 @@ impl RedisStore {
 
 impl Store for RedisStore {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
-        let (shared, name) = (&self.shared, self.shared.names.value(key));
-        let mut commands = Pipeline::with_capacity(2);
-        // As one: between the two another value might come, and one must not get the other's time.
-        commands.atomic().cmd("GET").arg(&name).cmd("PTTL").arg(&name);
-        let answer = shared.run_all(Effect::Read, &commands).await?;
+        let shared = &self.shared;
+        let answer = shared.run_script(Effect::Read, &GET.key(shared.names.value(key))).await?;
         let found = shared.entry(answer, Timestamp::now());
         shared.counters.got(found.is_some());
         Ok(found)
@@ -362,13 +360,12 @@ impl Store for RedisStore {
     async fn get_many(&self, keys: &[Key]) -> Result<HashMap<Key, Entry>, StoreError> {
         let (shared, mut found) = (&self.shared, HashMap::with_capacity(keys.len()));
         let keys: Vec<&Key> = keys.iter().collect::<HashSet<_>>().into_iter().collect();
-        for some in keys.chunks(BATCH / 2) {
-            let mut commands = Pipeline::with_capacity(2 * some.len());
-            commands.atomic();
-            for name in some.iter().map(|key| shared.names.value(key)) {
-                commands.cmd("GET").arg(&name).cmd("PTTL").arg(&name);
+        for some in keys.chunks(BATCH) {
+            let mut script = GET.prepare_invoke();
+            for key in some {
+                script.key(shared.names.value(key));
             }
-            let answers: Vec<(Option<Vec<u8>>, i64)> = shared.run_all(Effect::Read, &commands).await?;
+            let answers: Vec<(Option<Vec<u8>>, i64)> = shared.run_script(Effect::Read, &script).await?;
             let now = Timestamp::now();
             for (key, answer) in some.iter().zip(answers) {
                 if let Some(entry) = shared.entry(answer, now) {
@@ -448,7 +445,7 @@ impl Store for RedisStore {
         let shared = &self.shared;
         let (set, mut deleted, mut rounds) = (shared.names.tag(tag), 0, None);
         loop {
-            let (removed, left): (u64, u64) = shared.run_script(DELETE_TAGGED.key(&set).arg(tag).arg(BATCH)).await?;
+            let (removed, left): (u64, u64) = shared.run_script(Effect::Write, DELETE_TAGGED.key(&set).arg(tag).arg(BATCH)).await?;
             shared.counters.deletes.add(removed);
             deleted += removed;
             // What is tagged from now on is not meant: without an end, busy writers could keep this going.

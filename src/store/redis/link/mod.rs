@@ -228,15 +228,12 @@ impl Link {
         if let Some(server) = cell.get() {
             return Ok(server.clone());
         }
-        let unavailable = |why: &'static str| StoreError::new(StoreErrorKind::Unavailable).in_store(NAME).with_detail(why);
-        // The client starts tasks, and would panic without a place to put them.
-        let runtime = tokio::runtime::Handle::try_current().map_err(|_| unavailable("not called in a tokio runtime"))?;
         let place = Arc::clone(&self.place);
         if let Some(server) = place.at_once() {
             let made = server.map_err(|error| translate(Effect::Read, error))?;
             return Ok(cell.get_or_init(async || made).await.clone());
         }
-        let connecting = runtime.spawn(async move {
+        let connecting = tokio::spawn(async move {
             let connect = || async {
                 let made = tokio::time::timeout(GIVE_UP, place.connect()).await.map_err(|_| late(Effect::Read))?;
                 made.map_err(|error| translate(Effect::Read, error))
@@ -252,6 +249,8 @@ impl Link {
         Fut: Future<Output = RedisResult<T>>,
     {
         let (cell, generation) = self.server()?;
+        // Timers and tasks panic without a place to put them.
+        tokio::runtime::Handle::try_current().map_err(|_| unavailable("not called in a tokio runtime"))?;
         let answered = tokio::time::timeout(self.patience, async {
             let server = self.connected(cell).await?;
             ask(server).await.map_err(|error| {
@@ -318,6 +317,10 @@ impl Link {
         };
         drop(server); // not under the lock
     }
+}
+
+fn unavailable(why: &'static str) -> StoreError {
+    StoreError::new(StoreErrorKind::Unavailable).in_store(NAME).with_detail(why)
 }
 
 impl fmt::Debug for Link {

@@ -1,5 +1,7 @@
 //! The scripts beside the arithmetic that they say again: the same steps, the same moments, the same decisions.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use super::*;
 use crate::store::rate::Calendar;
 use proptest::prelude::*;
