@@ -68,6 +68,12 @@
 //! Measured by `tests/redis_outage.rs` on two busy cores, 105,000 decisions by eight tasks on a limit of 1,000/s, Redis 7.0: killed for two seconds, the
 //! slowest decision took 28 ms, and half a second after the restart they were shared again; stopped for two seconds, 53 ms of a deadline of 50, and 0.4 s.
 //!
+//! # Sentinels, clusters, TLS
+//!
+//! Feature `redis-sentinel`: `RedisOptions::sentinels(["redis://s1:26379", "redis://s2:26379"], "redis://:secret@mymaster/0")`; they are asked again whenever
+//! the master is not to be had. Feature `redis-cluster`: `RedisOptions::cluster(["redis://n1", "redis://n2"])`, for limits and semaphores: all of one name lies
+//! in one place, and several names in one `acquire_many` must not be asked for. Feature `redis-tls`: `rediss://..`, with the certificates of the system.
+//!
 //! # What is not promised
 //!
 //! Values and limits that were not replicated when a master died are gone: a limit may let `rate * lag + burst` through twice. A value's tags are known to

@@ -25,8 +25,9 @@
 //! * **Neighbours are left alone.** All keys begin with the [`prefix`](RedisStoreBuilder::prefix); clearing looks for those, a few hundred at a
 //!   time, and never flushes the database.
 //!
-//! Server time counts: no clock of any client does. One server, or one behind a name that moves with the master, is what is supported; after a
-//! failover what was not replicated yet is lost.
+//! Server time counts: no clock of any client does. Where a name moves with the master, that is followed; so are sentinels (feature `redis-sentinel`,
+//! `RedisOptions::sentinels`). In a cluster (feature `redis-cluster`, `RedisOptions::cluster`) there are limits and semaphores; a store of values wants one
+//! server. After a failover, what was not replicated yet is lost.
 
 mod error;
 mod frame;

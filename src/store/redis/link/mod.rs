@@ -84,12 +84,14 @@ impl RedisOptions {
     }
 
     /// Whether keys lie on several servers.
-    #[cfg_attr(not(feature = "redis-cluster"), expect(clippy::unused_self, reason = "only clusters are clusters"))]
-    pub(super) fn is_cluster(&self) -> bool {
-        #[cfg(feature = "redis-cluster")]
-        return matches!(self.around, Around::Cluster(_));
-        #[cfg(not(feature = "redis-cluster"))]
-        false
+    pub(super) const fn is_cluster(&self) -> bool {
+        match self.around {
+            Around::Nothing => false,
+            #[cfg(feature = "redis-sentinel")]
+            Around::Sentinels(_) => false,
+            #[cfg(feature = "redis-cluster")]
+            Around::Cluster(_) => true,
+        }
     }
 
     /// How long one try at a connection may take, the greeting included. **Default**: 200 ms.

@@ -6,7 +6,7 @@ use redis::{Client, Cmd, Pipeline, RedisFuture, RedisResult, Value};
 
 /// Where to connect to.
 pub(super) enum Place {
-    Server(Client, ConnectionManagerConfig),
+    Server(Box<Client>, ConnectionManagerConfig),
     #[cfg(feature = "redis-sentinel")]
     Sentinels(Box<tokio::sync::Mutex<redis::sentinel::SentinelClient>>, ConnectionManagerConfig),
     #[cfg(feature = "redis-cluster")]
@@ -17,7 +17,7 @@ impl Place {
     pub(super) fn new(options: &RedisOptions, config: ConnectionManagerConfig) -> RedisResult<Self> {
         let client = Client::open(options.url.as_str())?;
         match &options.around {
-            Around::Nothing => Ok(Self::Server(client, config)),
+            Around::Nothing => Ok(Self::Server(Box::new(client), config)),
             #[cfg(feature = "redis-sentinel")]
             Around::Sentinels(sentinels) => {
                 use redis::ConnectionAddr;
@@ -51,7 +51,7 @@ impl Place {
     pub(super) fn at_once(&self) -> Option<RedisResult<Server>> {
         match self {
             Self::Server(client, config) => {
-                Some(ConnectionManager::new_lazy_with_config(client.clone(), config.clone()).map(Server::Single))
+                Some(ConnectionManager::new_lazy_with_config((**client).clone(), config.clone()).map(Server::Single))
             }
             #[cfg(feature = "redis-sentinel")]
             Self::Sentinels(..) => None,
@@ -62,7 +62,7 @@ impl Place {
 
     pub(super) async fn connect(&self) -> RedisResult<Server> {
         match self {
-            Self::Server(client, config) => ConnectionManager::new_lazy_with_config(client.clone(), config.clone()).map(Server::Single),
+            Self::Server(client, config) => ConnectionManager::new_lazy_with_config((**client).clone(), config.clone()).map(Server::Single),
             #[cfg(feature = "redis-sentinel")]
             Self::Sentinels(sentinels, config) => {
                 let client = sentinels.lock().await.async_get_client().await?;
