@@ -304,7 +304,7 @@ fn any(builder: PipelineBuilder, seed: u64, queue: usize) -> PipelineBuilder {
     }
     if on(4) {
         builder = builder
-            .hedge(if seed % 2 == 0 { Hedge::after(2 * MS) } else { Hedge::at_percentile(0.5).min_samples(3) }.max_hedges(2).idempotent());
+            .hedge(if seed.is_multiple_of(2) { Hedge::after(2 * MS) } else { Hedge::at_percentile(0.5).min_samples(3) }.max_hedges(2).idempotent());
     }
     if on(5) {
         builder = builder.circuit_breaker(CircuitBreaker::consecutive_failures(4).open_for(3 * MS));

@@ -582,7 +582,7 @@ async fn reconfigured_in_the_midst_of_a_race_every_leg_comes_home() {
                     tokio::spawn(async move {
                         let operation = |attempt: Attempt| async move {
                             sleep(MS * (n % 7 + attempt.leg())).await;
-                            if (n + attempt.leg()) % 3 == 0 { Err("down".to_owned()) } else { Ok(()) }
+                            if (n + attempt.leg()).is_multiple_of(3) { Err("down".to_owned()) } else { Ok(()) }
                         };
                         let _ = pipeline.call_with(operation).await;
                     })
