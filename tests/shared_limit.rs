@@ -561,9 +561,11 @@ mod leases {
 
     #[cfg(feature = "testing")]
     #[tokio::test(start_paused = true)]
-    async fn leases_of_one_unit_conform() {
+    async fn leases_conform() {
         use steadfast::testing::{conformance::Time, rate_conformance};
         let make = || async { Leased::new(MemoryRateStore::new()).batch(1) };
+        rate_conformance::stores(make).time(Time::Virtual).run().await.assert();
+        let make = || async { Leased::new(MemoryRateStore::new()).batch(10) };
         rate_conformance::stores(make).time(Time::Virtual).run().await.assert();
     }
 }

@@ -155,12 +155,12 @@ impl<S: RateStore> Leased<S> {
             if said.allowed {
                 break said;
             }
-            // Perhaps there is less than a batch, and enough for this one.
-            let less = said.remaining.min(claim - 1);
-            if less < cost {
-                return Ok(said);
+            if claim == cost {
+                let held = lock(&self.desk.pools).get(key).map_or(0, |pool| pool.good(quota, Instant::now()));
+                return Ok(Decision { remaining: said.remaining.saturating_add(held).min(said.limit), ..said });
             }
-            claim = less;
+            // Perhaps there is enough for this one; if not, its own refusal says when to come back.
+            claim = said.remaining.min(claim - 1).max(cost);
         };
         let left = {
             let mut pools = lock(&self.desk.pools);
