@@ -342,3 +342,12 @@ fn h92_outside_a_runtime_it_is_an_error() {
     let polled = probe.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
     assert!(matches!(polled, std::task::Poll::Ready(Err(error)) if error.kind() == Kind::Unavailable));
 }
+
+#[tokio::test]
+async fn h86_tls_that_cannot_be_is_an_error() {
+    let Some(server) = RedisServer::start() else { return };
+    let error = RedisStore::connect(format!("rediss://:canary@127.0.0.1:{}", server.port())).await.unwrap_err();
+    // A server that speaks plain, or a client that cannot.
+    let expected = if cfg!(feature = "redis-tls") { error.kind() != Kind::InvalidConfig } else { error.to_string().contains("redis-tls") };
+    assert!(expected && !format!("{error} {error:?}").contains("canary"), "{error}");
+}

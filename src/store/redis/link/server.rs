@@ -16,6 +16,8 @@ pub(super) enum Place {
 impl Place {
     pub(super) fn new(options: &RedisOptions, config: ConnectionManagerConfig) -> RedisResult<Self> {
         let client = Client::open(options.url.as_str())?;
+        #[cfg(feature = "redis-tls")]
+        choose_cryptography();
         match &options.around {
             Around::Nothing => Ok(Self::Server(Box::new(client), config)),
             #[cfg(feature = "redis-sentinel")]
@@ -82,6 +84,14 @@ impl Place {
             #[cfg(feature = "redis-cluster")]
             Self::Cluster(_) => false, // finds out by itself
         }
+    }
+}
+
+/// `rustls` panics when a program has chosen none, or has brought two. Whoever chooses before us, has chosen.
+#[cfg(feature = "redis-tls")]
+fn choose_cryptography() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        let _ = rustls::crypto::ring::default_provider().install_default(); // somebody else was first: as good
     }
 }
 
