@@ -303,8 +303,9 @@ fn any(builder: PipelineBuilder, seed: u64, queue: usize) -> PipelineBuilder {
         builder = builder.attempt_timeout(4 * MS);
     }
     if on(4) {
-        builder = builder
-            .hedge(if seed.is_multiple_of(2) { Hedge::after(2 * MS) } else { Hedge::at_percentile(0.5).min_samples(3) }.max_hedges(2).idempotent());
+        builder = builder.hedge(
+            if seed.is_multiple_of(2) { Hedge::after(2 * MS) } else { Hedge::at_percentile(0.5).min_samples(3) }.max_hedges(2).idempotent(),
+        );
     }
     if on(5) {
         builder = builder.circuit_breaker(CircuitBreaker::consecutive_failures(4).open_for(3 * MS));

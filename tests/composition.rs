@@ -2,10 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::Duration;
 use steadfast::{
-    Budget, Bulkhead, CircuitBreaker, CircuitState, Error, Fallback, Jitter, Monitor, Pipeline, RateLimiter, RejectedKind, Retry,
-    StopReason, Verdict,
+    Budget, Bulkhead, Call, CircuitBreaker, CircuitState, Error, Fallback, Gate, GateFuture, Jitter, Monitor, Outcome, Pass, Pipeline,
+    RateLimiter, Rejected, RejectedKind, Retry, StopReason, Verdict,
 };
 use tokio::time::{Instant, sleep};
 
@@ -532,4 +533,45 @@ async fn h77_a_call_that_may_not_happen_twice_is_not_retried_after_a_timeout() {
     assert_eq!(calls.replace(0), 1);
     assert!(pipeline.once().call(hang).await.unwrap_err().is_timeout());
     assert_eq!(calls.replace(0), 1);
+}
+
+/// Lets everybody through, and remembers what it was told.
+#[derive(Clone, Default)]
+struct Told(Arc<std::sync::Mutex<Vec<Outcome>>>);
+
+impl Gate for Told {
+    fn admit<'a>(&'a self, _: Call<'a>) -> GateFuture<'a> {
+        Box::pin(async { Ok(Box::new(self.clone()) as Box<dyn Pass>) })
+    }
+}
+
+impl Pass for Told {
+    fn settle(self: Box<Self>, outcome: Outcome) {
+        self.0.lock().unwrap().push(outcome);
+    }
+}
+
+struct Shut;
+impl Gate for Shut {
+    fn admit<'a>(&'a self, _: Call<'a>) -> GateFuture<'a> {
+        Box::pin(async { Err(Rejected::new(RejectedKind::Custom("shut"))) })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_is_told_that_the_one_after_it_refused() {
+    let told = Told::default();
+    let pipeline = Pipeline::builder("p").gate(told.clone()).gate(Shut).build().unwrap();
+    assert!(pipeline.call(|| async { Ok::<_, String>(()) }).await.is_err());
+    assert_eq!(*told.0.lock().unwrap(), [Outcome::NotAttempted]);
+
+    let told = Told::default();
+    let breaker = CircuitBreaker::consecutive_failures(1).open_for(Duration::from_secs(1)).open_jitter(0.0).build().unwrap();
+    let pipeline = Pipeline::builder("p").gate(told.clone()).circuit_breaker(breaker.clone()).build().unwrap();
+    let _ = pipeline.call(|| async { Err::<(), _>("down") }).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let _probe = breaker.try_acquire().unwrap(); // so that the look passes and the permit does not
+    assert!(pipeline.call(|| async { Ok::<_, String>(()) }).await.is_err());
+    let heard = told.0.lock().unwrap().clone();
+    assert!(heard.iter().skip(1).all(|outcome| *outcome == Outcome::NotAttempted), "{heard:?}");
 }

@@ -233,7 +233,9 @@ impl<'c> Story<'c> {
 
     #[cold]
     fn refused(&mut self, rejected: Rejected) -> Admission<'c> {
+        let passes = self.leg.held.passes.take();
         self.leg.held.unused(self.began);
+        passes.into_iter().flat_map(|passes| *passes).for_each(|pass| pass.settle(Outcome::NotAttempted));
         Admission::Refused(rejected)
     }
 

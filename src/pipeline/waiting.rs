@@ -8,7 +8,7 @@ use crate::admission::{
 };
 use crate::call::Call;
 use crate::execution::{Ended, Until};
-use crate::outcome::{Rejected, RejectedKind};
+use crate::outcome::{Outcome, Rejected, RejectedKind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -65,7 +65,14 @@ pub(super) fn own_gates<'c>(core: &'c Core, call: Call<'c>) -> OwnGates<'c> {
     Box::pin(async move {
         let mut passes = Vec::with_capacity(core.gates.len());
         for gate in &core.gates {
-            passes.push(gate.admit(call).await?);
+            match gate.admit(call).await {
+                Ok(pass) => passes.push(pass),
+                Err(rejected) => {
+                    // Whoever let it through learns that it was not made: what was taken for it may be given back.
+                    passes.into_iter().for_each(|pass| pass.settle(Outcome::NotAttempted));
+                    return Err(rejected);
+                }
+            }
         }
         Ok(passes)
     })
