@@ -37,6 +37,8 @@
 //! | most answers are quick, and one in a hundred is not | [`Hedge`] | [`hedge`](PipelineBuilder::hedge) |
 //! | one tenant takes what all should share, or breaks for all | [`PerKey`] | [`per_key`](PipelineBuilder::per_key) |
 //! | many callers ask for the same thing at the same moment | [`Coalesce`] | [`coalesced`](Request::coalesced) |
+//! | an answer of a minute ago would do, or any while the service is down | `Cache` (feature `cache`) | `cached`, `cache` |
+//! | several machines share one quota | `SharedLimit` (feature `store`) | [`gate`](PipelineBuilder::gate) |
 //! | the right rate depends on how the day goes | [`Steering`](steering::Steering) | [`steered`](RateLimiterConfig::steered) |
 //! | somebody must be told | [`Event`]s | [`observer`](PipelineBuilder::observer), [`events`](Pipeline::events), `tracing` |
 //!
@@ -105,7 +107,8 @@
 //! | `batch` | off | callers gathered into batches, lists in chunks, many futures under one deadline (module `batch`) |
 //! | `health` | off | probes under names, asked at once, one report (module `health`) |
 //! | `chaos` | off | latency, faults and hangs on purpose, at a rate, seeded, switched while calls run (module `chaos`) |
-//! | `store` | off | stores of bytes under keys, and wrappers around any (module `store`); `file`, `sqlite`, `http-store`, `json`: more of them |
+//! | `cache` | off | `Cache<K, T>`, alone and as a policy |
+//! | `store` | off | stores of bytes under keys, wrappers around any, limits that machines share (module `store`); `file`, `sqlite`, `redis`, `http-store`, `json`: more of them; `redis-cluster`, `redis-sentinel`, `redis-tls` |
 //! | `testing` | off | scripts, recordings, policies in a chosen state, a simulator, conformance kits, for tests of *your* code (module `testing`) |
 //!
 //! All else is always there. Time is `tokio::time`, so a paused clock (`start_paused = true`) moves every policy in a test.

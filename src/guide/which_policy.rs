@@ -29,7 +29,7 @@
 //! There is one, whatever the order of the builder calls:
 //!
 //! ```text
-//! monitor > fallback > coalesce > total timeout > retry > hedge >
+//! monitor > fallback > cache > coalesce > total timeout > retry > hedge >
 //!     circuit breaker (look) > throttle > per key > rate limit > bulkhead > adaptive limit > your gates >
 //!     circuit breaker (permit) > attempt timeout > operation
 //! ```

@@ -57,6 +57,7 @@ impl<'a> Address<'a> {
 /// | `file:/var/cache/app` | `FileStore` | the same, `durable` | `file` |
 /// | `sqlite:/var/cache/app.db` | `SqliteStore` | `max_entries`, `max_value_bytes`, `table`, `durable`, `busy_timeout_ms` | `sqlite` |
 /// | `https://user:password@host/v1` | `HttpStore` | | `http-store` |
+/// | `redis://user:password@host:6379/0` | `RedisStore` | those of the address itself | `redis` (`rediss://`: `redis-tls`) |
 ///
 /// Options come after a `?`, as in `memory:?max_entries=1000`.
 ///
@@ -96,9 +97,13 @@ pub async fn connect(address: &str) -> Result<AnyStore, StoreError> {
         "http" | "https" => Ok(AnyStore::new(super::HttpStore::builder(address).build()?)),
         #[cfg(not(feature = "http-store"))]
         "http" | "https" => Err(needs("http-store")),
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" => Ok(AnyStore::new(super::RedisStore::connect(address).await?)),
+        #[cfg(not(feature = "redis"))]
+        "redis" | "rediss" => Err(needs("redis")),
         _ => {
             let _ = needs;
-            Err(refused("is of no store there is; there are memory:, file:, sqlite:, http: and https:".into()))
+            Err(refused("is of no store there is; there are memory:, file:, sqlite:, redis:, rediss:, http: and https:".into()))
         }
     }
 }
