@@ -2,6 +2,7 @@
 
 pub(super) mod aimd;
 pub(super) mod gradient2;
+mod mean;
 pub(super) mod standing;
 pub(super) mod vegas;
 

@@ -34,6 +34,7 @@
 //! what is in flight.
 
 use super::super::sampling::Window;
+use super::mean::{MEMORY, Mean, doubt};
 
 /// How much longer than the baseline calls may take under saturation: what stands in the queue keeps the servers busy between two calls.
 pub(in super::super) const TOLERANCE: f64 = 0.35;
@@ -41,8 +42,6 @@ pub(in super::super) const TOLERANCE: f64 = 0.35;
 const SATURATED: f64 = 0.8;
 /// How many times the baseline a call may take while the limit grows for bursts.
 const BURST: f64 = 3.0;
-/// How many calls a mean remembers.
-const MEMORY: f64 = 400.0;
 /// Under lasting saturation the baseline is measured anew after so many windows.
 const EXPIRES: u32 = 100;
 /// Trials raise the baseline to so many times the lowest that was measured, and no further: where others keep the queue up, a trial sees no
@@ -66,45 +65,6 @@ const DROPPING: f64 = 0.05;
 const LOW: f64 = 10.0;
 /// A decrease to this share tells whether it cost throughput.
 const LARGE: f64 = 0.7;
-
-/// A mean that forgets, and that follows at once what cannot be chance.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Mean {
-    value: f64,
-    /// How many calls it stands on; 0 for nothing known.
-    calls: f64,
-}
-
-impl Mean {
-    const fn of(value: f64, calls: f64) -> Self {
-        Self { value, calls }
-    }
-
-    const fn is_known(&self) -> bool {
-        self.calls > 0.0
-    }
-
-    /// Returns whether it jumped.
-    fn add(&mut self, value: f64, calls: f64) -> bool {
-        let jumps = !self.is_known() || (value / self.value - 1.0).abs() > doubt(calls);
-        if jumps {
-            *self = Self::of(value, calls);
-        } else {
-            self.blend(value, calls);
-        }
-        jumps
-    }
-
-    fn blend(&mut self, value: f64, calls: f64) {
-        self.value += (value - self.value) * calls / (calls + self.calls);
-        self.calls = (self.calls + calls).min(MEMORY);
-    }
-}
-
-/// By what share a mean of so many may be off and still be chance: three standard errors of exponentially distributed times.
-fn doubt(calls: f64) -> f64 {
-    3.0 / calls.max(1.0).sqrt()
-}
 
 /// What was before a large decrease.
 #[derive(Clone, Copy, Debug, PartialEq)]
