@@ -105,6 +105,8 @@ impl<T, E> fmt::Debug for TypedBuilder<T, E> {
 /// assert_eq!(prices.call(|| async { Err("down".into()) }).await, Ok(100));
 /// # Ok(()) }
 /// ```
+///
+/// With the feature `cache` it may hold values: it is `Send` and `Sync` where `T` is both, and so are its calls with a key.
 pub struct TypedPipeline<T, E> {
     pipeline: Pipeline,
     fallback: Option<Fallback<T, E>>,
