@@ -58,7 +58,7 @@ fn run(lab: &Lab) -> Findings {
         tables.push(("preset".into(), report.to_csv()));
     }
     let figure = Figure {
-        title: "A slow minute: the preset answers what can be answered, and is well with the service".into(),
+        title: "A slow minute: the preset answers most of what can be, and is well with the service".into(),
         subtitle: "80 calls a second to ten servers of 100 ms; from 60 s to 120 s each request takes three times as long.\nEvery call: 1 s timeout, 3 retries with full jitter. What a client gave up is worked on all the same.".into(),
         panels: vec![rates, limits],
         side_by_side: false,
