@@ -70,5 +70,6 @@ fn the_future_is_small() {
     println!("full {full} bytes, once {once} bytes, by name {by_name} bytes");
     assert!(by_name <= 1_024, "{by_name}");
     assert!(full <= 1_024, "{full}");
-    assert!(once <= 704, "{once}");
+    // With chaos there is more to hold.
+    assert!(once <= if cfg!(feature = "chaos") { 768 } else { 704 }, "{once}");
 }

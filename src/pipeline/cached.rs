@@ -211,7 +211,7 @@ impl Core {
         if let Some(recorder) = &self.recorder {
             recorder.record_call(end, 0, Duration::ZERO, Instant::now());
         }
-        self.emitter.emit(|| Event::CallFinished { end, attempts: 0, elapsed: Duration::ZERO });
+        self.in_span(|| self.emitter.emit(|| Event::CallFinished { end, attempts: 0, elapsed: Duration::ZERO }));
     }
 }
 

@@ -119,7 +119,7 @@ impl<'c> Waiting<'c> {
             return;
         }
         let elapsed = self.record(end);
-        self.core.emitter.emit(|| Event::CallFinished { end, attempts: 0, elapsed });
+        self.core.in_span(|| self.core.emitter.emit(|| Event::CallFinished { end, attempts: 0, elapsed }));
     }
 
     fn record(&self, end: CallEnd) -> Duration {
@@ -138,7 +138,7 @@ impl Drop for Waiting<'_> {
             let end = CallEnd::Abandoned;
             let elapsed = self.record(end);
             // Observers are user code, which has no place in a drop.
-            self.core.emitter.emit_unobserved(|| Event::CallFinished { end, attempts: 0, elapsed });
+            self.core.in_span(|| self.core.emitter.emit_unobserved(|| Event::CallFinished { end, attempts: 0, elapsed }));
         }
     }
 }

@@ -266,6 +266,12 @@ impl CallEnd {
 }
 
 impl Core {
+    /// Tells of a call that has no story of its own, as part of that call.
+    #[cold]
+    pub(super) fn in_span(&self, tell: impl FnOnce()) {
+        if self.spans { call_span(&self.name, None).in_scope(tell) } else { tell() }
+    }
+
     #[cold]
     pub(super) fn fallback_used(&self, cause: CallEnd, now: Instant) {
         if let Some(recorder) = &self.recorder {

@@ -199,7 +199,7 @@ impl Shared {
     }
 
     async fn run_script<T: redis::FromRedisValue>(&self, effect: Effect, script: &ScriptInvocation<'_>) -> Result<T, StoreError> {
-        self.counted(self.link.ask(effect, |mut server| async move { script.invoke_async(&mut server).await }).await)
+        self.counted(self.link.ask(effect, |mut server| async move { link::invoke(script, &mut server).await }).await)
     }
 
     fn check_size(&self, value: &Bytes) -> Result<(), StoreError> {

@@ -9,7 +9,7 @@ use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Mutex, lock};
 use redis::aio::ConnectionManagerConfig;
-use redis::{Client, ConnectionAddr, RedisResult};
+use redis::{Client, ConnectionAddr, FromRedisValue, RedisResult, ScriptInvocation};
 use server::{Place, Server};
 use std::fmt;
 use std::sync::Arc;
@@ -333,4 +333,15 @@ impl fmt::Debug for Link {
         };
         f.debug_struct("Link").field("server", &self.shown).field("connections", &connections).field("closed", &closed).finish()
     }
+}
+
+/// Runs a script. One that was flushed between its load and its call has not run, so it is loaded anew.
+pub(super) async fn invoke<T: FromRedisValue>(script: &ScriptInvocation<'_>, server: &mut Server) -> RedisResult<T> {
+    for _ in 0..3 {
+        match script.invoke_async(server).await {
+            Err(error) if error.code() == Some("NOSCRIPT") => {}
+            other => return other,
+        }
+    }
+    script.invoke_async(server).await
 }

@@ -24,7 +24,7 @@
 //! what was spent within the replication lag is forgotten: at most `rate * lag + burst` go twice.
 
 use super::error::Effect;
-use super::link::{Link, RedisOptions};
+use super::link::{self, Link, RedisOptions};
 use super::{NAME, PREFIX, without_braces};
 use crate::fault::{ConfigError, Fault};
 use crate::store::rate::{Algorithm, Decision, Quota, RateStore, Request, State, Terms};
@@ -134,7 +134,7 @@ impl Shared {
 
     /// Runs a script; what is behind the moment and the keys healed.
     async fn run(&self, effect: Effect, script: &ScriptInvocation<'_>) -> Result<(u64, Vec<i64>), StoreError> {
-        let numbers: Vec<i64> = self.link.ask(effect, |mut server| async move { script.invoke_async(&mut server).await }).await?;
+        let numbers: Vec<i64> = self.link.ask(effect, |mut server| async move { link::invoke(script, &mut server).await }).await?;
         let [now, healed, rest @ ..] = &numbers[..] else { return Err(odd_answer()) };
         if *healed > 0 {
             self.healed.add(healed.unsigned_abs());

@@ -29,7 +29,7 @@
 //! clock be set back.
 
 use super::error::Effect;
-use super::link::{Link, RedisOptions};
+use super::link::{self, Link, RedisOptions};
 use super::{NAME, PREFIX, without_braces};
 use crate::fault::{ConfigError, Fault, check};
 use crate::store::rate::{Holder, SemaphoreStore, Taken};
@@ -129,7 +129,7 @@ impl RedisSemaphoreStore {
         // 32 hex digits are never the member in which the fence is kept.
         script.arg(what).arg(holder.map_or_else(String::new, Holder::to_hex)).arg(max).arg(micros);
         let effect = if what == "count" { Effect::Read } else { Effect::Write };
-        let ask = |mut server| async move { script.invoke_async::<[i64; 4]>(&mut server).await };
+        let ask = |mut server| async move { link::invoke::<[i64; 4]>(&script, &mut server).await };
         let [done, number, held, healed] = self.shared.link.ask(effect, ask).await?.map(i64::unsigned_abs);
         if healed > 0 {
             self.shared.healed.add(healed);
