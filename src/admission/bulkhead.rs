@@ -32,12 +32,12 @@
 //! ```
 
 use super::gate::Entry;
-use super::wait_queue::{self, CoDel, Door, Refusal, Request, Supply, Take, WaitQueue, Waiting};
+use super::places::{Grab, Places, count};
+use super::wait_queue::{self, CoDel, Door, Supply, Take, WaitQueue, Waiting};
 use crate::call::Call;
 use crate::fault::{ConfigError, Fault, check};
 use crate::outcome::{Rejected, RejectedKind};
-use crate::sync::Padded;
-use crate::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::time;
 use std::fmt;
 use std::pin::Pin;
@@ -115,8 +115,7 @@ impl BulkheadConfig {
     /// A limit of 0, a queue of more than 1,000,000 calls, or terms to shed that cannot work.
     pub fn build(self) -> Result<Bulkhead, ConfigError> {
         ConfigError::check("bulkhead", self.faults())?;
-        let places = Places { word: Padded(AtomicIsize::new(places(self.limit) << 1)) };
-        let queue = WaitQueue::new(places, self.queue, self.ageing);
+        let queue = WaitQueue::new(Places::new(self.limit), self.queue, self.ageing);
         queue.set_shedding(self.shed);
         let max_wait = AtomicU64::new(time::nanos(self.max_wait));
         Ok(Bulkhead { shared: Arc::new(Shared { queue, limit: AtomicUsize::new(self.limit), max_wait }) })
@@ -133,7 +132,7 @@ pub struct Bulkhead {
 }
 
 struct Shared {
-    queue: WaitQueue<Places>,
+    queue: WaitQueue<Places<false>>,
     limit: AtomicUsize,
     /// In nanoseconds; the maximum is for ever.
     max_wait: AtomicU64,
@@ -159,9 +158,9 @@ impl Bulkhead {
     pub fn try_acquire(&self) -> Result<BulkheadPermit<'_>, Rejected> {
         let queue = &self.shared.queue;
         match queue.supply().grab() {
-            Grab::Got => Ok(BulkheadPermit { bulkhead: self }),
+            Grab::Got(_) => Ok(BulkheadPermit { bulkhead: self }),
             // The rare case in which a clock is read here: to tell a waiter on its way from one that never comes.
-            Grab::Crowded if queue.try_take(Instant::now(), 1) == Take::Taken(()) => Ok(BulkheadPermit { bulkhead: self }),
+            Grab::Crowded if matches!(queue.try_take(Instant::now(), 1), Take::Taken(_)) => Ok(BulkheadPermit { bulkhead: self }),
             Grab::Crowded | Grab::Full => Err(full()),
         }
     }
@@ -187,29 +186,17 @@ impl Bulkhead {
     #[inline]
     pub(crate) fn enter<'a, 'k>(&'a self, call: impl FnOnce() -> Call<'k>) -> Entry<BulkheadPermit<'a>, BulkheadWaiter<'a>> {
         match self.shared.queue.supply().grab() {
-            Grab::Got => Entry::Granted(BulkheadPermit { bulkhead: self }),
-            grab => self.stand_in_line(&call(), grab),
+            Grab::Got(_) => Entry::Granted(BulkheadPermit { bulkhead: self }),
+            grab => self.stand_in_line(&call(), matches!(grab, Grab::Crowded)),
         }
     }
 
     #[cold]
-    fn stand_in_line<'a>(&'a self, call: &Call<'_>, grab: Grab) -> Entry<BulkheadPermit<'a>, BulkheadWaiter<'a>> {
-        let (queue, max_wait) = (&self.shared.queue, self.shared.max_wait());
-        let (now, deadline) = (call.attempt.started, call.attempt.deadline);
-        if queue.room() == 0 || max_wait.is_zero() {
-            return match grab {
-                // Somebody stands in line who came before the queue was taken away.
-                Grab::Crowded if queue.try_take(now, 1) == Take::Taken(()) => Entry::Granted(BulkheadPermit { bulkhead: self }),
-                _ => Entry::Refused(full()),
-            };
-        }
-        if deadline.is_some_and(|deadline| deadline <= now) {
-            return Entry::Refused(Rejected::new(RejectedKind::DeadlineExceeded));
-        }
-        let until = time::after(now, max_wait);
-        match queue.enter(Request { now, priority: call.priority, cost: 1, until, deadline }) {
-            Door::Taken(()) => Entry::Granted(BulkheadPermit { bulkhead: self }),
-            Door::Refused(refusal) => Entry::Refused(rejected(refusal)),
+    fn stand_in_line<'a>(&'a self, call: &Call<'_>, crowded: bool) -> Entry<BulkheadPermit<'a>, BulkheadWaiter<'a>> {
+        let Shared { queue, .. } = &*self.shared;
+        match queue.line_up(call.attempt.started, call, crowded, self.shared.max_wait()) {
+            Door::Taken(_) => Entry::Granted(BulkheadPermit { bulkhead: self }),
+            Door::Refused(refusal) => Entry::Refused(refusal.rejected(RejectedKind::BulkheadFull)),
             Door::Wait(waiting) => Entry::Wait(BulkheadWaiter { bulkhead: self, waiting }),
         }
     }
@@ -219,7 +206,7 @@ impl Bulkhead {
     pub fn resize(&self, limit: usize) {
         let Shared { queue, limit: current, .. } = &*self.shared;
         let before = current.swap(limit, Ordering::AcqRel);
-        let more = places(limit) - places(before);
+        let more = count(limit) - count(before);
         let crowded = queue.supply().add(more);
         if crowded && more > 0 {
             queue.stir();
@@ -245,7 +232,7 @@ impl Bulkhead {
         queue.set_shedding(config.shed);
         max_wait.store(time::nanos(config.max_wait), Ordering::Relaxed);
         let before = limit.swap(config.limit, Ordering::AcqRel);
-        queue.supply().add(places(config.limit) - places(before));
+        queue.supply().add(count(config.limit) - count(before));
     }
 
     /// Wakes those for whom there is a place now.
@@ -269,8 +256,7 @@ impl Bulkhead {
     /// How many permits are held; more than [`limit`](Self::limit) for a while after it shrank. A snapshot.
     #[must_use]
     pub fn in_use(&self) -> usize {
-        let free = self.shared.queue.supply().free();
-        usize::try_from(places(self.limit()).saturating_sub(free)).unwrap_or(0)
+        self.shared.queue.supply().in_use(self.limit())
     }
 
     /// How many more calls could start now. A snapshot.
@@ -306,14 +292,6 @@ impl fmt::Debug for Bulkhead {
 
 fn full() -> Rejected {
     Rejected::new(RejectedKind::BulkheadFull)
-}
-
-fn rejected(refusal: Refusal) -> Rejected {
-    Rejected::new(match refusal {
-        Refusal::Full | Refusal::TooLong => RejectedKind::BulkheadFull,
-        Refusal::Deadline => RejectedKind::DeadlineExceeded,
-        Refusal::NoRuntime => RejectedKind::NoRuntime,
-    })
 }
 
 /// A place in a [`Bulkhead`], given back when dropped.
@@ -355,7 +333,7 @@ impl Drop for OwnedBulkheadPermit {
 impl Bulkhead {
     /// So many of its places are taken already, by who gives them [back](Self::give_back) without a permit.
     pub(super) fn take_unasked(&self, calls: usize) {
-        self.shared.queue.supply().add(-places(calls));
+        self.shared.queue.supply().add(-count(calls));
     }
 
     #[inline]
@@ -373,7 +351,7 @@ pin_project_lite::pin_project! {
     pub(crate) struct BulkheadWaiter<'a> {
         bulkhead: &'a Bulkhead,
         #[pin]
-        waiting: Waiting<'a, Places>,
+        waiting: Waiting<'a, Places<false>>,
     }
 }
 
@@ -383,77 +361,8 @@ impl<'a> Future for BulkheadWaiter<'a> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let bulkhead = *this.bulkhead;
-        this.waiting.poll(cx).map(|waited| waited.map(|()| BulkheadPermit { bulkhead }).map_err(rejected))
-    }
-}
-
-/// Half of what a word can count is beyond any limit, and leaves room for the sums.
-fn places(limit: usize) -> isize {
-    isize::try_from(limit).unwrap_or(isize::MAX).min(isize::MAX >> 3)
-}
-
-/// The free places, twice, and one more while somebody stands in line: below zero after the limit shrank. One word, so that the
-/// common path is one read-modify-write to take and one to give back.
-#[derive(Debug)]
-struct Places {
-    word: Padded<AtomicIsize>,
-}
-
-const CROWD: isize = 1;
-
-enum Grab {
-    Got,
-    /// There is no place.
-    Full,
-    /// Others stand in line: ask the queue.
-    Crowded,
-}
-
-impl Places {
-    /// Takes a place unless others stand in line for it.
-    fn grab(&self) -> Grab {
-        let mut word = self.word.0.load(Ordering::Relaxed);
-        loop {
-            if word & CROWD != 0 {
-                return Grab::Crowded;
-            }
-            if word <= 0 {
-                return Grab::Full;
-            }
-            match self.word.0.compare_exchange_weak(word, word - 2, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return Grab::Got,
-                Err(now) => word = now,
-            }
-        }
-    }
-
-    /// Adds places, or takes some away. True when somebody stands in line.
-    fn add(&self, places: isize) -> bool {
-        self.word.0.fetch_add(places * 2, Ordering::AcqRel) & CROWD != 0
-    }
-
-    fn free(&self) -> isize {
-        self.word.0.load(Ordering::Acquire) >> 1
-    }
-}
-
-impl Supply for Places {
-    type Grant = ();
-
-    fn slots(&self) -> usize {
-        usize::try_from(self.free()).unwrap_or(0)
-    }
-
-    fn take(&self, _now: Instant, _cost: u32) -> Take<()> {
-        let taken = self.word.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| (word >> 1 > 0).then_some(word - 2));
-        if taken.is_ok() { Take::Taken(()) } else { Take::NotNow }
-    }
-
-    fn crowd(&self, standing: bool) {
-        if standing {
-            self.word.0.fetch_or(CROWD, Ordering::AcqRel);
-        } else {
-            self.word.0.fetch_and(!CROWD, Ordering::AcqRel);
-        }
+        this.waiting
+            .poll(cx)
+            .map(|waited| waited.map(|_| BulkheadPermit { bulkhead }).map_err(|refusal| refusal.rejected(RejectedKind::BulkheadFull)))
     }
 }

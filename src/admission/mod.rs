@@ -31,6 +31,7 @@ pub mod gate;
 pub mod keyed;
 #[cfg(all(test, steadfast_loom))]
 mod models;
+mod places;
 pub mod rate_limiter;
 mod ring;
 pub mod steering;

@@ -36,6 +36,7 @@ mod line;
 mod tests;
 
 use crate::call::Priority;
+use crate::outcome::{Rejected, RejectedKind};
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, lock};
 use crate::time;
@@ -97,6 +98,17 @@ pub(crate) enum Refusal {
     Deadline,
     /// A timer is needed, and there is no tokio runtime here.
     NoRuntime,
+}
+
+impl Refusal {
+    /// As the caller is told: `full` is what the policy calls having no room for it.
+    pub(crate) fn rejected(self, full: RejectedKind) -> Rejected {
+        Rejected::new(match self {
+            Self::Full | Self::TooLong => full,
+            Self::Deadline => RejectedKind::DeadlineExceeded,
+            Self::NoRuntime => RejectedKind::NoRuntime,
+        })
+    }
 }
 
 /// What is said at the door.

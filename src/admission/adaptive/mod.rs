@@ -65,12 +65,12 @@ mod limits;
 #[cfg(all(test, steadfast_loom))]
 mod models;
 mod permit;
-mod places;
 mod sampling;
 mod watch;
 
 use super::gate::Entry;
-use super::wait_queue::{Door, Refusal, Request, Take, WaitQueue};
+use super::places::{Grab, Places, count};
+use super::wait_queue::{Door, Take, WaitQueue};
 use crate::call::{Call, Priority};
 use crate::fault::ConfigError;
 use crate::outcome::{Outcome, Rejected, RejectedKind};
@@ -83,7 +83,6 @@ use control::{Control, Step};
 pub(crate) use permit::AdaptiveWaiter;
 use permit::Facts;
 pub use permit::{AdaptivePermit, LimitSnapshot};
-use places::{Grab, Places, count};
 use sampling::{Sample, Tally};
 use std::fmt;
 use std::sync::{Arc, TryLockError};
@@ -98,7 +97,7 @@ pub struct AdaptiveLimit {
 }
 
 struct Shared {
-    queue: WaitQueue<Places>,
+    queue: WaitQueue<Places<true>>,
     face: Face,
     tally: Tally,
     /// How many calls found no place.
@@ -225,37 +224,22 @@ impl AdaptiveLimit {
     pub(crate) fn enter<'a, 'k>(&'a self, now: Instant, call: impl FnOnce() -> Call<'k>) -> Entry<AdaptivePermit<'a>, AdaptiveWaiter<'a>> {
         match self.shared.queue.supply().grab() {
             Grab::Got(free) => Entry::Granted(self.permit(free, now)),
-            grab => self.stand_in_line(now, &call(), &grab),
+            grab => self.stand_in_line(now, &call(), matches!(grab, Grab::Crowded)),
         }
     }
 
     #[cold]
-    fn stand_in_line<'a>(&'a self, now: Instant, call: &Call<'_>, grab: &Grab) -> Entry<AdaptivePermit<'a>, AdaptiveWaiter<'a>> {
-        let (queue, max_wait) = (&self.shared.queue, self.max_wait());
-        let deadline = call.attempt.deadline;
+    fn stand_in_line<'a>(&'a self, now: Instant, call: &Call<'_>, crowded: bool) -> Entry<AdaptivePermit<'a>, AdaptiveWaiter<'a>> {
+        let queue = &self.shared.queue;
         self.shared.pressed.add(1);
         if call.priority == Priority::Critical
             && let Some(free) = queue.supply().overdraw(self.shared.face.reserve.load(Ordering::Relaxed))
         {
             return Entry::Granted(self.permit(free, now));
         }
-        if queue.room() == 0 || max_wait.is_zero() {
-            return match grab {
-                // Somebody stands in line who came before the queue was taken away.
-                Grab::Crowded => match queue.try_take(now, 1) {
-                    Take::Taken(free) => Entry::Granted(self.permit(free, now)),
-                    _ => Entry::Refused(limited()),
-                },
-                _ => Entry::Refused(limited()),
-            };
-        }
-        if deadline.is_some_and(|deadline| deadline <= now) {
-            return Entry::Refused(Rejected::new(RejectedKind::DeadlineExceeded));
-        }
-        let until = time::after(now, max_wait);
-        match queue.enter(Request { now, priority: call.priority, cost: 1, until, deadline }) {
+        match queue.line_up(now, call, crowded, self.max_wait()) {
             Door::Taken(free) => Entry::Granted(self.permit(free, now)),
-            Door::Refused(refusal) => Entry::Refused(rejected(refusal)),
+            Door::Refused(refusal) => Entry::Refused(refusal.rejected(RejectedKind::ConcurrencyLimited)),
             Door::Wait(waiting) => Entry::Wait(AdaptiveWaiter { limit: self, waiting }),
         }
     }
@@ -391,8 +375,7 @@ impl AdaptiveLimit {
     /// How many permits are held; more than [`limit`](Self::limit) for a while after it shrank, and with critical calls in the reserve. A snapshot.
     #[must_use]
     pub fn in_use(&self) -> usize {
-        let free = self.shared.queue.supply().free();
-        usize::try_from(count(self.limit()).saturating_sub(free)).unwrap_or(0)
+        self.shared.queue.supply().in_use(self.limit())
     }
 
     /// How many more calls could start now. A snapshot.
@@ -455,12 +438,4 @@ impl AdaptiveLimit {
 
 fn limited() -> Rejected {
     Rejected::new(RejectedKind::ConcurrencyLimited)
-}
-
-fn rejected(refusal: Refusal) -> Rejected {
-    Rejected::new(match refusal {
-        Refusal::Full | Refusal::TooLong => RejectedKind::ConcurrencyLimited,
-        Refusal::Deadline => RejectedKind::DeadlineExceeded,
-        Refusal::NoRuntime => RejectedKind::NoRuntime,
-    })
 }

@@ -1,9 +1,9 @@
 //! The permit, the waiter for one, and what a snapshot shows.
 
-use super::super::wait_queue::Waiting;
-use super::places::Places;
-use super::{AdaptiveLimit, rejected};
-use crate::outcome::{Outcome, Rejected};
+use super::AdaptiveLimit;
+use crate::admission::places::Places;
+use crate::admission::wait_queue::Waiting;
+use crate::outcome::{Outcome, Rejected, RejectedKind};
 use crate::time;
 use std::fmt;
 use std::pin::Pin;
@@ -108,7 +108,7 @@ pin_project_lite::pin_project! {
     pub(crate) struct AdaptiveWaiter<'a> {
         pub(super) limit: &'a AdaptiveLimit,
         #[pin]
-        pub(super) waiting: Waiting<'a, Places>,
+        pub(super) waiting: Waiting<'a, Places<true>>,
     }
 }
 
@@ -119,6 +119,8 @@ impl<'a> Future for AdaptiveWaiter<'a> {
         let this = self.project();
         let limit = *this.limit;
         // The call begins when its wait ends.
-        this.waiting.poll(cx).map(|waited| waited.map(|free| limit.permit(free, Instant::now())).map_err(rejected))
+        this.waiting.poll(cx).map(|waited| {
+            waited.map(|free| limit.permit(free, Instant::now())).map_err(|refusal| refusal.rejected(RejectedKind::ConcurrencyLimited))
+        })
     }
 }

@@ -1,14 +1,17 @@
-//! The places, and who may take one: what the wait queue of an adaptive limit hands out.
+//! Places for so many calls at once, and who may take one: what the wait queues of bulkheads and adaptive limits hand out.
 
-use super::super::wait_queue::{Supply, Take};
+use super::wait_queue::{Door, Refusal, Request, Supply, Take, WaitQueue};
+use crate::call::Call;
 use crate::sync::Padded;
 use crate::sync::atomic::{AtomicIsize, Ordering};
+use crate::time;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// The free places, twice, and one more while somebody stands in line: below zero after the limit shrank. One word, so that the
 /// common path is one read-modify-write to take and one to give back.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct Places<const CRITICAL_FIRST: bool> {
     word: Padded<AtomicIsize>,
 }
 
@@ -23,7 +26,7 @@ pub(super) enum Grab {
     Crowded,
 }
 
-impl Places {
+impl<const CRITICAL_FIRST: bool> Places<CRITICAL_FIRST> {
     pub(super) fn new(places: usize) -> Self {
         Self { word: Padded(AtomicIsize::new(count(places) * 2)) }
     }
@@ -62,6 +65,11 @@ impl Places {
     pub(super) fn free(&self) -> isize {
         self.word.0.load(Ordering::Acquire) >> 1
     }
+
+    /// How many of so many are taken.
+    pub(super) fn in_use(&self, limit: usize) -> usize {
+        usize::try_from(count(limit).saturating_sub(self.free())).unwrap_or(0)
+    }
 }
 
 /// A number of places as the word counts them: half of what it could hold is beyond any limit, and leaves room for the sums.
@@ -69,11 +77,11 @@ pub(super) fn count(places: usize) -> isize {
     isize::try_from(places).unwrap_or(isize::MAX).min(isize::MAX >> 3)
 }
 
-impl Supply for Places {
+impl<const CRITICAL_FIRST: bool> Supply for Places<CRITICAL_FIRST> {
     /// How many are free afterwards.
     type Grant = isize;
 
-    const CRITICAL_FIRST: bool = true;
+    const CRITICAL_FIRST: bool = CRITICAL_FIRST;
 
     fn slots(&self) -> usize {
         usize::try_from(self.free()).unwrap_or(0)
@@ -90,5 +98,24 @@ impl Supply for Places {
         } else {
             self.word.0.fetch_and(!CROWD, Ordering::AcqRel);
         }
+    }
+}
+
+impl<const CRITICAL_FIRST: bool> WaitQueue<Places<CRITICAL_FIRST>> {
+    /// For a call that could not [grab](Places::grab) a place; `crowded`: because others stand in line.
+    #[cold]
+    pub(super) fn line_up(&self, now: Instant, call: &Call<'_>, crowded: bool, max_wait: Duration) -> Door<'_, Places<CRITICAL_FIRST>> {
+        if self.room() == 0 || max_wait.is_zero() {
+            // Crowded all the same: somebody stands in line who came before the queue was taken away.
+            return match crowded.then(|| self.try_take(now, 1)) {
+                Some(Take::Taken(free)) => Door::Taken(free),
+                _ => Door::Refused(Refusal::Full),
+            };
+        }
+        let deadline = call.attempt.deadline;
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return Door::Refused(Refusal::Deadline);
+        }
+        self.enter(Request { now, priority: call.priority, cost: 1, until: time::after(now, max_wait), deadline })
     }
 }
