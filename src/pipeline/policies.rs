@@ -184,9 +184,9 @@ impl Policies {
     }
 }
 
-/// What is the same for each: the type's own methods of these names.
+/// What is the same for each: the type's own methods of these names. Those whose waiters or listeners are to know of new settings have a `tell`.
 macro_rules! as_its_own {
-    ($config:ident) => {
+    ($config:ident $(, $tell:ident)?) => {
         type Config = $config;
 
         fn build(config: $config) -> Result<Self, ConfigError> {
@@ -200,6 +200,14 @@ macro_rules! as_its_own {
         fn config(&self) -> $config {
             self.config()
         }
+
+        $(fn $tell(&self) {
+            self.$tell();
+        })?
+
+        fn is_same(&self, other: &Self) -> bool {
+            self.is_same(other)
+        }
     };
 }
 
@@ -208,10 +216,6 @@ impl Policy for Retry {
 
     fn go_on(&self, config: &RetryConfig, _: &mut Vec<&'static str>) -> Option<Self> {
         if self.config() == *config { Some(self.clone()) } else { self.reconfigured(config.clone()).ok() }
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        self.config() == other.config() && self.budget().is_same(other.budget())
     }
 }
 
@@ -222,28 +226,16 @@ impl Policy for Hedge {
         self.reconfigure_quietly(config);
         Some(self.clone())
     }
-
-    fn is_same(&self, other: &Self) -> bool {
-        self.is_same(other)
-    }
 }
 
 impl Policy for CircuitBreaker {
-    as_its_own!(CircuitBreakerConfig);
+    as_its_own!(CircuitBreakerConfig, tell);
 
     fn go_on(&self, config: &CircuitBreakerConfig, restarted: &mut Vec<&'static str>) -> Option<Self> {
         if !self.reconfigure_quietly(config) {
             restarted.push("circuit_breaker.window");
         }
         Some(self.clone())
-    }
-
-    fn tell(&self) {
-        self.tell();
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        self.is_same(other)
     }
 }
 
@@ -256,14 +248,10 @@ impl Policy for Throttle {
         }
         Some(self.clone())
     }
-
-    fn is_same(&self, other: &Self) -> bool {
-        self.is_same(other)
-    }
 }
 
 impl Policy for PerKey {
-    as_its_own!(PerKeyConfig);
+    as_its_own!(PerKeyConfig, tell);
 
     fn go_on(&self, config: &PerKeyConfig, restarted: &mut Vec<&'static str>) -> Option<Self> {
         if self.reconfigure_quietly(config) {
@@ -273,18 +261,10 @@ impl Policy for PerKey {
         restarted.push("per_key");
         config.clone().build().ok()
     }
-
-    fn tell(&self) {
-        self.tell();
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        self.is_same(other)
-    }
 }
 
 impl Policy for RateLimiter {
-    as_its_own!(RateLimiterConfig);
+    as_its_own!(RateLimiterConfig, tell);
 
     fn go_on(&self, config: &RateLimiterConfig, restarted: &mut Vec<&'static str>) -> Option<Self> {
         if self.reconfigure_quietly(config) {
@@ -293,47 +273,23 @@ impl Policy for RateLimiter {
         restarted.push("rate_limit");
         config.clone().build().ok()
     }
-
-    fn tell(&self) {
-        self.tell();
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        self.is_same(other)
-    }
 }
 
 impl Policy for AdaptiveLimit {
-    as_its_own!(AdaptiveLimitConfig);
+    as_its_own!(AdaptiveLimitConfig, tell);
 
     fn go_on(&self, config: &AdaptiveLimitConfig, _: &mut Vec<&'static str>) -> Option<Self> {
         self.reconfigure_quietly(config);
         Some(self.clone())
     }
-
-    fn tell(&self) {
-        self.tell();
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        self.is_same(other)
-    }
 }
 
 impl Policy for Bulkhead {
-    as_its_own!(BulkheadConfig);
+    as_its_own!(BulkheadConfig, tell);
 
     fn go_on(&self, config: &BulkheadConfig, _: &mut Vec<&'static str>) -> Option<Self> {
         self.reconfigure_quietly(config);
         Some(self.clone())
-    }
-
-    fn tell(&self) {
-        self.tell();
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        self.is_same(other)
     }
 }
 

@@ -143,6 +143,11 @@ impl Retry {
         Ok(Self { shared: Arc::new(Shared { random, budget, tally, config }) })
     }
 
+    /// Whether both do the same and pay from one budget. (A retry has no other state that calls share.)
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.config() == other.config() && self.budget().is_same(other.budget())
+    }
+
     /// What it was made from.
     #[must_use]
     pub fn config(&self) -> RetryConfig {
