@@ -269,7 +269,7 @@ async fn h101_every_key_ends() {
 
 #[tokio::test]
 async fn h102_in_a_cluster_a_name_lies_in_one_place() {
-    let cluster_port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let cluster_port = redis_server::free_port().to_string();
     let Some(server) = RedisServer::start_with(&["--cluster-enabled", "yes", "--cluster-port", &cluster_port]) else { return };
     server.say("CLUSTER ADDSLOTSRANGE 0 16383");
     let begun = Instant::now();

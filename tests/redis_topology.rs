@@ -49,7 +49,11 @@ async fn h96_sentinels_name_another_master() {
         assert!(begun.elapsed() < Duration::from_secs(30), "the sentinel does not see the replica");
         std::thread::sleep(Duration::from_millis(50));
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // A replica that has just joined is sent what came meanwhile up to a second later.
+    while replica.count("EXISTS steadfast:k") == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the replica has not heard of the value");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     master.kill();
     let begun = Instant::now();
     while store.set(&key("after"), "v".into(), SetOptions::new()).await.is_err() {
@@ -67,7 +71,7 @@ async fn h96_sentinels_name_another_master() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h102_limits_and_semaphores_in_a_cluster_that_is_killed() {
-    let cluster_port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let cluster_port = redis_server::free_port().to_string();
     let Some(mut server) = RedisServer::start_with(&["--cluster-enabled", "yes", "--cluster-port", &cluster_port]) else { return };
     let ready = |server: &RedisServer| {
         let begun = Instant::now();
