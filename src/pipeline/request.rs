@@ -275,7 +275,8 @@ impl<'a, J> Request<'a, J> {
 
     #[cfg(feature = "cache")]
     fn answered_by<K, T: Clone>(self, cache: &'a Cache<K, T>, key: Option<crate::admission::keyed::Hash>) -> Cached<'a, T, J> {
-        Cached { request: self, answers: super::cached::Answers { cache: &cache.inner, key, give: T::clone } }
+        let answers = super::cached::Answers { cache: &cache.inner, key, give: T::clone };
+        Cached { request: self, answers, kept: std::convert::identity }
     }
 
     /// See [`Pipeline::call`].

@@ -38,14 +38,42 @@ impl Eviction {
     }
 }
 
-pub(super) type Weigher<T> = Arc<dyn Fn(&T) -> u64 + Send + Sync>;
+/// What is asked of each value, outside of every lock.
+pub(super) struct Rules<T> {
+    pub(super) weigher: Option<Rule<T, u64>>,
+    pub(super) ttl_of: Option<Rule<T, Option<Duration>>>,
+    pub(super) tags_of: Option<Rule<T, Vec<String>>>,
+}
+
+pub(super) type Rule<T, R> = Arc<dyn Fn(&T) -> R + Send + Sync>;
+
+impl<T> Rules<T> {
+    /// `None` if nothing is asked.
+    pub(super) fn shared(self) -> Option<Arc<Self>> {
+        (self.weigher.is_some() || self.ttl_of.is_some() || self.tags_of.is_some()).then(|| Arc::new(self))
+    }
+}
+
+impl<T> Clone for Rules<T> {
+    fn clone(&self) -> Self {
+        Self { weigher: self.weigher.clone(), ttl_of: self.ttl_of.clone(), tags_of: self.tags_of.clone() }
+    }
+}
+
+/// Two closures are the same only if one is a clone of the other.
+fn same<F: ?Sized>(one: &Option<Arc<F>>, other: &Option<Arc<F>>) -> bool {
+    match (one, other) {
+        (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
+        (mine, theirs) => mine.is_none() && theirs.is_none(),
+    }
+}
 
 /// How a [`Cache`] shall work. Made by [`Cache::new`] and [`Cache::bytes`].
 #[must_use = "a configuration does nothing until it is built"]
 pub struct CacheConfig<K, T> {
     pub(super) name: Arc<str>,
     pub(super) capacity: u64,
-    pub(super) weigher: Option<Weigher<T>>,
+    pub(super) rules: Rules<T>,
     pub(super) eviction: Eviction,
     pub(super) times: Times,
     pub(super) keys: PhantomData<fn(K)>,
@@ -67,11 +95,11 @@ pub(super) struct Times {
 }
 
 impl<K, T> CacheConfig<K, T> {
-    pub(super) fn new(capacity: u64, weigher: Option<Weigher<T>>) -> Self {
+    pub(super) fn new(capacity: u64, weigher: Option<Rule<T, u64>>) -> Self {
         Self {
             name: Arc::from("cache"),
             capacity,
-            weigher,
+            rules: Rules { weigher, ttl_of: None, tags_of: None },
             eviction: Eviction::default(),
             times: Times {
                 ttl: Duration::MAX,
@@ -105,6 +133,39 @@ impl<K, T> CacheConfig<K, T> {
     /// **Default**: [`Duration::MAX`], for ever; set it wherever the truth may change.
     pub const fn ttl(mut self, ttl: Duration) -> Self {
         self.times.ttl = ttl;
+        self
+    }
+
+    /// How long a value is fresh, as the value itself says: a token knows when it ends, a "not found" should not last as long as a find.
+    /// `None` is the cache's [`ttl`](Self::ttl), and zero keeps it not at all. It is asked once for each value that comes in, by whatever door: [`insert`](Cache::insert),
+    /// a load, a call of a pipeline. What a [`Loaded`](super::Loaded::ttl) says goes before it. **Default**: the cache's ttl for all.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use steadfast::Cache;
+    ///
+    /// #[derive(Clone)]
+    /// struct Token { text: String, expires_in: Duration }
+    ///
+    /// let tokens: Cache<String, Token> = Cache::new(100)
+    ///     .ttl_of(|token: &Token| Some(token.expires_in.saturating_sub(Duration::from_secs(30))))
+    ///     .tags_of(|token: &Token| token.text.split('.').next().map(str::to_owned))
+    ///     .build()?;
+    /// let of = |secs| Token { text: "eu.xyz".to_owned(), expires_in: Duration::from_secs(secs) };
+    /// assert!(tokens.insert("ann", of(3_600)));
+    /// assert!(!tokens.insert("bob", of(20)), "it would be over too soon");
+    /// assert_eq!(tokens.invalidate_tag("eu"), 1);
+    /// # Ok::<_, steadfast::ConfigError>(())
+    /// ```
+    pub fn ttl_of(mut self, ttl: impl Fn(&T) -> Option<Duration> + Send + Sync + 'static) -> Self {
+        self.rules.ttl_of = Some(Arc::new(ttl));
+        self
+    }
+
+    /// Tags of a value, as the value itself says, for [`invalidate_tag`](Cache::invalidate_tag); asked when [`ttl_of`](Self::ttl_of) is. Those of a
+    /// [`Loaded`](super::Loaded::tag) come on top. **Default**: none.
+    pub fn tags_of<S: Into<String>, I: IntoIterator<Item = S>>(mut self, tags: impl Fn(&T) -> I + Send + Sync + 'static) -> Self {
+        self.rules.tags_of = Some(Arc::new(move |value| tags(value).into_iter().map(Into::into).collect()));
         self
     }
 
@@ -201,19 +262,17 @@ impl<K, T> CacheConfig<K, T> {
 
 impl<K, T> Clone for CacheConfig<K, T> {
     fn clone(&self) -> Self {
-        let Self { name, capacity, weigher, eviction, times, keys } = self;
-        Self { name: Arc::clone(name), capacity: *capacity, weigher: weigher.clone(), eviction: *eviction, times: *times, keys: *keys }
+        let Self { name, capacity, rules, eviction, times, keys } = self;
+        Self { name: Arc::clone(name), capacity: *capacity, rules: rules.clone(), eviction: *eviction, times: *times, keys: *keys }
     }
 }
 
-/// Two weighers are the same only if one is a clone of the other.
+/// Two closures are the same only if one is a clone of the other.
 impl<K, T> PartialEq for CacheConfig<K, T> {
     fn eq(&self, other: &Self) -> bool {
-        let weighers = match (&self.weigher, &other.weigher) {
-            (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
-            (mine, theirs) => mine.is_none() && theirs.is_none(),
-        };
-        weighers
+        same(&self.rules.weigher, &other.rules.weigher)
+            && same(&self.rules.ttl_of, &other.rules.ttl_of)
+            && same(&self.rules.tags_of, &other.rules.tags_of)
             && self.name == other.name
             && self.capacity == other.capacity
             && self.eviction == other.eviction
@@ -223,7 +282,7 @@ impl<K, T> PartialEq for CacheConfig<K, T> {
 
 impl<K, T> fmt::Debug for CacheConfig<K, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = if self.weigher.is_some() { "capacity_bytes" } else { "capacity" };
+        let unit = if self.rules.weigher.is_some() { "capacity_bytes" } else { "capacity" };
         f.debug_struct("CacheConfig")
             .field("name", &self.name)
             .field(unit, &self.capacity)

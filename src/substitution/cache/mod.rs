@@ -83,7 +83,7 @@ use crate::outcome::Origin;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Counter, Mutex, Padded, lock};
 use crate::time::{nanos, nanos_since};
-use config::{Times, Weigher};
+use config::{Rules, Times};
 use entry::{estimate, part_of, parts, random_up_to};
 use load::{Given, Shared};
 use name::Names;
@@ -124,7 +124,8 @@ struct Settings<T> {
     name: Arc<str>,
     origin: Arc<Origin>,
     capacity: u64,
-    weigher: Option<Weigher<T>>,
+    in_bytes: bool,
+    rules: Option<Arc<Rules<T>>>,
     eviction: Eviction,
     times: Times,
 }
@@ -143,13 +144,14 @@ impl<K, T> Cache<K, T> {
     }
 
     pub(super) fn of(config: CacheConfig<K, T>) -> Self {
-        let shards = parts(config.capacity, config.weigher.is_some());
+        let in_bytes = config.rules.weigher.is_some();
+        let shards = parts(config.capacity, in_bytes);
         let clockwork = Clockwork::new(&config.times);
-        let entries = estimate(config.capacity, config.weigher.is_some(), shards);
+        let entries = estimate(config.capacity, in_bytes, shards);
         let shard = |at| Padded(Mutex::new(Shard::new(config.eviction, part_of(config.capacity, shards, at), entries, clockwork)));
         let shards = (0..shards).map(shard).collect();
-        let CacheConfig { name, capacity, weigher, eviction, times, .. } = config;
-        let settings = Settings { origin: Origin::new(Arc::clone(&name)), name, capacity, weigher, eviction, times };
+        let CacheConfig { name, capacity, rules, eviction, times, .. } = config;
+        let settings = Settings { origin: Origin::new(Arc::clone(&name)), name, capacity, in_bytes, rules: rules.shared(), eviction, times };
         let inner = Inner {
             names: Names::random(),
             shards,
@@ -278,7 +280,7 @@ impl<K, T> Cache<K, T> {
         }
         let settings = lock(&inner.settings);
         stats.current_entries = Some(entries);
-        if settings.weigher.is_some() {
+        if settings.in_bytes {
             (stats.current_size_bytes, stats.max_size_bytes) = (Some(weight), Some(settings.capacity));
         } else {
             stats.max_entries = Some(settings.capacity);
@@ -301,7 +303,7 @@ impl<K, T> Cache<K, T> {
         CacheConfig {
             name: Arc::clone(&settings.name),
             capacity: settings.capacity,
-            weigher: settings.weigher.clone(),
+            rules: settings.rules.as_deref().cloned().unwrap_or(Rules { weigher: None, ttl_of: None, tags_of: None }),
             eviction: settings.eviction,
             times: settings.times,
             keys: PhantomData,
@@ -320,17 +322,17 @@ impl<K, T> Cache<K, T> {
             let (is, wanted) = (before.eviction.as_str(), config.eviction.as_str());
             faults.push(Fault::new("eviction", format!("{wanted} cannot take over from {is} while the cache is in use; build a new one")));
         }
-        if before.weigher.is_some() != config.weigher.is_some() {
+        if before.rules.weigher.is_some() != config.rules.weigher.is_some() {
             faults
                 .push(Fault::new("capacity", "entries cannot become bytes, nor bytes entries, while the cache is in use; build a new one"));
         }
         ConfigError::check(format!("cache `{}`", before.name), faults)?;
-        let CacheConfig { name, capacity, weigher, times, .. } = config.clone();
+        let CacheConfig { name, capacity, rules, times, .. } = config.clone();
         let old = {
             let mut settings = lock(&inner.settings);
             settings.origin = Origin::new(Arc::clone(&name));
             (settings.name, settings.capacity, settings.times) = (name, capacity, times);
-            std::mem::replace(&mut settings.weigher, weigher)
+            std::mem::replace(&mut settings.rules, rules.shared())
         };
         drop(old);
         let (clockwork, parts) = (Clockwork::new(&times), inner.shards.len());
@@ -408,17 +410,22 @@ impl<T> Inner<T> {
 
     fn entries_of_a_part(&self) -> usize {
         let settings = lock(&self.settings);
-        estimate(settings.capacity, settings.weigher.is_some(), self.shards.len())
+        estimate(settings.capacity, settings.in_bytes, self.shards.len())
     }
 
-    /// What it weighs and how long it lives. The weigher is called under no lock.
+    /// What it weighs and how long it lives. What is asked of the value is asked under no lock.
     fn weighed(&self, loaded: Loaded<T>) -> New<T> {
-        let (weigher, times) = {
+        let (rules, times) = {
             let settings = lock(&self.settings);
-            (settings.weigher.clone(), settings.times)
+            (settings.rules.clone(), settings.times)
         };
-        let Loaded { value, ttl, tags, keep } = loaded;
-        let weight = weigher.map_or(1, |weigher| weigher(&value).max(1));
+        let Loaded { value, mut ttl, mut tags, keep } = loaded;
+        let mut weight = 1;
+        if let Some(rules) = rules.as_deref().filter(|_| keep) {
+            weight = rules.weigher.as_ref().map_or(1, |weigher| weigher(&value).max(1));
+            ttl = ttl.or_else(|| rules.ttl_of.as_ref().and_then(|ttl_of| ttl_of(&value)));
+            tags.extend(rules.tags_of.iter().flat_map(|tags_of| tags_of(&value)));
+        }
         let ttl = match ttl.unwrap_or(times.ttl) {
             _ if !keep => 0,
             Duration::ZERO => 0,
