@@ -8,7 +8,7 @@ use crate::classify::{Judge, Judges};
 use crate::execution::Nesting;
 use crate::observation::{CallEnd, Event};
 use crate::outcome::{Error, Rejected, RejectedKind, Verdict};
-use crate::substitution::cache::{Inner, Load, Loaded, Looked, before};
+use crate::substitution::cache::{Far, Inner, Load, Loaded, Looked, before};
 use crate::substitution::{Nothing, Substitute, Substituted};
 use crate::time;
 use std::fmt;
@@ -30,7 +30,14 @@ pub(super) struct Answers<'a, T> {
     pub(super) cache: &'a Arc<Inner<T>>,
     /// Without one the cache is not asked.
     pub(super) key: Option<Hash>,
+    pub(super) name: Name<'a>,
     pub(super) give: fn(&T) -> T,
+}
+
+/// How the second tier of a cache finds its key: looked up only when it is asked.
+pub(super) enum Name<'a> {
+    Text(&'a str),
+    Known(Far),
 }
 
 impl<T, J, L> fmt::Debug for Cached<'_, T, J, L> {
@@ -137,7 +144,13 @@ where
             Box::pin(instead(core, deadline, Error::Rejected(rejected), substitute)).await
         }
         // Boxed, for it is rare beside a hit, and large.
-        Looked::Load(order) => Box::pin(load(request, order, answers.give, kept, substitute, operation)).await,
+        Looked::Load(order) => {
+            let order = order.named(match answers.name {
+                Name::Text(text) => answers.cache.far(text),
+                Name::Known(far) => far,
+            });
+            Box::pin(load(request, order, answers.give, kept, substitute, operation)).await
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The settings of a cache.
 
-use super::Cache;
+use super::removal::RemovalCause;
+use super::{Cache, tier};
 use crate::fault::{ConfigError, Fault, check};
 use crate::outcome::Seconds;
 use std::fmt;
@@ -43,6 +44,7 @@ pub(super) struct Rules<T> {
     pub(super) weigher: Option<Rule<T, u64>>,
     pub(super) ttl_of: Option<Rule<T, Option<Duration>>>,
     pub(super) tags_of: Option<Rule<T, Vec<String>>>,
+    pub(super) on_removal: Option<Arc<dyn Fn(T, RemovalCause) + Send + Sync>>,
 }
 
 pub(super) type Rule<T, R> = Arc<dyn Fn(&T) -> R + Send + Sync>;
@@ -50,13 +52,28 @@ pub(super) type Rule<T, R> = Arc<dyn Fn(&T) -> R + Send + Sync>;
 impl<T> Rules<T> {
     /// `None` if nothing is asked.
     pub(super) fn shared(self) -> Option<Arc<Self>> {
-        (self.weigher.is_some() || self.ttl_of.is_some() || self.tags_of.is_some()).then(|| Arc::new(self))
+        let any = self.weigher.is_some() || self.ttl_of.is_some() || self.tags_of.is_some() || self.on_removal.is_some();
+        any.then(|| Arc::new(self))
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        same(&self.weigher, &other.weigher)
+            && same(&self.ttl_of, &other.ttl_of)
+            && same(&self.tags_of, &other.tags_of)
+            && same(&self.on_removal, &other.on_removal)
+    }
+}
+
+impl<T> Default for Rules<T> {
+    fn default() -> Self {
+        Self { weigher: None, ttl_of: None, tags_of: None, on_removal: None }
     }
 }
 
 impl<T> Clone for Rules<T> {
     fn clone(&self) -> Self {
-        Self { weigher: self.weigher.clone(), ttl_of: self.ttl_of.clone(), tags_of: self.tags_of.clone() }
+        let Self { weigher, ttl_of, tags_of, on_removal } = self;
+        Self { weigher: weigher.clone(), ttl_of: ttl_of.clone(), tags_of: tags_of.clone(), on_removal: on_removal.clone() }
     }
 }
 
@@ -76,6 +93,7 @@ pub struct CacheConfig<K, T> {
     pub(super) rules: Rules<T>,
     pub(super) eviction: Eviction,
     pub(super) times: Times,
+    pub(super) tier: tier::Plan<T>,
     pub(super) keys: PhantomData<fn(K)>,
 }
 
@@ -99,7 +117,7 @@ impl<K, T> CacheConfig<K, T> {
         Self {
             name: Arc::from("cache"),
             capacity,
-            rules: Rules { weigher, ttl_of: None, tags_of: None },
+            rules: Rules { weigher, ..Rules::default() },
             eviction: Eviction::default(),
             times: Times {
                 ttl: Duration::MAX,
@@ -113,6 +131,7 @@ impl<K, T> CacheConfig<K, T> {
                 soft_timeout: Duration::MAX,
                 hard_timeout: Duration::MAX,
             },
+            tier: tier::Plan::default(),
             keys: PhantomData,
         }
     }
@@ -226,6 +245,30 @@ impl<K, T> CacheConfig<K, T> {
         self
     }
 
+    /// Is given every value that leaves, once, and told why: to close a connection, to count, to keep it elsewhere. It runs in whatever call removes the
+    /// value, under no lock, so it may use the cache itself; a panic of it is logged, and goes no further. Keys are [not kept](super#what-is-kept), so
+    /// put into the value what you need to know. Not told: what was never kept, and what goes with the cache itself when its last handle is dropped.
+    /// **Default**: nobody is told.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use steadfast::{Cache, RemovalCause};
+    ///
+    /// let left = Arc::new(Mutex::new(Vec::new()));
+    /// let of_listener = Arc::clone(&left);
+    /// let cache: Cache<u8, &str> =
+    ///     Cache::new(10).on_removal(move |value, cause| of_listener.lock().unwrap().push((value, cause))).build()?;
+    /// cache.insert(&1, "one");
+    /// cache.insert(&1, "uno");
+    /// cache.remove(&1);
+    /// assert_eq!(*left.lock().unwrap(), [("one", RemovalCause::Replaced), ("uno", RemovalCause::Removed)]);
+    /// # Ok::<_, steadfast::ConfigError>(())
+    /// ```
+    pub fn on_removal(mut self, listener: impl Fn(T, RemovalCause) + Send + Sync + 'static) -> Self {
+        self.rules.on_removal = Some(Arc::new(listener));
+        self
+    }
+
     /// Makes the cache.
     ///
     /// # Errors
@@ -256,23 +299,24 @@ impl<K, T> CacheConfig<K, T> {
             let problem = format!("the soft timeout ({soft}) is longer than the hard one ({hard}), so it could never end; lower it");
             faults.push(Fault::new("load_timeouts", problem));
         }
+        self.tier.faults(&mut faults);
         faults
     }
 }
 
 impl<K, T> Clone for CacheConfig<K, T> {
     fn clone(&self) -> Self {
-        let Self { name, capacity, rules, eviction, times, keys } = self;
-        Self { name: Arc::clone(name), capacity: *capacity, rules: rules.clone(), eviction: *eviction, times: *times, keys: *keys }
+        let Self { name, capacity, rules, eviction, times, tier, keys } = self;
+        let (name, rules, tier) = (Arc::clone(name), rules.clone(), tier.clone());
+        Self { name, capacity: *capacity, rules, eviction: *eviction, times: *times, tier, keys: *keys }
     }
 }
 
 /// Two closures are the same only if one is a clone of the other.
 impl<K, T> PartialEq for CacheConfig<K, T> {
     fn eq(&self, other: &Self) -> bool {
-        same(&self.rules.weigher, &other.rules.weigher)
-            && same(&self.rules.ttl_of, &other.rules.ttl_of)
-            && same(&self.rules.tags_of, &other.rules.tags_of)
+        self.rules.is_same(&other.rules)
+            && self.tier == other.tier
             && self.name == other.name
             && self.capacity == other.capacity
             && self.eviction == other.eviction
@@ -288,6 +332,7 @@ impl<K, T> fmt::Debug for CacheConfig<K, T> {
             .field(unit, &self.capacity)
             .field("eviction", &self.eviction)
             .field("times", &self.times)
+            .field("second_tier", &self.tier)
             .finish()
     }
 }

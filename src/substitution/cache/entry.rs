@@ -41,7 +41,7 @@ impl<T> Loaded<T> {
 }
 
 impl<T> Loaded<T> {
-    /// Of what a judge calls a failure: it is given, and what was kept before is gone.
+    /// Of what a judge calls a failure: it is given, and nothing is kept of it.
     pub(crate) fn not_kept(mut self) -> Self {
         self.keep = false;
         self
