@@ -45,6 +45,8 @@ pub use bulkhead::{Bulkhead, BulkheadConfig, BulkheadPermit, OwnedBulkheadPermit
 pub use circuit_breaker::{
     CircuitBreaker, CircuitBreakerConfig, CircuitPermit, CircuitSnapshot, CircuitState, OpenFacts, Transition, TransitionCause, Transitions,
 };
+#[cfg(feature = "store")]
+pub(crate) use circuit_breaker::Glance;
 pub(crate) use circuit_breaker::{CircuitWindow, Listener};
 pub(crate) use gate::Entry;
 pub use gate::{Gate, GateFuture, Pass};

@@ -37,12 +37,13 @@
 //!
 //! [`Tiered`] puts a near one in front of a far one, and [`connect`] makes one of an address from your configuration.
 //!
-//! Limits that several machines share, and their stores, are in [`rate`].
+//! Limits that several machines share, and their stores, are in [`rate`]; a circuit that they share is in [`breaker`].
 //!
 //! To write one of your own, implement the five methods of [`Store`], and run `steadfast::testing::conformance` on it: the same suite that
 //! the stores here pass. `examples/custom_store.rs` does both.
 
 mod any;
+pub mod breaker;
 mod codec;
 mod connect;
 mod entry;
@@ -68,6 +69,7 @@ mod wrap;
 
 pub use crate::cache_stats::CacheStats;
 pub use any::{AnyStore, DynStore, StoreFuture};
+pub use breaker::{SharedBreaker, SharedBreakerConfig, SharedBreakerStats};
 #[cfg(feature = "json")]
 pub use codec::Json;
 pub use codec::{Codec, Raw};

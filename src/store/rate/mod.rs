@@ -12,7 +12,8 @@
 //! | store | feature | shared by |
 //! |---|---|---|
 //! | [`MemoryRateStore`], [`MemorySemaphoreStore`] | `store` | one process |
-//! | `SqliteRateStore` | `sqlite` | the processes of one machine |
+//! | `SqliteRateStore`, `SqliteSemaphoreStore` | `sqlite` | the processes of one machine |
+//! | `RedisRateStore`, `RedisSemaphoreStore` | `redis` | whoever reaches the server |
 //! | your own [`RateStore`] | | whoever reaches it; `steadfast::testing::rate_conformance` puts it to the test |
 //!
 //! ```
@@ -57,6 +58,8 @@ pub use semaphore::{
     SemaphoreStore, Taken,
 };
 pub use shared::{LimitStats, OnOutage, SharedLimit, SharedLimitConfig};
+#[cfg(feature = "sqlite")]
+pub use semaphore::{SqliteSemaphoreStore, SqliteSemaphoreStoreBuilder};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteRateStore, SqliteRateStoreBuilder};
 pub use traits::{RateStore, Request};

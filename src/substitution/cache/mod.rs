@@ -67,14 +67,21 @@ mod engine;
 mod entry;
 mod load;
 mod name;
+mod removal;
 mod shard;
 mod slot;
+#[cfg_attr(not(feature = "store"), path = "tier/none.rs")]
+mod tier;
 
 use crate::cache_stats::CacheStats;
 pub use config::{CacheConfig, Eviction};
 pub use entry::Loaded;
 pub use load::LoadContext;
 pub(crate) use load::{Load, Looked, before};
+pub use removal::RemovalCause;
+#[cfg(feature = "store")]
+pub use tier::BothTiers;
+pub(crate) use tier::Far;
 
 use super::Coalesce;
 use crate::admission::keyed::Hash;
@@ -83,7 +90,7 @@ use crate::outcome::Origin;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Counter, Mutex, Padded, lock};
 use crate::time::{nanos, nanos_since};
-use config::{Times, Weigher};
+use config::{Rules, Times};
 use entry::{estimate, part_of, parts, random_up_to};
 use load::{Given, Shared};
 use name::Names;
@@ -118,13 +125,17 @@ pub(crate) struct Inner<T> {
     group: Coalesce<Given<T>, Shared>,
     loads: Counter,
     failed_loads: Counter,
+    /// Whether somebody is to be told of what leaves.
+    listens: AtomicBool,
+    tier: Option<tier::Tier<T>>,
 }
 
 struct Settings<T> {
     name: Arc<str>,
     origin: Arc<Origin>,
     capacity: u64,
-    weigher: Option<Weigher<T>>,
+    in_bytes: bool,
+    rules: Option<Arc<Rules<T>>>,
     eviction: Eviction,
     times: Times,
 }
@@ -143,23 +154,28 @@ impl<K, T> Cache<K, T> {
     }
 
     pub(super) fn of(config: CacheConfig<K, T>) -> Self {
-        let shards = parts(config.capacity, config.weigher.is_some());
+        let in_bytes = config.rules.weigher.is_some();
+        let shards = parts(config.capacity, in_bytes);
         let clockwork = Clockwork::new(&config.times);
-        let entries = estimate(config.capacity, config.weigher.is_some(), shards);
+        let entries = estimate(config.capacity, in_bytes, shards);
         let shard = |at| Padded(Mutex::new(Shard::new(config.eviction, part_of(config.capacity, shards, at), entries, clockwork)));
         let shards = (0..shards).map(shard).collect();
-        let CacheConfig { name, capacity, weigher, eviction, times, .. } = config;
-        let settings = Settings { origin: Origin::new(Arc::clone(&name)), name, capacity, weigher, eviction, times };
+        let CacheConfig { name, capacity, rules, eviction, times, tier, .. } = config;
+        let (listens, idles) = (rules.on_removal.is_some(), times.idle != Duration::MAX);
+        let settings =
+            Settings { origin: Origin::new(Arc::clone(&name)), name, capacity, in_bytes, rules: rules.shared(), eviction, times };
         let inner = Inner {
             names: Names::random(),
             shards,
-            timed: AtomicBool::new(false),
+            timed: AtomicBool::new(idles),
             epoch: Instant::now(),
             next_shard: AtomicUsize::new(0),
             settings: Mutex::new(settings),
             group: Coalesce::of(Coalesce::new().max_keys(10_000_000)),
             loads: Counter::default(),
             failed_loads: Counter::default(),
+            listens: AtomicBool::new(listens),
+            tier: tier::Tier::of(&tier),
         };
         Self { inner: Arc::new(inner), keys: PhantomData }
     }
@@ -197,7 +213,7 @@ impl<K, T> Cache<K, T> {
     {
         let inner = &*self.inner;
         let key = inner.hash(key);
-        let new = inner.weighed(value.into());
+        let new = inner.entry(inner.ruled(value.into()));
         let now = inner.now();
         inner.change(key, now, |shard, gone| shard.insert(key, new, now, gone))
     }
@@ -208,30 +224,17 @@ impl<K, T> Cache<K, T> {
         K: Borrow<Q>,
         Q: StdHash + ?Sized,
     {
-        let inner = &*self.inner;
-        let key = inner.hash(key);
-        let now = inner.now();
-        inner.change(key, now, |shard, gone| shard.remove(key, now, gone))
+        self.inner.remove(self.inner.hash(key))
     }
 
     /// Removes all entries of this tag, and says how many fresh ones there were. Loads under way that come with this tag are not stored.
     pub fn invalidate_tag(&self, tag: impl AsRef<str>) -> u64 {
-        let inner = &*self.inner;
-        let tag = inner.names.name(tag.as_ref());
-        let now = inner.now();
-        inner.each(|shard, gone| shard.remove_tagged(tag, now, gone))
+        self.inner.invalidate_tag(tag.as_ref())
     }
 
     /// Removes everything, and says how many entries there were. Loads under way are not stored.
     pub fn clear(&self) -> u64 {
-        let inner = &*self.inner;
-        let (now, entries) = (inner.now(), inner.entries_of_a_part());
-        let clear = |shard: &Padded<Mutex<Shard<T>>>| {
-            let (gone, removed) = lock(&shard.0).clear(now, entries);
-            drop(gone); // outside the lock
-            removed
-        };
-        inner.shards.iter().map(clear).sum()
+        self.inner.clear()
     }
 
     /// Removes what is over, now rather than in passing.
@@ -278,13 +281,16 @@ impl<K, T> Cache<K, T> {
         }
         let settings = lock(&inner.settings);
         stats.current_entries = Some(entries);
-        if settings.weigher.is_some() {
+        if settings.in_bytes {
             (stats.current_size_bytes, stats.max_size_bytes) = (Some(weight), Some(settings.capacity));
         } else {
             stats.max_entries = Some(settings.capacity);
         }
         drop(settings);
         stats.extra = vec![("stale", stale), ("loads", inner.loads.get()), ("failed_loads", inner.failed_loads.get())];
+        if let Some(tier) = &inner.tier {
+            tier.tell(&mut stats);
+        }
         stats
     }
 
@@ -293,6 +299,7 @@ impl<K, T> Cache<K, T> {
         self.inner.shards.iter().for_each(|shard| lock(&shard.0).counts = Counts::default());
         self.inner.loads.reset();
         self.inner.failed_loads.reset();
+        self.inner.tier.iter().for_each(tier::Tier::reset_stats);
     }
 
     /// What it runs with.
@@ -301,9 +308,10 @@ impl<K, T> Cache<K, T> {
         CacheConfig {
             name: Arc::clone(&settings.name),
             capacity: settings.capacity,
-            weigher: settings.weigher.clone(),
+            rules: settings.rules.as_deref().cloned().unwrap_or_default(),
             eviction: settings.eviction,
             times: settings.times,
+            tier: self.inner.tier.as_ref().map(tier::Tier::plan).unwrap_or_default(),
             keys: PhantomData,
         }
     }
@@ -311,7 +319,7 @@ impl<K, T> Cache<K, T> {
     /// Goes on with another capacity and other times. Entries that no longer fit leave at once; those that stay keep the ttl they came with.
     ///
     /// # Errors
-    /// What [`build`](CacheConfig::build) would refuse; another way of eviction, or of counting, which needs a new cache. Then nothing is changed.
+    /// What [`build`](CacheConfig::build) would refuse; another way of eviction, or of counting, or another second tier, which need a new cache. Then nothing is changed.
     pub fn reconfigure(&self, config: &CacheConfig<K, T>) -> Result<(), ConfigError> {
         let inner = &*self.inner;
         let mut faults = config.faults();
@@ -320,17 +328,23 @@ impl<K, T> Cache<K, T> {
             let (is, wanted) = (before.eviction.as_str(), config.eviction.as_str());
             faults.push(Fault::new("eviction", format!("{wanted} cannot take over from {is} while the cache is in use; build a new one")));
         }
-        if before.weigher.is_some() != config.weigher.is_some() {
+        if before.rules.weigher.is_some() != config.rules.weigher.is_some() {
             faults
                 .push(Fault::new("capacity", "entries cannot become bytes, nor bytes entries, while the cache is in use; build a new one"));
         }
+        if !before.tier.is_of(&config.tier) {
+            faults.push(Fault::new("second_tier", "it cannot be exchanged while the cache is in use; build a new one"));
+        }
         ConfigError::check(format!("cache `{}`", before.name), faults)?;
-        let CacheConfig { name, capacity, weigher, times, .. } = config.clone();
+        let CacheConfig { name, capacity, rules, times, tier, .. } = config.clone();
+        inner.tier.iter().for_each(|live| live.reconfigure(&tier));
+        inner.listens.store(rules.on_removal.is_some(), Ordering::Relaxed);
+        inner.timed.fetch_or(times.idle != Duration::MAX, Ordering::Relaxed);
         let old = {
             let mut settings = lock(&inner.settings);
             settings.origin = Origin::new(Arc::clone(&name));
             (settings.name, settings.capacity, settings.times) = (name, capacity, times);
-            std::mem::replace(&mut settings.weigher, weigher)
+            std::mem::replace(&mut settings.rules, rules.shared())
         };
         drop(old);
         let (clockwork, parts) = (Clockwork::new(&times), inner.shards.len());
@@ -340,7 +354,7 @@ impl<K, T> Cache<K, T> {
             shard.clockwork = clockwork;
             shard.set_capacity(part_of(capacity, parts, at).max(1), &mut gone);
             drop(shard);
-            drop(gone);
+            inner.bury(gone);
         }
         Ok(())
     }
@@ -380,18 +394,64 @@ impl<T> Inner<T> {
         let mut gone = Gone::new();
         shard.sweep_some(now, &mut gone);
         drop(shard);
+        self.bury(gone);
         value
+    }
+
+    fn remove(&self, key: Hash) -> bool {
+        let now = self.now();
+        self.change(key, now, |shard, gone| shard.remove(key, now, gone))
+    }
+
+    fn invalidate_tag(&self, tag: &str) -> u64 {
+        let (now, tag) = (self.now(), self.names.name(tag));
+        // Of what comes from the second tier, not all stores tell the tags.
+        let unknown = self.tier.as_ref().map(|_| tier::unknown_tags(&self.names));
+        self.each(|shard, gone| {
+            let unknown = unknown.map_or(0, |unknown| shard.remove_tagged(unknown, now, gone));
+            unknown + shard.remove_tagged(tag, now, gone)
+        })
+    }
+
+    fn clear(&self) -> u64 {
+        let (now, entries) = (self.now(), self.entries_of_a_part());
+        let clear = |shard: &Padded<Mutex<Shard<T>>>| {
+            let (all, mut gone, removed) = lock(&shard.0).clear(now, entries);
+            if self.listens.load(Ordering::Relaxed) {
+                let over = gone.len();
+                all.into_values(&mut gone);
+                gone[over..].iter().for_each(|slot| slot.cause.set(Some(RemovalCause::Removed)));
+            }
+            self.bury(gone);
+            removed
+        };
+        self.shards.iter().map(clear).sum()
+    }
+
+    /// Lets go of what has left, and says so. Under no lock.
+    #[inline]
+    fn bury(&self, gone: Gone<T>) {
+        if !gone.is_empty() && self.listens.load(Ordering::Relaxed) {
+            let (rules, name) = {
+                let settings = lock(&self.settings);
+                (settings.rules.clone(), Arc::clone(&settings.name))
+            };
+            if let Some(rules) = rules {
+                removal::tell(&rules, &name, gone);
+            }
+        }
     }
 
     /// Something that changes one part, and what has to be done besides.
     fn change<R>(&self, key: Hash, now: u64, change: impl FnOnce(&mut Shard<T>, &mut Gone<T>) -> R) -> R {
         let mut gone = Gone::new();
         let done = change(&mut lock(self.shard(key)), &mut gone);
-        drop(gone);
+        self.bury(gone);
         let turn = self.next_shard.fetch_add(1, Ordering::Relaxed);
         if turn.is_multiple_of(LOOK_AROUND) {
             let mut gone = Gone::new();
             lock(&self.shards[turn / LOOK_AROUND % self.shards.len()].0).sweep_some(now, &mut gone);
+            self.bury(gone);
         }
         done
     }
@@ -400,7 +460,7 @@ impl<T> Inner<T> {
         let change = |shard: &Padded<Mutex<Shard<T>>>| {
             let mut gone = Gone::new();
             let done = change(&mut lock(&shard.0), &mut gone);
-            drop(gone);
+            self.bury(gone);
             done
         };
         self.shards.iter().map(change).sum()
@@ -408,29 +468,47 @@ impl<T> Inner<T> {
 
     fn entries_of_a_part(&self) -> usize {
         let settings = lock(&self.settings);
-        estimate(settings.capacity, settings.weigher.is_some(), self.shards.len())
+        estimate(settings.capacity, settings.in_bytes, self.shards.len())
     }
 
-    /// What it weighs and how long it lives. The weigher is called under no lock.
-    fn weighed(&self, loaded: Loaded<T>) -> New<T> {
-        let (weigher, times) = {
+    /// What it weighs, how long it lives, by what it can be removed. What is asked of the value is asked under no lock.
+    fn ruled(&self, loaded: Loaded<T>) -> Ruled<T> {
+        let (rules, times) = {
             let settings = lock(&self.settings);
-            (settings.weigher.clone(), settings.times)
+            (settings.rules.clone(), settings.times)
         };
-        let Loaded { value, ttl, tags, keep } = loaded;
-        let weight = weigher.map_or(1, |weigher| weigher(&value).max(1));
+        let Loaded { value, mut ttl, mut tags, .. } = loaded;
+        let mut weight = 1;
+        if let Some(rules) = rules.as_deref() {
+            weight = rules.weigher.as_ref().map_or(1, |weigher| weigher(&value).max(1));
+            ttl = ttl.or_else(|| rules.ttl_of.as_ref().and_then(|ttl_of| ttl_of(&value)));
+            tags.extend(rules.tags_of.iter().flat_map(|tags_of| tags_of(&value)));
+        }
         let ttl = match ttl.unwrap_or(times.ttl) {
-            _ if !keep => 0,
             Duration::ZERO => 0,
             Duration::MAX => NEVER,
             ttl => nanos(ttl).max(1_000_000).saturating_add(random_up_to(nanos(times.jitter))),
         };
-        if ttl != NEVER || times.idle != Duration::MAX {
+        Ruled { value, weight, ttl, tags }
+    }
+
+    fn entry(&self, ruled: Ruled<T>) -> New<T> {
+        let Ruled { value, weight, ttl, tags } = ruled;
+        if ttl != NEVER {
             self.timed.store(true, Ordering::Relaxed);
         }
         let tags = tags.iter().map(|tag| self.names.name(tag.as_str())).collect();
         New { answer: Answer::Value(value), weight, ttl, tags }
     }
+}
+
+/// A value, and all that is known of it.
+struct Ruled<T> {
+    value: T,
+    weight: u64,
+    /// In nanoseconds, with its jitter.
+    ttl: u64,
+    tags: Vec<String>,
 }
 
 impl<K, T> Clone for Cache<K, T> {
