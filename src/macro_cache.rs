@@ -88,7 +88,7 @@ impl Kept {
         let Settings { ttl, stale_if_error, capacity } = (self.settings)();
         let config: CacheConfig<String, T> = Cache::new(capacity).name(self.name).ttl(ttl).stale_if_error(stale_if_error);
         config.build().map_err(|error| {
-            tracing::error!(pipeline = self.name, %error, "a cache made by #[resilient] cannot be built; every call of it is rejected");
+            tracing::error!(name: "steadfast.cache_invalid", target: "steadfast", pipeline = self.name, %error, "a cache made by #[resilient] cannot be built; every call of it is rejected");
             let origin = Origin::new(self.name.into());
             Rejected::new(RejectedKind::Custom("its cache cannot be built")).in_call(&origin, 0, Duration::ZERO, Some(error.to_string()))
         })

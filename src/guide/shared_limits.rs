@@ -54,7 +54,7 @@
 //! ```
 //!
 //! A decision takes no longer than the [`deadline`](crate::store::rate::SharedLimitConfig::deadline), whatever the store does; and while it is down, a
-//! circuit breaker sees to it that only a few calls a second pay that. In the log it is two lines, `limit_outage` and `limit_recovered`; in
+//! circuit breaker sees to it that only a few calls a second pay that. In the log it is two lines, `steadfast.limit_outage` and `steadfast.limit_recovered`; in
 //! [`stats`](crate::store::rate::SharedLimit::stats) it is `local_fallback`.
 //!
 //! # How exact is it?

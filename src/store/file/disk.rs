@@ -104,7 +104,7 @@ impl Disk {
             Bad::Newer => "written by a newer version, left alone",
             Bad::Corrupt => "not as it was written, removed",
         };
-        tracing::warn!(name: "store_corrupt", target: "steadfast::store", store = NAME, what, "an entry cannot be read: a miss");
+        tracing::warn!(name: "steadfast.store_corrupt", target: "steadfast::store", store = NAME, what, "an entry cannot be read: a miss");
     }
 
     /// What is under a key, live or over; its folder, its name and its head say so.

@@ -29,7 +29,7 @@ impl<S: Store> FailSoft<S> {
                 return Err(error);
             }
             self.errors.add(1);
-            tracing::warn!(name: "store_failed", target: "steadfast::store", store = self.inner.name(), operation, error = %error, "store failed, going on without");
+            tracing::warn!(name: "steadfast.store_failed", target: "steadfast::store", store = self.inner.name(), operation, error = %error, "store failed, going on without");
             Ok(T::default())
         })
     }

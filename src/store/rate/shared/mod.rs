@@ -359,7 +359,7 @@ impl Shared {
     /// Decides without the store.
     fn without(&self, rules: &Rules, key: &Key, cost: u32, silence: Silence) -> Result<Decision, StoreError> {
         if !self.out.swap(true, Ordering::Relaxed) {
-            tracing::warn!(name: "limit_outage", target: "steadfast::store", limit = %self.name, "the store of a shared limit does not answer");
+            tracing::warn!(name: "steadfast.limit_outage", target: "steadfast::store", limit = %self.name, "the store of a shared limit does not answer");
         }
         let capacity = rules.quota.capacity();
         let retry = match &silence {
@@ -389,7 +389,7 @@ impl Shared {
 
     fn back(&self) {
         if self.out.load(Ordering::Relaxed) && self.out.swap(false, Ordering::Relaxed) {
-            tracing::info!(name: "limit_recovered", target: "steadfast::store", limit = %self.name, "the store of a shared limit answers again");
+            tracing::info!(name: "steadfast.limit_recovered", target: "steadfast::store", limit = %self.name, "the store of a shared limit answers again");
         }
     }
 
