@@ -21,12 +21,12 @@ impl Shard {
     pub(in crate::admission::keyed) fn wake_up(&mut self, at: u32, epoch: Instant) -> Option<Arc<Live>> {
         let config = &self.settings.config;
         let slot = self.slot(at);
-        let limiter = config.rate_limit.clone().map(|limiter| RateLimiter::owing(limiter, epoch, slot.tat));
+        let limiter = config.rate_limit.clone().map(|limiter| RateLimiter::owing(limiter, epoch, slot.tat, self.returned));
         let bulkhead = config.bulkhead.clone().and_then(|bulkhead| bulkhead.build().ok());
         if let Some(bulkhead) = &bulkhead {
             bulkhead.take_unasked(slot.in_use as usize);
         }
-        let live = Arc::new(Live { limiter, bulkhead });
+        let live = Arc::new(Live { limiter, bulkhead, returned: self.returned });
         self.lives.insert(at, Arc::clone(&live));
         let slot = self.slot_mut(at);
         slot.kind = if slot.kind == Kind::Overflow { Kind::OverflowLive } else { Kind::Live };
@@ -38,10 +38,12 @@ impl Shard {
         let Some(live) = self.lives.remove(&at) else { return };
         let slot = self.slot_mut(at);
         slot.in_use = 0;
-        if let Some(limiter) = &live.limiter {
-            slot.tat = limiter.tat();
-        }
         slot.kind = if slot.kind == Kind::OverflowLive { Kind::Overflow } else { Kind::Key };
+        if let Some(limiter) = &live.limiter {
+            let (tat, returned) = limiter.owed();
+            slot.tat = tat;
+            self.returned = self.returned.wrapping_add(returned.wrapping_sub(live.returned));
+        }
     }
 
     /// Goes on under other settings. Nobody is woken.
