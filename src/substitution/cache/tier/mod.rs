@@ -275,7 +275,10 @@ impl<T> Tier<T> {
     /// What the store says to a question, in time, and unless it is left alone.
     async fn ask<R>(&self, until: Option<Instant>, question: impl Future<Output = Result<R, StoreError>>) -> Result<R, StoreError> {
         let permit = self.breaker.as_ref().map(CircuitBreaker::try_acquire).transpose()?;
-        let limit = time::after(Instant::now(), lock(&self.times).timeout);
+        let now = Instant::now();
+        let limit = time::after(now, lock(&self.times).timeout);
+        // The other half of a caller's time is for the load.
+        let until = until.map(|until| now + until.saturating_duration_since(now) / 2);
         let answer = before(time::earlier(limit, until), question).await;
         let outcome = match &answer {
             Some(Ok(_)) => Outcome::Judged(Verdict::Success),
@@ -347,7 +350,8 @@ impl<T> Tier<T> {
         if !tags.is_empty() && self.can.tags {
             options.tags = tags.to_vec();
         }
-        if !tags.is_empty() && self.can.metadata {
+        // No tags are said, too: of a value that somebody else has put there, nobody knows.
+        if self.can.metadata && (self.can.tags || !tags.is_empty()) {
             options = options.metadata(TAGS, write_tags(tags));
         }
         Some(Letter { value: Some(bytes), options })
@@ -430,7 +434,7 @@ impl<T> Inner<T> {
             tags.extend(rules.tags_of.iter().flat_map(|tags_of| tags_of(&value)));
         }
         let known = entry.metadata.as_ref().and_then(read_tags);
-        let unknown = (known.is_none() && !tier.can.metadata).then(|| unknown_tags(&self.names));
+        let unknown = (known.is_none() && (tier.can.tags || !tier.can.metadata)).then(|| unknown_tags(&self.names));
         tags.extend(known.unwrap_or_default());
         let given = give(&value);
         let mut new: New<T> = self.entry(Ruled { value, weight, ttl, tags });
