@@ -17,6 +17,8 @@ const SOON: Duration = Duration::from_millis(600);
 /// How long one that heard of an open circuit may wait in vain for the store.
 const SLACK: Duration = Duration::from_millis(2 * 500 + 3 * 250);
 
+static_assertions::assert_impl_all!(SharedBreaker: Send, Sync, std::fmt::Debug);
+
 #[derive(Clone, Copy, PartialEq)]
 enum Mode {
     Up,
@@ -447,6 +449,33 @@ async fn what_is_older_is_not_followed() {
     let other = Process::new(&wire);
     sleep(SOON).await;
     assert_eq!(other.breaker.state(), CircuitState::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h103_a_clock_a_month_ahead_silences_nobody() {
+    let wire = Wire::new();
+    let old = Process::new(&wire);
+    let month = u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap() + 30 * 86_400_000;
+    let mut bytes = vec![2];
+    bytes.extend_from_slice(&month.to_le_bytes());
+    bytes.extend_from_slice(&0_u32.to_le_bytes());
+    let key = Key::of_parts(["breaker1", "dependency"]).unwrap();
+    wire.0.store.set(&key, bytes.into(), SetOptions::new().ttl(2 * SECOND)).await.unwrap();
+    sleep(SOON).await;
+    // While it is there, others go on from it; when it is over, whatever comes is new.
+    let one = Process::new(&wire);
+    one.trip();
+    sleep(SOON).await;
+    assert!(old.is_open());
+    one.breaker.force_close();
+    sleep(SOON).await;
+    assert!(!old.is_open());
+    wire.0.store.clear().await.unwrap();
+    sleep(SOON).await;
+    let newcomer = Process::new(&wire);
+    newcomer.trip();
+    sleep(SOON).await;
+    assert!(old.is_open() && one.is_open());
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,11 +7,14 @@
 //! lib.rs      the operation, the timed loops, Row          peers.rs    each policy alone, as its author intends
 //! ours.rs     every row of steadfast                       stacks.rs   three and six policies together
 //! window.rs   a breaker written by hand, the reference     threads.rs  two threads, 64 tasks
+//! redis.rs    limits in a real Redis, ours and by hand
 //! ```
 
 #[cfg(feature = "ours")]
 pub mod ours;
 pub mod peers;
+#[cfg(feature = "ours")]
+pub mod redis;
 pub mod stacks;
 pub mod threads;
 pub mod window;
@@ -344,6 +347,8 @@ pub fn contention() -> Vec<Row> {
     #[cfg(feature = "ours")]
     rows.extend(ours::contention());
     rows.extend(threads::rows());
+    #[cfg(feature = "ours")]
+    rows.extend(redis::rows());
     grouped(rows)
 }
 
