@@ -520,3 +520,71 @@ fn a93_every_fault_is_named_at_once() {
     let fields: Vec<_> = error.faults().iter().map(|fault| fault.field().to_owned()).collect();
     assert_eq!(fields, ["name", "store", "every", "deadline", "runtime"]);
 }
+
+/// Dice that always fall the same.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (x ^ (x >> 31)) % n
+    }
+}
+
+/// Minutes of calls that take their time, of a dependency and a store that come and go, of operators who meddle: nobody ever has more probes than may be while
+/// the store is there, and when all is well again, all circuits close.
+#[tokio::test(start_paused = true)]
+async fn whatever_happens_all_close_when_all_is_well() {
+    for seed in 0..40 {
+        let (mut dice, wire, calm) = (Dice(seed), Wire::new(), seed % 2 == 0);
+        let all = [(); 4].map(|()| Process::with(&wire, config().probes(2).open_for(SECOND).max_open(4 * SECOND).probe_lease(20 * SECOND)));
+        let mut well = true;
+        let mut out: Vec<(Instant, steadfast::CircuitPermit<'_>)> = Vec::new();
+        for _ in 0..1_200 {
+            well ^= dice.below(60) == 0;
+            if !calm && dice.below(80) == 0 {
+                wire.set_mode([Mode::Up, Mode::Down, Mode::Hung][dice.below(3) as usize]);
+            }
+            if !calm && dice.below(200) == 0 {
+                let breaker = &all[dice.below(4) as usize].breaker;
+                match dice.below(4) {
+                    0 => breaker.force_open(),
+                    1 => breaker.force_close(),
+                    2 => drop(breaker.half_open()),
+                    _ => breaker.reset(),
+                }
+            }
+            let verdict = if well { Verdict::Success } else { Verdict::transient() };
+            for process in &all {
+                if dice.below(3) == 0
+                    && let Ok(permit) = process.breaker.try_acquire()
+                {
+                    out.push((Instant::now() + Duration::from_millis(dice.below(400)), permit));
+                }
+            }
+            if calm {
+                let probes = out.iter().filter(|(_, permit)| permit.is_probe()).count();
+                assert!(probes <= 2, "seed {seed}: {probes} probes at a time");
+            }
+            let over = |(done, _): &mut (Instant, _)| *done <= Instant::now();
+            for (_, permit) in out.extract_if(.., over) {
+                if dice.below(20) > 0 {
+                    permit.settle(Outcome::Judged(verdict));
+                } // else its caller has left
+            }
+            sleep(50 * MS).await;
+        }
+        drop(out);
+        wire.set_mode(Mode::Up);
+        for _ in 0..200 {
+            for process in &all {
+                let _ = process.call(Verdict::Success);
+            }
+            sleep(50 * MS).await;
+        }
+        assert_eq!(states(&all), [CircuitState::Closed; 4], "seed {seed}: {all:?}", all = all.each_ref().map(|process| &process.shared));
+    }
+}
