@@ -384,7 +384,9 @@ mod sqlite {
                     // Inside: as many files as holders, which no database has counted.
                     let mine = dir.join(format!("in-{}", holder.to_hex()));
                     std::fs::write(&mine, "").unwrap();
-                    let inside = std::fs::read_dir(&dir).unwrap().filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().starts_with("in-"));
+                    let inside = std::fs::read_dir(&dir)
+                        .unwrap()
+                        .filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().starts_with("in-"));
                     let inside = u32::try_from(inside.count()).unwrap();
                     std::fs::remove_file(&mine).unwrap();
                     assert!(store.release(&k, holder).await.unwrap());

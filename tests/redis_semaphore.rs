@@ -175,6 +175,20 @@ async fn g79_two_processes_are_never_more_than_there_are_places() {
 }
 
 #[tokio::test]
+async fn g83_places_that_the_server_drops_are_lost_and_nobody_is_told_otherwise() {
+    let Some(server) = RedisServer::start() else { return };
+    let (store, name) = (store_at(server.url()), key("k"));
+    let holder = Holder::random();
+    let first = fence(store.take(&name, holder, 1, MINUTE).await.unwrap());
+    assert_eq!(server.count("DEL steadfast%places1:{k}"), 1);
+    assert!(!store.renew(&name, holder, MINUTE).await.unwrap());
+    assert!(!store.release(&name, holder).await.unwrap());
+    assert_eq!(store.holders(&name).await.unwrap(), 0);
+    let next = fence(store.take(&name, Holder::random(), 1, MINUTE).await.unwrap());
+    assert!(next > first, "{next} after {first}, though the server has forgotten it");
+}
+
+#[tokio::test]
 async fn h100_spoilt_keys_are_put_right_and_all_end() {
     let Some(server) = RedisServer::start() else { return };
     let (store, name) = (store_at(server.url()), key("k"));

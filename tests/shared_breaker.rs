@@ -17,6 +17,8 @@ const SOON: Duration = Duration::from_millis(600);
 /// How long one that heard of an open circuit may wait in vain for the store.
 const SLACK: Duration = Duration::from_millis(2 * 500 + 3 * 250);
 
+static_assertions::assert_impl_all!(SharedBreaker: Send, Sync, std::fmt::Debug);
+
 #[derive(Clone, Copy, PartialEq)]
 enum Mode {
     Up,
@@ -450,6 +452,33 @@ async fn what_is_older_is_not_followed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn h103_a_clock_a_month_ahead_silences_nobody() {
+    let wire = Wire::new();
+    let old = Process::new(&wire);
+    let month = u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap() + 30 * 86_400_000;
+    let mut bytes = vec![2];
+    bytes.extend_from_slice(&month.to_le_bytes());
+    bytes.extend_from_slice(&0_u32.to_le_bytes());
+    let key = Key::of_parts(["breaker1", "dependency"]).unwrap();
+    wire.0.store.set(&key, bytes.into(), SetOptions::new().ttl(2 * SECOND)).await.unwrap();
+    sleep(SOON).await;
+    // While it is there, others go on from it; when it is over, whatever comes is new.
+    let one = Process::new(&wire);
+    one.trip();
+    sleep(SOON).await;
+    assert!(old.is_open());
+    one.breaker.force_close();
+    sleep(SOON).await;
+    assert!(!old.is_open());
+    wire.0.store.clear().await.unwrap();
+    sleep(SOON).await;
+    let newcomer = Process::new(&wire);
+    newcomer.trip();
+    sleep(SOON).await;
+    assert!(old.is_open() && one.is_open());
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_trips_together_agrees() {
     let wire = Wire::new();
     let all = [(); 8].map(|()| Process::new(&wire));
@@ -490,4 +519,72 @@ fn a93_every_fault_is_named_at_once() {
     let error = SharedBreaker::new("", &breaker).every(Duration::ZERO).deadline(Duration::ZERO).build().unwrap_err();
     let fields: Vec<_> = error.faults().iter().map(|fault| fault.field().to_owned()).collect();
     assert_eq!(fields, ["name", "store", "every", "deadline", "runtime"]);
+}
+
+/// Dice that always fall the same.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (x ^ (x >> 31)) % n
+    }
+}
+
+/// Minutes of calls that take their time, of a dependency and a store that come and go, of operators who meddle: nobody ever has more probes than may be while
+/// the store is there, and when all is well again, all circuits close.
+#[tokio::test(start_paused = true)]
+async fn whatever_happens_all_close_when_all_is_well() {
+    for seed in 0..40 {
+        let (mut dice, wire, calm) = (Dice(seed), Wire::new(), seed % 2 == 0);
+        let all = [(); 4].map(|()| Process::with(&wire, config().probes(2).open_for(SECOND).max_open(4 * SECOND).probe_lease(20 * SECOND)));
+        let mut well = true;
+        let mut out: Vec<(Instant, steadfast::CircuitPermit<'_>)> = Vec::new();
+        for _ in 0..1_200 {
+            well ^= dice.below(60) == 0;
+            if !calm && dice.below(80) == 0 {
+                wire.set_mode([Mode::Up, Mode::Down, Mode::Hung][dice.below(3) as usize]);
+            }
+            if !calm && dice.below(200) == 0 {
+                let breaker = &all[dice.below(4) as usize].breaker;
+                match dice.below(4) {
+                    0 => breaker.force_open(),
+                    1 => breaker.force_close(),
+                    2 => drop(breaker.half_open()),
+                    _ => breaker.reset(),
+                }
+            }
+            let verdict = if well { Verdict::Success } else { Verdict::transient() };
+            for process in &all {
+                if dice.below(3) == 0
+                    && let Ok(permit) = process.breaker.try_acquire()
+                {
+                    out.push((Instant::now() + Duration::from_millis(dice.below(400)), permit));
+                }
+            }
+            if calm {
+                let probes = out.iter().filter(|(_, permit)| permit.is_probe()).count();
+                assert!(probes <= 2, "seed {seed}: {probes} probes at a time");
+            }
+            let over = |(done, _): &mut (Instant, _)| *done <= Instant::now();
+            for (_, permit) in out.extract_if(.., over) {
+                if dice.below(20) > 0 {
+                    permit.settle(Outcome::Judged(verdict));
+                } // else its caller has left
+            }
+            sleep(50 * MS).await;
+        }
+        drop(out);
+        wire.set_mode(Mode::Up);
+        for _ in 0..200 {
+            for process in &all {
+                let _ = process.call(Verdict::Success);
+            }
+            sleep(50 * MS).await;
+        }
+        assert_eq!(states(&all), [CircuitState::Closed; 4], "seed {seed}: {all:?}", all = all.each_ref().map(|process| &process.shared));
+    }
 }

@@ -8,12 +8,15 @@
 //! lib.rs      the operation, the timed loops, Row          peers.rs    each policy alone, as its author intends
 //! ours.rs     every row of steadfast                       stacks.rs   three and six policies together
 //! window.rs   a breaker written by hand, the reference     threads.rs  two threads, 64 tasks
+//! redis.rs    limits in a real Redis, ours and by hand
 //! ```
 
 #[cfg(feature = "ours")]
 pub mod ours;
 #[cfg(feature = "peers")]
 pub mod peers;
+#[cfg(all(feature = "ours", feature = "peers"))]
+pub mod redis;
 #[cfg(feature = "peers")]
 pub mod stacks;
 #[cfg(feature = "peers")]
@@ -357,6 +360,8 @@ pub fn contention() -> Vec<Row> {
     rows.extend(ours::contention());
     #[cfg(feature = "peers")]
     rows.extend(threads::rows());
+    #[cfg(all(feature = "ours", feature = "peers"))]
+    rows.extend(redis::rows());
     grouped(rows)
 }
 

@@ -42,11 +42,11 @@ pub(crate) use adaptive::AdaptiveWaiter;
 pub use adaptive::{AdaptiveLimit, AdaptiveLimitConfig, AdaptivePermit, LimitChanges, LimitSnapshot};
 pub(crate) use bulkhead::BulkheadWaiter;
 pub use bulkhead::{Bulkhead, BulkheadConfig, BulkheadPermit, OwnedBulkheadPermit};
+#[cfg(feature = "store")]
+pub(crate) use circuit_breaker::Glance;
 pub use circuit_breaker::{
     CircuitBreaker, CircuitBreakerConfig, CircuitPermit, CircuitSnapshot, CircuitState, OpenFacts, Transition, TransitionCause, Transitions,
 };
-#[cfg(feature = "store")]
-pub(crate) use circuit_breaker::Glance;
 pub(crate) use circuit_breaker::{CircuitWindow, Listener};
 pub(crate) use gate::Entry;
 pub use gate::{Gate, GateFuture, Pass};

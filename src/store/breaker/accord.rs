@@ -1,7 +1,8 @@
 //! The task that keeps one circuit and its record together.
 //!
-//! In each round it looks at the circuit, reads the record, says what happened here since, does what was said there, and sees to the lease when somebody
-//! is to probe. It compares states and generations and takes no account of single transitions, so that none can be missed; those only wake it.
+//! In each round it looks at the circuit, reads the record, says what happened here since, does what was said there, and sees to the lease when
+//! somebody is to probe. It compares states and generations and takes no account of single transitions, so that none can be missed; those only
+//! wake it.
 
 use super::record::{FORMAT, Record, Said};
 use super::{Books, SharedBreakerConfig};
@@ -142,6 +143,10 @@ impl Accord {
     /// One round. In how long the next one is due at the latest.
     async fn exchange(&mut self, now: &Glance) -> Result<Duration, StoreError> {
         let entry = self.step(self.store.get(&self.key)).await?;
+        if entry.is_none() {
+            // All is over that was said, or forgotten: whatever comes is new, also from one whose clock is far behind.
+            self.heard = 0;
+        }
         let mut record = entry.as_ref().and_then(Record::decode);
         if let Some(unsaid) = self.unsaid {
             record = self.say(unsaid, record).await?;

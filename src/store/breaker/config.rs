@@ -30,15 +30,16 @@ impl SharedBreakerConfig {
         Self { name, breaker, store: None, every: EVERY, deadline: DEADLINE }
     }
 
-    /// Where it is shared: one that the others see, and that can store [only where there is nothing](crate::store::Capabilities::if_absent), or the bound on
-    /// probes is each process's own. Not one that [hides its failures](Store::fail_soft). There is no default: without one it cannot be built.
+    /// Where it is shared: one that the others see, and that can store [only where there is nothing](crate::store::Capabilities::if_absent), or
+    /// the bound on probes is each process's own. Not one that [hides its failures](Store::fail_soft). There is no default: without one it cannot
+    /// be built.
     pub fn store(mut self, store: impl Store) -> Self {
         self.store = Some(store.into_any());
         self
     }
 
-    /// How often it looks what the others say; up to a tenth of it is left off, at random, so that they do not look together. What happens here is said
-    /// at once. **Default**: 500 ms.
+    /// How often it looks what the others say; up to a tenth of it is left off, at random, so that they do not look together. What happens here
+    /// is said at once. **Default**: 500 ms.
     pub const fn every(mut self, pause: Duration) -> Self {
         self.every = pause;
         self
@@ -77,7 +78,8 @@ impl SharedBreakerConfig {
         }
         check::nonzero(&mut faults, "deadline", self.deadline, "a store needs a few milliseconds");
         if self.deadline > PACE.1 {
-            faults.push(Fault::new("deadline", format!("{:?} is longer than {:?}; what comes so late is of no use", self.deadline, PACE.1)));
+            faults
+                .push(Fault::new("deadline", format!("{:?} is longer than {:?}; what comes so late is of no use", self.deadline, PACE.1)));
         }
         faults
     }

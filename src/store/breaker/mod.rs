@@ -1,8 +1,8 @@
 //! A circuit that several processes share: open in one, open in all soon.
 //!
-//! For many processes that call one dependency, each so rarely that it takes each long to find out what one has found out already. **Not** where what
-//! fails may be the process itself: one machine with a broken network would tell all others that the dependency is down. And not where each calls often: it
-//! finds out by itself, within its window, and nothing is simpler.
+//! For many processes that call one dependency, each so rarely that it takes each long to find out what one has found out already. **Not** where
+//! what fails may be the process itself: one machine with a broken network would tell all others that the dependency is down. And not where each
+//! calls often: it finds out by itself, within its window, and nothing is simpler.
 //!
 //! ```text
 //!   this process                                 the store                          the others
@@ -11,19 +11,22 @@
 //!   closed                  <─ within 500 ms ──── "closed" <────── at once ───────── its probes succeeded
 //! ```
 //!
-//! It drives a [`CircuitBreaker`] that you have, in whatever pipeline that is; calls ask that one, and nobody waits for a store: a task reads and writes in
-//! the background. What to know:
+//! It drives a [`CircuitBreaker`] that you have, in whatever pipeline that is; calls ask that one, and nobody waits for a store: a task reads and
+//! writes in the background. What to know:
 //!
 //! * **Soon** is [`every`](SharedBreakerConfig::every) and a round trip. Until then, each goes by its own rules.
-//! * **Probes**: at the end of the open time, the processes that have refused calls ask for a lease, and who gets it becomes half-open. So over all
-//!   processes there are at most [`probes`](crate::CircuitBreakerConfig::probes) out at a time, as long as the store answers. The lease is renewed while probes are out, and given up by
-//!   one that gets no calls; of one that died it ends within 4 times `every` and twice the deadline. A call that wants to be a probe before the lease is had is refused.
-//! * **When the store is away**, each goes on with its own state: it opens by its own rules, and probes by itself after its open time. So each process that
-//!   is cut off has its own `probes`. Whoever was open by what it heard waits at most twice `every` and three times the deadline longer than what was said.
-//! * **Time** is the store's own: how long a circuit is open is how long an entry lives. Clocks of processes may be off. Things said have versions: what is
-//!   older than what was heard last is not followed, and what happens here after it was heard wins.
-//! * **By hand**: [`force_open`](CircuitBreaker::force_open), [`open_for`](CircuitBreaker::open_for) and [`force_close`](CircuitBreaker::force_close) are for all, as if a rule
-//!   had said so; [`isolate`](CircuitBreaker::isolate), [`disable`](CircuitBreaker::disable) and [`metrics_only`](CircuitBreaker::metrics_only), and open for ever, are of this process alone.
+//! * **Probes**: at the end of the open time, the processes that have refused calls ask for a lease, and who gets it becomes half-open. So over
+//!   all processes there are at most [`probes`](crate::CircuitBreakerConfig::probes) out at a time, as long as the store answers. The lease is
+//!   renewed while probes are out, and given up by one that gets no calls; of one that died it ends within 4 times `every` and twice the
+//!   deadline. A call that wants to be a probe before the lease is had is refused.
+//! * **When the store is away**, each goes on with its own state: it opens by its own rules, and probes by itself after its open time. So each
+//!   process that is cut off has its own `probes`. Whoever was open by what it heard waits at most twice `every` and three times the deadline
+//!   longer than what was said.
+//! * **Time** is the store's own: how long a circuit is open is how long an entry lives. Clocks of processes may be off. Things said have
+//!   versions: what is older than what was heard last is not followed, and what happens here after it was heard wins.
+//! * **By hand**: [`force_open`](CircuitBreaker::force_open), [`open_for`](CircuitBreaker::open_for) and
+//!   [`force_close`](CircuitBreaker::force_close) are for all, as if a rule had said so; [`isolate`](CircuitBreaker::isolate),
+//!   [`disable`](CircuitBreaker::disable) and [`metrics_only`](CircuitBreaker::metrics_only), and open for ever, are of this process alone.
 //!
 //! What it changes is told with the cause [`Shared`](crate::TransitionCause::Shared).
 //!
@@ -144,6 +147,10 @@ impl Drop for SharedBreaker {
 impl fmt::Debug for SharedBreaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let now = self.stats();
-        f.debug_struct("SharedBreaker").field("name", &self.name).field("breaker", &self.breaker).field("stats", &now).finish_non_exhaustive()
+        f.debug_struct("SharedBreaker")
+            .field("name", &self.name)
+            .field("breaker", &self.breaker)
+            .field("stats", &now)
+            .finish_non_exhaustive()
     }
 }

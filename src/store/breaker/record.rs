@@ -22,7 +22,10 @@ pub(super) struct Record {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Said {
     /// Open for so long still, by the store's clock; zero when somebody is to probe.
-    Open { left: Duration, failed_rounds: u32 },
+    Open {
+        left: Duration,
+        failed_rounds: u32,
+    },
     Closed,
 }
 

@@ -39,6 +39,8 @@ mod key;
 mod leased;
 pub mod memory;
 mod quota;
+#[cfg(feature = "serde")]
+mod quota_serde;
 pub mod semaphore;
 pub mod shared;
 #[cfg(feature = "sqlite")]
@@ -57,9 +59,9 @@ pub use semaphore::{
     AnySemaphoreStore, DistributedSemaphore, DistributedSemaphoreConfig, DynSemaphoreStore, HeldPlace, Holder, MemorySemaphoreStore,
     SemaphoreStore, Taken,
 };
-pub use shared::{LimitStats, OnOutage, SharedLimit, SharedLimitConfig};
 #[cfg(feature = "sqlite")]
 pub use semaphore::{SqliteSemaphoreStore, SqliteSemaphoreStoreBuilder};
+pub use shared::{LimitStats, OnOutage, SharedLimit, SharedLimitConfig};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteRateStore, SqliteRateStoreBuilder};
 pub use traits::{RateStore, Request};

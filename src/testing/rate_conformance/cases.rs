@@ -276,7 +276,10 @@ pub(super) async fn g72_mended(lab: Lab) -> Case {
         let _ = lab.store.acquire_many(&both).await.map_err(told)?;
         sleep(2 * period + 50 * MS).await;
     }
-    ensure!(lab.take(&alone, &after, 1).await?.allowed, "one of 2 in 300 ms is still refused after two of them, for what went by another quota");
+    ensure!(
+        lab.take(&alone, &after, 1).await?.allowed,
+        "one of 2 in 300 ms is still refused after two of them, for what went by another quota"
+    );
     let both = [Request::new(&free, &after, 0), Request::new(&together, &after, 1)];
     let went = lab.store.acquire_many(&both).await.map_err(told)?.iter().all(|decision| decision.allowed);
     ensure!(went, "the same, of one of several requests");

@@ -1,6 +1,7 @@
 //! What a circuit takes over from those of other processes.
 //!
-//! Every step names the generation it was decided by, and does nothing where the circuit has moved on: what happened here is newer than what was heard.
+//! Every step names the generation it was decided by, and does nothing where the circuit has moved on: what happened here is newer than what was
+//! heard.
 
 use super::as_closed;
 use super::{CLOSED, HALF_OPEN, KIND_MASK, Machine, NEVER, OPEN, TransitionCause, generation_of, nanos_or_never, state_of};

@@ -1,7 +1,7 @@
 //! What is kept under a key.
 
-use super::level::{self, Level};
 use super::is_set_back;
+use super::level::{self, Level};
 use super::log::Log;
 use super::windows::{Counter, Window};
 use crate::store::rate::{Algorithm, Decision, Terms};

@@ -1,11 +1,12 @@
 //! Places in one SQLite file, for the processes of one machine.
 //!
-//! Each step is one transaction that has the right to write from its beginning, and reads the clock inside. A place is kept under the random bits of its
-//! holder, for a time; the fence is one number for the whole table, which grows past whatever the clock says, so that it rises even where the file was lost.
+//! Each step is one transaction that has the right to write from its beginning, and reads the clock inside. A place is kept under the random bits
+//! of its holder, for a time; the fence is one number for the whole table, which grows past whatever the clock says, so that it rises even where
+//! the file was lost.
 //!
-//! Time is the machine's clock. Put back by more than a second, each place lasts once more as long as it was taken for, from when it is next looked at; a holder
-//! that renews notices nothing. Put forward, places are over sooner than their holders think; whom that could harm should look at the fence. Not for network
-//! file systems.
+//! Time is the machine's clock. Put back by more than a second, each place lasts once more as long as it was taken for, from when it is next
+//! looked at; a holder that renews notices nothing. Put forward, places are over sooner than their holders think; whom that could harm should
+//! look at the fence. Not for network file systems.
 //!
 //! ```
 //! # #[cfg(feature = "sqlite")] #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -95,12 +96,7 @@ impl SqliteSemaphoreStore {
     /// Places in the file at `path`, which is made if it is not there. It may be the file of a [`SqliteStore`](crate::store::SqliteStore), and of a
     /// [`SqliteRateStore`](crate::store::rate::SqliteRateStore).
     pub fn builder(path: impl AsRef<Path>) -> SqliteSemaphoreStoreBuilder {
-        SqliteSemaphoreStoreBuilder {
-            path: path.as_ref().to_owned(),
-            table: "places".into(),
-            busy_timeout: BUSY,
-            clock: WallClock::System,
-        }
+        SqliteSemaphoreStoreBuilder { path: path.as_ref().to_owned(), table: "places".into(), busy_timeout: BUSY, clock: WallClock::System }
     }
 
     /// One step, in a transaction, with the time as of when nobody else could write any more.
@@ -225,8 +221,10 @@ impl SemaphoreStore for SqliteSemaphoreStore {
 
     async fn release(&self, key: &Key, holder: Holder) -> Result<bool, StoreError> {
         let (key, holder) = (key.clone(), holder.to_hex());
-        self.step(move |sql, connection, now| Ok(connection.prepare_cached(&sql.release)?.execute(params![key.as_str(), holder, now])? == 1))
-            .await
+        self.step(
+            move |sql, connection, now| Ok(connection.prepare_cached(&sql.release)?.execute(params![key.as_str(), holder, now])? == 1),
+        )
+        .await
     }
 
     async fn holders(&self, key: &Key) -> Result<u32, StoreError> {
@@ -303,7 +301,8 @@ mod tests {
         for _ in 0..6 {
             assert!(fence(store.take(&k, holder, 1, Duration::MAX).await.unwrap()).is_some());
         }
-        let rows = |_: &Sql, connection: &Connection, _| Ok(connection.query_row("SELECT count(*) FROM places", [], |row| row.get::<_, i64>(0))?);
+        let rows =
+            |_: &Sql, connection: &Connection, _| Ok(connection.query_row("SELECT count(*) FROM places", [], |row| row.get::<_, i64>(0))?);
         assert_eq!(store.step(rows).await.unwrap(), 1);
         clock.fetch_add(100 * 365 * 86_400_000, Ordering::SeqCst);
         assert_eq!(store.take(&k, Holder::random(), 1, MINUTE).await.unwrap(), Taken::Full { retry_after: None });
