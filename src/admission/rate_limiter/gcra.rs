@@ -178,7 +178,7 @@ pub(super) struct Gcra {
     epoch: Instant,
     setting: Padded<Setting>,
     debt: Padded<Debt>,
-    /// Held by who changes the setting.
+    /// Held by who changes the setting, or hands back.
     change: Mutex<()>,
 }
 
@@ -220,33 +220,35 @@ impl Gcra {
 
     /// Hands back what a grant took, as far as it has not been made good by time already. `clock` is asked as often as others come between.
     pub(super) fn give_back(&self, receipt: Receipt, clock: impl Fn() -> Instant) {
+        let _one = lock(&self.change);
+        let pace = self.pace();
+        if pace.version != receipt.version {
+            return; // the debt was carried over in other units; keeping it is safe, and the next interval makes it good
+        }
+        // Had this grant never been, the bucket might have been full for a while since and have lost what dripped in. It was not
+        // before this moment, whatever others took; each unit that others handed back brings the moment nearer.
+        let then = receipt.then.wrapping_sub(self.returned()).cast_signed().max(0).cast_unsigned();
+        let most = pace.interval * u64::from(receipt.cost);
+        self.return_ticks(|_| then.saturating_sub(pace.tick(time::nanos_since(self.epoch, clock()))).min(most));
+    }
+
+    /// Moves the TAT back by what `back` makes of it. By one at a time, who holds the lock: so it can only have moved forward meanwhile, and when
+    /// it has not, nothing was granted since `back` read the clock.
+    fn return_ticks(&self, back: impl Fn(u64) -> u64) {
         let Debt { tat, returned } = &self.debt.0;
-        // Counted as handed back by us. It never becomes less: a grant that saw the higher count would be believed to owe more than it does.
-        let mut counted = 0;
+        let mut seen = tat.load(Ordering::Acquire);
         loop {
-            let (pace, seen) = self.look();
-            if pace.version != receipt.version {
-                return; // the debt was carried over in other units; keeping it is safe, and the next interval makes it good
-            }
-            // Had this grant never been, the bucket might have been full for a while since and have lost what dripped in. It was not
-            // before this moment, whatever others took; each unit that others handed back brings the moment nearer.
-            let others = returned.load(Ordering::Acquire).wrapping_sub(counted);
-            // Read _after_ the TAT: whoever finds the bucket full after this moment moves the TAT, and we begin anew.
-            let now = pace.tick(time::nanos_since(self.epoch, clock()));
-            let still_owed = receipt.then.wrapping_sub(others).cast_signed().max(0).cast_unsigned().saturating_sub(now);
-            let back = still_owed.min(pace.interval * u64::from(receipt.cost));
+            let back = back(seen);
             if back == 0 {
                 return;
             }
-            if back > counted {
-                // _Before_ the TAT, so that nobody hands back on the strength of a count that does not show this.
-                returned.fetch_add(back - counted, Ordering::AcqRel);
-                counted = back;
-            }
-            if self.setting.0.version.load(Ordering::Relaxed) == pace.version
-                && tat.compare_exchange(seen, seen.saturating_sub(back), Ordering::AcqRel, Ordering::Acquire).is_ok()
-            {
-                return;
+            match tat.compare_exchange(seen, seen.saturating_sub(back), Ordering::AcqRel, Ordering::Acquire) {
+                Err(moved) => seen = moved,
+                Ok(_) => {
+                    // _After_ the TAT: a grant that saw this count without what it stands for would be believed to owe more than it does.
+                    returned.fetch_add(back, Ordering::AcqRel);
+                    return;
+                }
             }
         }
     }
@@ -269,16 +271,10 @@ impl Gcra {
     /// Hands back units of grants that nobody has a receipt of: no more than is owed.
     pub(super) fn refund(&self, units: u32, now: Instant) {
         let nanos = time::nanos_since(self.epoch, now);
-        let (pace, tat) = self.look();
-        let back = pace.debt(tat, pace.tick(nanos)).min(pace.interval.saturating_mul(u64::from(units)));
-        if back == 0 {
-            return;
-        }
-        // Before the TAT, as in `give_back`.
-        self.debt.0.returned.fetch_add(back, Ordering::AcqRel);
-        let _ = self.debt.0.tat.fetch_update(Ordering::AcqRel, Ordering::Acquire, |tat| {
-            (self.setting.0.version.load(Ordering::Relaxed) == pace.version).then(|| tat.saturating_sub(back))
-        });
+        let _one = lock(&self.change);
+        let pace = self.pace();
+        let most = pace.interval.saturating_mul(u64::from(units));
+        self.return_ticks(|tat| pace.debt(tat, pace.tick(nanos)).min(most));
     }
 
     /// Takes units whether they are there or not, until the bucket is empty.
