@@ -44,6 +44,9 @@ use super::{CacheStats, Capabilities, Entry, Glob, Key, SetOptions, Store, Store
 use crate::fault::{ConfigError, check};
 use bytes::Bytes;
 use disk::Disk;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use record::fuzz as fuzz_record;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -41,6 +41,9 @@ use super::{CacheStats, Capabilities, Entry, Glob, Key, SetOptions, Store, Store
 use crate::fault::{ConfigError, Fault, check};
 use bytes::Bytes;
 use error::Effect;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use frame::fuzz as fuzz_frame;
 use link::Link;
 pub use link::RedisOptions;
 pub use rate::{RedisRateStore, RedisRateStoreBuilder};
