@@ -19,6 +19,8 @@ mod control;
 mod ramp;
 mod round;
 mod rules;
+#[cfg(all(test, not(steadfast_loom)))]
+mod tests;
 
 use super::config::CircuitBreakerConfig;
 use super::events::{CircuitState, OpenFacts, Outbox, Transition, TransitionCause};
