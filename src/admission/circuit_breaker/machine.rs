@@ -21,6 +21,8 @@ mod round;
 mod rules;
 #[cfg(feature = "store")]
 mod shared;
+#[cfg(all(test, not(steadfast_loom)))]
+mod tests;
 
 #[cfg(feature = "store")]
 pub(crate) use shared::Glance;
