@@ -115,7 +115,7 @@ impl BulkheadConfig {
     /// A limit of 0, a queue of more than 1,000,000 calls, or terms to shed that cannot work.
     pub fn build(self) -> Result<Bulkhead, ConfigError> {
         ConfigError::check("bulkhead", self.faults())?;
-        let queue = WaitQueue::new(Places::new(self.limit), self.queue, self.ageing);
+        let queue = WaitQueue::new(Places::new(self.limit, false), self.queue, self.ageing);
         queue.set_shedding(self.shed);
         let max_wait = AtomicU64::new(time::nanos(self.max_wait));
         Ok(Bulkhead { shared: Arc::new(Shared { queue, limit: AtomicUsize::new(self.limit), max_wait }) })
@@ -132,7 +132,7 @@ pub struct Bulkhead {
 }
 
 struct Shared {
-    queue: WaitQueue<Places<false>>,
+    queue: WaitQueue<Places>,
     limit: AtomicUsize,
     /// In nanoseconds; the maximum is for ever.
     max_wait: AtomicU64,
@@ -351,7 +351,7 @@ pin_project_lite::pin_project! {
     pub(crate) struct BulkheadWaiter<'a> {
         bulkhead: &'a Bulkhead,
         #[pin]
-        waiting: Waiting<'a, Places<false>>,
+        waiting: Waiting<'a, Places>,
     }
 }
 

@@ -108,7 +108,7 @@ pin_project_lite::pin_project! {
     pub(crate) struct AdaptiveWaiter<'a> {
         pub(super) limit: &'a AdaptiveLimit,
         #[pin]
-        pub(super) waiting: Waiting<'a, Places<true>>,
+        pub(super) waiting: Waiting<'a, Places>,
     }
 }
 

@@ -161,7 +161,9 @@ impl Meter {
 impl Supply for Meter {
     type Grant = Option<Receipt>;
 
-    const CRITICAL_FIRST: bool = true;
+    fn critical_first(&self) -> bool {
+        true
+    }
 
     /// Only the first in line has a moment to wait for; the others wait for it.
     fn slots(&self) -> usize {
