@@ -105,7 +105,9 @@ impl BulkheadConfig {
         }
         let most = u64::try_from(MOST_WAITERS).unwrap_or(u64::MAX);
         check::at_most(&mut faults, "queue", u64::try_from(self.queue).unwrap_or(u64::MAX), most);
-        faults.extend(self.shed.iter().flat_map(CoDel::faults));
+        if let Some(codel) = &self.shed {
+            faults.append(&mut codel.faults());
+        }
         faults
     }
 

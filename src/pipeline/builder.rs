@@ -197,8 +197,8 @@ impl PipelineBuilder {
 
     /// Faults of something that is built beside it.
     #[cfg(feature = "cache")]
-    pub(super) fn with_faults(mut self, field: &str, error: &ConfigError) -> Self {
-        self.faults.extend(error.faults().iter().cloned().map(|fault| fault.under(field)));
+    pub(super) fn with_faults(mut self, field: &str, error: ConfigError) -> Self {
+        crate::fault::gather(&mut self.faults, field, error.into_faults());
         self
     }
 

@@ -6,7 +6,7 @@ use crate::admission::{
     RateLimiterConfig, Throttle, ThrottleConfig,
 };
 use crate::execution::{Hedge, HedgeConfig, Retry, RetryConfig};
-use crate::fault::{ConfigError, Fault};
+use crate::fault::{ConfigError, Fault, gather};
 
 /// A policy as the builder takes it: settings for a new one, or a live one to share with others.
 ///
@@ -55,7 +55,7 @@ fn build<P: Policy>(policy: PolicyOf<P::Config, P>, field: &str, faults: &mut Ve
         PolicyOf::New(config) => match P::build(config) {
             Ok(live) => Some(live),
             Err(error) => {
-                faults.extend(error.faults().iter().cloned().map(|fault| fault.under(field)));
+                gather(faults, field, error.into_faults());
                 None
             }
         },
@@ -70,8 +70,9 @@ fn settings<P: Policy>(policy: &PolicyOf<P::Config, P>) -> P::Config {
 }
 
 fn under<P: Policy>(field: &str, config: Option<&P::Config>, faults: &mut Vec<Fault>) {
-    let found = config.map(P::faults);
-    faults.extend(found.into_iter().flatten().map(|fault| fault.under(field)));
+    if let Some(config) = config {
+        gather(faults, field, P::faults(config));
+    }
 }
 
 fn next<P: Policy>(live: Option<&P>, config: Option<&P::Config>, restarted: &mut Vec<&'static str>) -> Option<P> {
@@ -82,7 +83,11 @@ fn next<P: Policy>(live: Option<&P>, config: Option<&P::Config>, restarted: &mut
 }
 
 fn is_same<P: Policy>(one: Option<&P>, other: Option<&P>) -> bool {
-    one.zip(other).map_or(one.is_none() && other.is_none(), |(one, other)| one.is_same(other))
+    match (one, other) {
+        (Some(one), Some(other)) => one.is_same(other),
+        (None, None) => true,
+        _ => false,
+    }
 }
 
 macro_rules! policies {
@@ -154,7 +159,9 @@ macro_rules! policies {
             }
 
             pub(crate) fn tell(&self) {
-                $(self.$field.iter().for_each(Policy::tell);)*
+                $(if let Some(policy) = &self.$field {
+                    policy.tell();
+                })*
             }
 
             pub(crate) fn is_same(&self, other: &Self) -> bool {

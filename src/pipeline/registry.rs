@@ -36,7 +36,7 @@ use super::config::words::suggest;
 #[cfg(feature = "serde")]
 use super::config::{layers, read, source};
 use super::{Pipeline, PipelineBuilder, PipelineConfig};
-use crate::fault::{ConfigError, Fault};
+use crate::fault::{ConfigError, Fault, gather};
 use crate::observation::Monitor;
 use crate::sorted::Sorted;
 use crate::sync::{Mutex, lock};
@@ -352,10 +352,10 @@ impl Registry {
                         plan.added.push((Arc::clone(name), Entry { pipeline, by_hand: false }));
                         continue;
                     }
-                    Err(error) => error.faults().to_vec(),
+                    Err(error) => error.into_faults(),
                 },
             };
-            faults.extend(found.into_iter().map(|fault| fault.under(&format!("pipelines.{name}"))));
+            gather(&mut faults, &format!("pipelines.{name}"), found);
         }
         ConfigError::check("registry", faults)?;
         Ok(plan)

@@ -75,7 +75,7 @@ impl<T: 'static, E: 'static> TypedBuilder<T, E> {
             Some((PolicyOf::Shared(live), give)) => cache = Some((live, give)),
             Some((PolicyOf::New(config), give)) => match config.build() {
                 Ok(live) => cache = Some((live, give)),
-                Err(error) => builder = builder.with_faults("cache", &error),
+                Err(error) => builder = builder.with_faults("cache", error),
             },
         }
         Ok(TypedPipeline {

@@ -2,7 +2,7 @@
 
 use super::{RateLimiter, RateLimiterConfig, Shared};
 use crate::admission::steering::{Pilot, Steering, SteeringState};
-use crate::fault::{ConfigError, Fault};
+use crate::fault::{ConfigError, Fault, gather};
 use crate::sync::atomic::Ordering;
 use crate::sync::lock;
 use crate::time;
@@ -32,8 +32,8 @@ impl RateLimiter {
         let config = self.config();
         let mut faults = steering.faults(config.units);
         if faults.is_empty() {
-            for (field, units) in [("floor", steering.floor), ("ceiling", steering.ceiling)] {
-                faults.extend(RateLimiterConfig { units, ..config.clone() }.faults().into_iter().map(|fault| fault.under(field)));
+            for &(field, units) in &[("floor", steering.floor), ("ceiling", steering.ceiling)] {
+                gather(&mut faults, field, RateLimiterConfig { units, ..config.clone() }.faults());
             }
         }
         ConfigError::check("steering", faults)?;

@@ -5,7 +5,6 @@ use super::codel::{CoDel, Shedder};
 use super::{GLANCE, PATIENCE, Take};
 use crate::call::Priority;
 use crate::time;
-use std::array;
 use std::task::Waker;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -101,7 +100,7 @@ pub(super) struct Wakes {
 
 impl Wakes {
     pub(super) fn new() -> Self {
-        Self { list: array::from_fn(|_| None), len: 0, again: false, spent: None }
+        Self { list: [const { None }; 16], len: 0, again: false, spent: None }
     }
 
     fn push(&mut self, waker: Option<Waker>) {
@@ -116,8 +115,12 @@ impl Wakes {
         self.len + 4 <= self.list.len()
     }
 
-    pub(super) fn wake(self) {
-        self.list.into_iter().flatten().for_each(Waker::wake);
+    pub(super) fn wake(mut self) {
+        for place in &mut self.list {
+            if let Some(waker) = place.take() {
+                waker.wake();
+            }
+        }
     }
 }
 
@@ -159,7 +162,11 @@ impl Line {
 
     /// What stands before a newcomer of this priority at the least, in units of cost.
     pub(super) fn cost_ahead(&self, priority: Priority) -> u64 {
-        self.costs[..=priority as usize].iter().fold(0, |sum, cost| sum.saturating_add(*cost))
+        let mut sum = 0_u64;
+        for cost in &self.costs[..=priority as usize] {
+            sum = sum.saturating_add(*cost);
+        }
+        sum
     }
 
     /// Whether a newcomer would overtake nobody: those passed over keep a place, not a claim.

@@ -4,7 +4,7 @@ use super::stats::Cause;
 use super::{Retry, Shared, StopReason};
 use crate::execution::backoff::{Backoff, Jitter, Random};
 use crate::execution::budget::{Budget, BudgetConfig, BudgetSource};
-use crate::fault::{ConfigError, Fault};
+use crate::fault::{ConfigError, Fault, gather};
 use crate::outcome::{Outcome, Rejected, RejectedKind, Verdict};
 use std::sync::Arc;
 use std::time::Duration;
@@ -161,7 +161,7 @@ impl RetryConfig {
 
     pub(crate) fn faults(&self) -> Vec<Fault> {
         let mut faults = self.backoff.faults();
-        faults.extend(self.budget.faults().into_iter().map(|fault| fault.under("budget")));
+        gather(&mut faults, "budget", self.budget.faults());
         faults
     }
 

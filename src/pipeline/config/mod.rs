@@ -259,7 +259,7 @@ impl PipelineConfig {
     /// Everything that cannot work.
     pub(crate) fn faults(&self) -> Vec<Fault> {
         let mut faults = self.time_faults();
-        faults.extend(self.policies.faults());
+        faults.append(&mut self.policies.faults());
         faults
     }
 
