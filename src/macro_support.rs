@@ -267,6 +267,7 @@ impl fmt::Write for Key {
 
 impl fmt::Debug for Key {
     // Keys are tenants and users: they do not belong in a log.
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Key").finish_non_exhaustive()
     }

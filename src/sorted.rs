@@ -13,6 +13,7 @@ impl<V> Default for Sorted<V> {
 }
 
 impl<V> Sorted<V> {
+    #[inline]
     fn place(&self, name: &str) -> Result<usize, usize> {
         self.0.binary_search_by(|(known, _)| (**known).cmp(name))
     }
@@ -29,10 +30,12 @@ impl<V> Sorted<V> {
         }
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, name: &str) -> Option<V> {
         self.place(name).ok().map(|place| self.0.remove(place).1)
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

@@ -282,6 +282,7 @@ impl Bulkhead {
 }
 
 impl fmt::Debug for Bulkhead {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bulkhead")
             .field("limit", &self.limit())

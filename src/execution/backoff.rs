@@ -257,6 +257,7 @@ impl Backoff {
 }
 
 impl fmt::Debug for Formula {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Constant(base) => write!(f, "Constant({base:?})"),

@@ -120,6 +120,7 @@ impl Emitter {
 }
 
 impl fmt::Debug for Emitter {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let observers = lock(&self.observers).len();
         f.debug_struct("Emitter")
@@ -186,6 +187,7 @@ impl Drop for Events {
 }
 
 impl fmt::Debug for Events {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Events")
             .field("pipeline", &self.pipeline)

@@ -217,6 +217,7 @@ impl Latency {
 }
 
 impl fmt::Debug for Latency {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Latency")
             .field("count", &self.count())
@@ -265,6 +266,7 @@ pub enum PercentileError {
 }
 
 impl fmt::Display for PercentileError {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("no values, so no percentile"),

@@ -156,6 +156,7 @@ impl Default for Monitor {
 }
 
 impl fmt::Debug for Monitor {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = lock(&self.0.names).len();
         f.debug_struct("Monitor").field("names", &names).field("max_names", &self.0.max_names).finish()
@@ -220,6 +221,7 @@ impl<T, E, F: Future<Output = Result<T, E>>> Future for Track<F> {
 }
 
 impl<F> fmt::Debug for Track<F> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Track").field("name", self.recorder.name()).field("started", &self.started.is_some()).finish_non_exhaustive()
     }
@@ -265,6 +267,7 @@ impl Drop for Timer {
 }
 
 impl fmt::Debug for Timer {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.recorder.as_ref().map(|recorder| recorder.name());
         f.debug_struct("Timer").field("name", &name).field("elapsed", &self.elapsed()).finish()

@@ -199,6 +199,7 @@ impl Recorder {
 }
 
 impl fmt::Debug for Recorder {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recorder").field("name", &self.name).finish_non_exhaustive()
     }

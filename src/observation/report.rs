@@ -76,18 +76,21 @@ impl Snapshot {
 
     /// The name of the pipeline, or of what was tracked.
     #[must_use]
+    #[inline]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Since the monitor was made, or last reset.
     #[must_use]
+    #[inline]
     pub fn all_time(&self) -> &Stats {
         &self.parts[0]
     }
 
     /// The last so many seconds before the snapshot.
     #[must_use]
+    #[inline]
     pub fn window(&self, window: Window) -> &Stats {
         match window {
             Window::TenSeconds => &self.parts[1],
@@ -97,6 +100,7 @@ impl Snapshot {
     }
 
     /// Adds the other's calls, window by window, and keeps this one's name. The windows of both end where each was taken.
+    #[inline]
     pub fn merge(&mut self, other: &Self) {
         self.parts.iter_mut().zip(other.parts.iter()).for_each(|(mine, theirs)| mine.merge(theirs));
     }
@@ -105,12 +109,14 @@ impl Snapshot {
 impl Deref for Snapshot {
     type Target = Stats;
 
+    #[inline]
     fn deref(&self) -> &Stats {
         self.all_time()
     }
 }
 
 impl fmt::Display for Snapshot {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns: [&Stats; 4] = [&self.parts[1], &self.parts[2], &self.parts[3], &self.parts[0]];
         let mut table = Table::new([self.name(), "10 s", "1 min", "5 min", "all time"]);
@@ -182,29 +188,34 @@ pub struct Report {
 
 impl Report {
     /// One snapshot per name.
+    #[inline]
     pub fn iter(&self) -> std::slice::Iter<'_, Snapshot> {
         self.rows.iter()
     }
 
     /// How many names there are.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
     /// Whether there are none.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
     /// What happened under this name.
     #[must_use]
+    #[inline]
     pub fn get(&self, name: &str) -> Option<&Snapshot> {
         self.rows.iter().find(|row| row.name() == name)
     }
 
     /// Adds the other's calls name by name.
+    #[inline]
     pub fn merge(&mut self, other: &Self) {
         for theirs in &other.rows {
             match self.rows.binary_search_by(|mine| mine.name().cmp(theirs.name())) {
@@ -228,12 +239,14 @@ impl IntoIterator for Report {
     type Item = Snapshot;
     type IntoIter = std::vec::IntoIter<Snapshot>;
 
+    #[inline]
     fn into_iter(self) -> Self::IntoIter {
         self.rows.into_iter()
     }
 }
 
 impl fmt::Display for Report {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if f.alternate() {
             for (i, row) in self.rows.iter().enumerate() {

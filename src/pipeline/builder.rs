@@ -279,6 +279,7 @@ pub(super) fn tell_transitions(breaker: &CircuitBreaker, emitter: &Arc<Emitter>)
 }
 
 impl fmt::Debug for PipelineBuilder {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PipelineBuilder")
             .field("name", &self.name)

@@ -145,6 +145,7 @@ fn worst_case(core: &Core, retries: u32, hedges: u32) -> Option<Duration> {
 }
 
 impl fmt::Display for Explanation {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "order:      {}", self.order)?;
         let plural = if self.retries == 1 { "retry" } else { "retries" };
@@ -179,12 +180,14 @@ impl Warning {
 
     /// What will happen, and what to do about it.
     #[must_use]
+    #[inline]
     pub fn text(&self) -> &str {
         &self.text
     }
 }
 
 impl fmt::Display for Warning {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.field, self.text)
     }

@@ -331,6 +331,7 @@ impl Pipeline {
 
 /// Draws the order: `github: total timeout 10.0 s > retry > circuit breaker > attempt timeout 2.0 s > operation`.
 impl fmt::Display for Pipeline {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.core().name)?;
         explain::draw(self.core(), f)
@@ -338,6 +339,7 @@ impl fmt::Display for Pipeline {
 }
 
 impl fmt::Debug for Pipeline {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Pipeline").field(&format_args!("{self}")).finish()
     }

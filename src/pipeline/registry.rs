@@ -82,6 +82,7 @@ impl RegistryConfig {
 
     /// The settings of one pipeline.
     #[must_use]
+    #[inline]
     pub fn get(&self, name: &str) -> Option<&PipelineConfig> {
         self.pipelines.get(name)
     }
@@ -95,6 +96,7 @@ impl RegistryConfig {
     ///
     /// # Errors
     /// Every fault of every pipeline.
+    #[inline]
     pub fn build(self) -> Result<Registry, ConfigError> {
         self.build_with(|_, builder| builder)
     }
@@ -118,6 +120,7 @@ impl RegistryConfig {
     ///
     /// # Errors
     /// Every fault of every pipeline.
+    #[inline]
     pub fn build_with(
         self,
         complete: impl Fn(&str, PipelineBuilder) -> PipelineBuilder + Send + Sync + 'static,
@@ -135,6 +138,7 @@ impl RegistryConfig {
     ///
     /// # Errors
     /// Every fault, with its path. What the format itself could not read is one fault of the field `source`.
+    #[inline]
     pub fn from_source<'de>(format: impl serde::Deserializer<'de>) -> Result<Self, ConfigError> {
         let mut faults = Vec::new();
         let config = Self::judged(source::read(format)?, &mut faults);
@@ -142,6 +146,7 @@ impl RegistryConfig {
         Ok(config)
     }
 
+    #[inline]
     fn judged(mut tree: Tree, faults: &mut Vec<Fault>) -> Self {
         once(&mut tree, "", faults);
         const KNOWN: &[&str] = &["defaults", "pipelines"];
@@ -188,6 +193,7 @@ impl RegistryConfig {
 
 /// The fields of a table.
 #[cfg(feature = "serde")]
+#[inline]
 fn entries(path: &str, tree: Tree, faults: &mut Vec<Fault>) -> Vec<(String, Tree)> {
     let problem = match tree {
         Tree::Table(entries) => return entries,
@@ -265,6 +271,7 @@ struct Entry {
 impl Registry {
     /// The pipeline of this name.
     #[must_use]
+    #[inline]
     pub fn get(&self, name: &str) -> Option<Pipeline> {
         lock(&self.shared.pipelines).get(name).map(|entry| entry.pipeline.clone())
     }
@@ -273,6 +280,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`UnknownPipeline`].
+    #[inline]
     pub fn find(&self, name: &str) -> Result<Pipeline, UnknownPipeline> {
         self.get(name).ok_or_else(|| UnknownPipeline { name: name.to_owned(), known: self.names() })
     }
@@ -285,12 +293,14 @@ impl Registry {
 
     /// All pipelines, in the order of their names.
     #[must_use]
+    #[inline]
     pub fn pipelines(&self) -> Vec<Pipeline> {
         lock(&self.shared.pipelines).iter().map(|(_, entry)| entry.pipeline.clone()).collect()
     }
 
     /// The one monitor of all pipelines whose settings say `monitor = true`, so that their calls are in one table.
     #[must_use]
+    #[inline]
     pub fn monitor(&self) -> &Monitor {
         &self.shared.monitor
     }
@@ -299,6 +309,7 @@ impl Registry {
     ///
     /// # Errors
     /// There is one of that name.
+    #[inline]
     pub fn insert(&self, pipeline: Pipeline) -> Result<(), ConfigError> {
         let mut pipelines = lock(&self.shared.pipelines);
         let name = pipeline.name().to_owned();
@@ -314,6 +325,7 @@ impl Registry {
     ///
     /// # Errors
     /// Every fault of every pipeline; then nothing is changed, anywhere.
+    #[inline]
     pub fn reload(&self, config: &RegistryConfig) -> Result<RegistryChanges, ConfigError> {
         loop {
             let known = lock(&self.shared.pipelines).clone();
@@ -327,6 +339,7 @@ impl Registry {
     }
 
     /// What is to be built, and what is to be changed; or every fault there is.
+    #[inline]
     fn plan(&self, known: &Table, config: &RegistryConfig) -> Result<Plan, ConfigError> {
         let (mut faults, mut plan) = (Vec::new(), Plan::default());
         for (name, settings) in config.pipelines.iter() {
@@ -362,6 +375,7 @@ impl Registry {
     }
 
     /// Changes all of it at once, if the table is still as it was `known`.
+    #[inline]
     fn exchange(&self, known: &Table, plan: Plan) -> Option<RegistryChanges> {
         let mut pipelines = lock(&self.shared.pipelines);
         let same =
@@ -397,11 +411,13 @@ struct Plan {
     changed: Sorted<PipelineConfig>,
 }
 
+#[inline]
 fn taken(name: &str) -> Fault {
     Fault::new(format!("pipelines.{name}"), "there is a pipeline of this name already; choose another")
 }
 
 impl fmt::Debug for Registry {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Registry").field(&self.pipelines()).finish()
     }
@@ -417,18 +433,21 @@ pub struct UnknownPipeline {
 impl UnknownPipeline {
     /// The name that was asked for.
     #[must_use]
+    #[inline]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// The names there are, in the order of the alphabet.
     #[must_use]
+    #[inline]
     pub fn known(&self) -> &[String] {
         &self.known
     }
 }
 
 impl fmt::Display for UnknownPipeline {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let known: Vec<&str> = self.known.iter().map(String::as_str).collect();
         write!(f, "there is no pipeline {}; {}", super::config::text::quoted(&self.name), suggest(&self.name, &known))
@@ -448,12 +467,14 @@ pub struct RegistryChanges {
 impl RegistryChanges {
     /// The pipelines that are new.
     #[must_use]
+    #[inline]
     pub fn added(&self) -> &[String] {
         &self.added
     }
 
     /// The pipelines that are gone.
     #[must_use]
+    #[inline]
     pub fn removed(&self) -> &[String] {
         &self.removed
     }
@@ -465,12 +486,14 @@ impl RegistryChanges {
 
     /// Whether nothing is different.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
 }
 
 impl fmt::Display for RegistryChanges {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
             return f.write_str("nothing changed");

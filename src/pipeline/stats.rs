@@ -71,6 +71,7 @@ impl PipelineStats {
 }
 
 impl fmt::Display for PipelineStats {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.calls {
             Some(calls) => writeln!(f, "{calls}")?, // a table, under the same name
@@ -120,6 +121,7 @@ impl fmt::Display for PipelineStats {
 }
 
 /// The counts that are not zero: `7 hinted, 32 timed out`.
+#[inline]
 fn counts<const N: usize>(counts: [(&str, u64); N]) -> String {
     let some: Vec<_> = counts.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")).collect();
     some.join(", ")

@@ -48,6 +48,7 @@ impl CircuitState {
 }
 
 impl fmt::Display for CircuitState {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -171,6 +172,7 @@ pub struct CircuitSnapshot {
 
 /// `open, 12 of 20 failed, 3 refused, next probe in 4.2 s`.
 impl fmt::Display for CircuitSnapshot {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, {} of {} failed, {} refused", self.state, self.failures, self.calls, self.not_permitted)?;
         if let Some(wait) = self.next_probe_in {
@@ -350,6 +352,7 @@ impl Outbox {
 }
 
 impl fmt::Debug for Outbox {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outbox").field("panics", &self.panics).finish_non_exhaustive()
     }

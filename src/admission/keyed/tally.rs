@@ -92,6 +92,7 @@ impl RejectedKey {
 }
 
 impl fmt::Debug for RejectedKey {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RejectedKey").field("rejections", &self.rejections).finish_non_exhaustive()
     }

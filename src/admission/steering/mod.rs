@@ -231,6 +231,7 @@ impl Steering {
 }
 
 impl fmt::Debug for Steering {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Steering")
             .field("floor", &self.floor)

@@ -240,6 +240,7 @@ impl Pilot {
 }
 
 impl fmt::Debug for Pilot {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pilot").field("state", &self.state()).field("signals", &self.signals.len()).finish_non_exhaustive()
     }

@@ -122,6 +122,7 @@ impl Signal for ErrorRate {
 }
 
 impl fmt::Debug for ErrorRate {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ErrorRate").field("of", &self.name).field("above", &self.limit).field("min_attempts", &self.min_attempts).finish()
     }
@@ -200,6 +201,7 @@ impl Signal for ResponseTime {
 }
 
 impl fmt::Debug for ResponseTime {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseTime")
             .field("of", &self.name)

@@ -182,6 +182,7 @@ impl HedgeConfig {
 }
 
 impl fmt::Debug for When {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::After(delay) => f.debug_tuple("After").field(delay).finish(),

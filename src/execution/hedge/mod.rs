@@ -284,6 +284,7 @@ impl Settings {
 }
 
 impl fmt::Debug for Hedge {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hedge").field("config", &self.settings().config).field("stats", &self.stats()).finish_non_exhaustive()
     }

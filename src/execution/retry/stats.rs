@@ -96,6 +96,7 @@ fn sum(counts: &[u64]) -> u64 {
 }
 
 impl fmt::Display for RetryStats {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut row = |name: &str, count: u64| writeln!(f, "{name:<22}{count:>10}");
         row("calls", self.calls())?;

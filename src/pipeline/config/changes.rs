@@ -14,24 +14,28 @@ pub struct Change {
 impl Change {
     /// The setting, as a path: `circuit_breaker.failure_rate`.
     #[must_use]
+    #[inline]
     pub fn field(&self) -> &str {
         &self.field
     }
 
     /// What it was, as a file would say it; `None`: nothing, or the default.
     #[must_use]
+    #[inline]
     pub fn before(&self) -> Option<&str> {
         self.before.as_deref()
     }
 
     /// What it is now.
     #[must_use]
+    #[inline]
     pub fn after(&self) -> Option<&str> {
         self.after.as_deref()
     }
 }
 
 impl fmt::Display for Change {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".into());
         write!(f, "{}: {} -> {}", self.field, shown(&self.before), shown(&self.after))
@@ -47,6 +51,7 @@ pub struct Changes {
 }
 
 impl Changes {
+    #[inline]
     pub(crate) fn between(old: &PipelineConfig, new: &PipelineConfig, restarted: Vec<&'static str>) -> Self {
         let (old, new) = (old.tree().leaves(), new.tree().leaves());
         let find =
@@ -62,12 +67,14 @@ impl Changes {
 
     /// Every setting that is different now, in the order of the fields.
     #[must_use]
+    #[inline]
     pub fn all(&self) -> &[Change] {
         &self.changes
     }
 
     /// Whether nothing is different.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
@@ -75,12 +82,14 @@ impl Changes {
     /// The settings whose state did not fit the new value and began anew: `circuit_breaker.window` (its counts, not its state), `rate_limit` (the
     /// algorithm changed). Policies that are new or gone are not among them.
     #[must_use]
+    #[inline]
     pub fn restarted(&self) -> &[&'static str] {
         &self.restarted
     }
 }
 
 impl fmt::Display for Changes {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.changes.is_empty() {
             return f.write_str("nothing changed");

@@ -44,6 +44,7 @@ impl Tree {
     }
 
     /// Every leaf with its path, in order.
+    #[inline]
     pub(crate) fn leaves(&self) -> Vec<(String, String)> {
         fn walk(tree: &Tree, path: &str, leaves: &mut Vec<(String, String)>) {
             match tree {
@@ -60,6 +61,7 @@ impl Tree {
 
 /// Keeps of each field that is there twice the first, and says so.
 #[cfg(feature = "serde")]
+#[inline]
 pub(crate) fn once(tree: &mut Tree, path: &str, faults: &mut Vec<Fault>) {
     let Tree::Table(entries) = tree else { return };
     let mut seen = std::collections::HashSet::with_capacity(entries.len());

@@ -5,12 +5,14 @@ use super::text::quoted;
 
 /// A field's name, of whatever a file has.
 #[cfg(feature = "serde")]
+#[inline]
 pub(crate) fn shown(name: &str) -> String {
     let plain = name.len() <= 40 && !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
     if plain { name.to_owned() } else { quoted(name) }
 }
 
 /// The nearest of the known names, or all of them.
+#[inline]
 pub(crate) fn suggest(name: &str, known: &[&str]) -> String {
     let nearest = known.iter().map(|known| (distance(name, known), known)).min();
     match nearest {
@@ -20,6 +22,7 @@ pub(crate) fn suggest(name: &str, known: &[&str]) -> String {
 }
 
 /// How many letters to insert, drop, replace or swap with their neighbour (the optimal string alignment distance).
+#[inline]
 fn distance(a: &str, b: &str) -> usize {
     if a.len() > 40 {
         return usize::MAX;
