@@ -220,6 +220,7 @@ impl Bulkhead {
     ///
     /// # Errors
     /// What [`build`](BulkheadConfig::build) would refuse; then nothing is changed.
+    #[inline]
     pub fn reconfigure(&self, config: &BulkheadConfig) -> Result<(), ConfigError> {
         ConfigError::check("bulkhead", config.faults())?;
         self.reconfigure_quietly(config);
@@ -238,6 +239,7 @@ impl Bulkhead {
     }
 
     /// Wakes those for whom there is a place now.
+    #[inline]
     pub(crate) fn tell(&self) {
         if self.waiting() > 0 {
             self.shared.queue.stir();
@@ -245,6 +247,7 @@ impl Bulkhead {
     }
 
     /// Whether both are handles of one bulkhead.
+    #[inline]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
@@ -263,6 +266,7 @@ impl Bulkhead {
 
     /// How many more calls could start now. A snapshot.
     #[must_use]
+    #[inline]
     pub fn available(&self) -> usize {
         self.shared.queue.supply().slots()
     }

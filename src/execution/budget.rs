@@ -115,6 +115,7 @@ impl Budget {
 
     /// What it was made from.
     #[must_use]
+    #[inline]
     pub fn config(&self) -> BudgetConfig {
         lock(&self.shared.config).clone()
     }
@@ -140,6 +141,7 @@ impl Budget {
 
     /// The whole tokens in the bucket when it was last used; `u32::MAX` for an unlimited budget.
     #[must_use]
+    #[inline]
     pub fn available(&self) -> u32 {
         if self.shared.unlimited.load(Ordering::Relaxed) {
             return u32::MAX;
@@ -166,6 +168,7 @@ impl Budget {
 
     /// Whether both are handles of one bucket.
     #[must_use]
+    #[inline]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }

@@ -107,6 +107,7 @@ impl Emitter {
     }
 
     /// A new stream of the events from now on.
+    #[inline]
     pub(crate) fn subscribe(&self) -> Events {
         let receiver = self.stream.get_or_init(|| broadcast::Sender::new(CAPACITY)).subscribe();
         self.listeners.fetch_add(1, Ordering::Relaxed);
@@ -157,6 +158,7 @@ impl Events {
     }
 
     /// The next event if there is one now.
+    #[inline]
     pub fn try_next(&mut self) -> Option<Event> {
         loop {
             match self.receiver.try_recv() {
@@ -169,6 +171,7 @@ impl Events {
 
     /// How many events were dropped because this stream was not read fast enough. Grows when reading goes on.
     #[must_use]
+    #[inline]
     pub fn missed(&self) -> u64 {
         self.missed
     }

@@ -211,6 +211,7 @@ impl Latency {
     }
 
     /// Adds the other's values, as if all had been recorded here.
+    #[inline]
     pub fn merge(&mut self, other: &Self) {
         self.0.add(&other.0);
     }
@@ -236,6 +237,7 @@ impl fmt::Debug for Latency {
 ///
 /// # Errors
 /// When there are no values, one of them is not a number, or `p` is not within 0 to 100.
+#[inline]
 pub fn percentile(values: &[f64], p: f64) -> Result<f64, PercentileError> {
     if !(0.0..=100.0).contains(&p) {
         return Err(PercentileError::OutOfRange(p));

@@ -93,6 +93,7 @@ impl Monitor {
 
     /// What happened under this name; `None` when it was never used, or is one of those counted as [`OTHER`](Self::OTHER).
     #[must_use]
+    #[inline]
     pub fn stats(&self, name: &str) -> Option<Snapshot> {
         let recorder = lock(&self.0.names).get(&clean(name)).cloned()?;
         Some(recorder.snapshot(Instant::now()))
@@ -100,12 +101,14 @@ impl Monitor {
 
     /// What happened under every name, in the order of the alphabet.
     #[must_use]
+    #[inline]
     pub fn report(&self) -> Report {
         let now = Instant::now();
         Report { rows: self.recorders().iter().map(|recorder| recorder.snapshot(now)).collect() }
     }
 
     /// Forgets all calls, and keeps the names.
+    #[inline]
     pub fn reset(&self) {
         self.recorders().iter().for_each(|recorder| recorder.reset());
     }
@@ -115,6 +118,7 @@ impl Monitor {
         self.find(&clean_arc(name))
     }
 
+    #[inline]
     fn recorders(&self) -> Vec<Arc<Recorder>> {
         lock(&self.0.names).iter().map(|(_, recorder)| Arc::clone(recorder)).collect()
     }

@@ -203,6 +203,7 @@ impl PipelineBuilder {
     }
 
     /// The settings alone.
+    #[inline]
     pub(crate) fn config(&self) -> PipelineConfig {
         PipelineConfig {
             total_timeout: self.total_timeout,

@@ -65,6 +65,7 @@ pub struct Explanation {
 }
 
 impl Explanation {
+    #[inline]
     pub(super) fn of(core: &Core) -> Self {
         struct Order<'a>(&'a Core);
         impl fmt::Display for Order<'_> {
@@ -116,6 +117,7 @@ impl Explanation {
     }
 }
 
+#[inline]
 fn worst_case(core: &Core, retries: u32, hedges: u32) -> Option<Duration> {
     let attempts = || {
         let mut limit = core.attempt_timeout?;

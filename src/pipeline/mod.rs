@@ -206,12 +206,14 @@ impl Pipeline {
 
     /// What happened so far: calls and attempts (when there is a [`Monitor`]), and the state of every policy. A plain value.
     #[must_use]
+    #[inline]
     pub fn stats(&self) -> PipelineStats {
         PipelineStats::of(self.core())
     }
 
     /// What one call can cost: attempts, worst-case time, load on the dependency.
     #[must_use]
+    #[inline]
     pub fn explain(&self) -> Explanation {
         Explanation::of(self.core())
     }
@@ -223,6 +225,7 @@ impl Pipeline {
     }
 
     /// A stream of everything that happens from now on: bounded, the oldest dropped first.
+    #[inline]
     pub fn events(&self) -> Events {
         self.core().emitter.subscribe()
     }
@@ -296,6 +299,7 @@ impl Pipeline {
 
     /// Tells one more observer what happens from now on.
     #[cfg(feature = "testing")]
+    #[inline]
     pub(crate) fn observe(&self, observer: Arc<dyn Observer>) {
         self.core().emitter.add(observer);
     }

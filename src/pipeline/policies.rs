@@ -43,6 +43,7 @@ pub(crate) trait Policy: Clone {
     fn go_on(&self, config: &Self::Config, restarted: &mut Vec<&'static str>) -> Option<Self>;
 
     /// Lets waiters and listeners know of the new settings.
+    #[inline]
     fn tell(&self) {}
 
     /// Whether a call would find the same in both.

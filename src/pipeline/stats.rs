@@ -46,6 +46,7 @@ pub struct PipelineStats {
 }
 
 impl PipelineStats {
+    #[inline]
     pub(super) fn of(core: &Core) -> Self {
         Self {
             name: core.name.to_string(),

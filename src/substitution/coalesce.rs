@@ -192,11 +192,13 @@ impl<T, E> Coalesce<T, E> {
 
     /// What happened since it was made.
     #[must_use]
+    #[inline]
     pub fn stats(&self) -> CoalesceStats {
         self.group.stats()
     }
 
     /// What it runs with.
+    #[inline]
     pub fn config(&self) -> CoalesceConfig {
         self.group.config()
     }
@@ -205,6 +207,7 @@ impl<T, E> Coalesce<T, E> {
     ///
     /// # Errors
     /// What [`build`](CoalesceConfig::build) would refuse; then nothing is changed.
+    #[inline]
     pub fn reconfigure(&self, config: &CoalesceConfig) -> Result<(), ConfigError> {
         ConfigError::check("coalesce", config.faults())?;
         self.group.set(config);

@@ -211,6 +211,7 @@ impl Transitions {
     }
 
     /// The next transition if there is one already.
+    #[inline]
     pub fn try_next(&mut self) -> Option<Transition> {
         loop {
             match self.receiver.try_recv() {
@@ -263,6 +264,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
+    #[inline]
     pub(super) fn subscribe(&self) -> Transitions {
         let receiver = self.sender.get_or_init(|| broadcast::Sender::new(KEPT)).subscribe();
         Transitions { receiver, missed: 0 }

@@ -259,6 +259,7 @@ impl Circuit {
     }
 
     /// Begins anew. What is under way settles as stale.
+    #[inline]
     pub(super) fn reset(&mut self) {
         self.failed_rounds = 0;
         self.change(State::Closed(Window::NEW));
@@ -299,6 +300,7 @@ impl Circuit {
     }
 
     /// Calls and failures in the window of a closed circuit.
+    #[inline]
     pub(super) fn counted(&self, rules: &Rules, nanos: u64) -> (u64, u64) {
         match &self.state {
             State::Closed(window) => {

@@ -85,6 +85,7 @@ impl PerKeyConfig {
     }
 
     /// The longest that a call may wait for what its key has to give.
+    #[inline]
     pub(crate) fn longest_wait(&self) -> Duration {
         let limiter = self.rate_limit.as_ref().map_or(Duration::ZERO, RateLimiterConfig::longest_wait);
         limiter.saturating_add(self.bulkhead.as_ref().map_or(Duration::ZERO, BulkheadConfig::longest_wait))

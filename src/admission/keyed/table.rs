@@ -90,6 +90,7 @@ impl Table {
         if room { (shard.add(hash, nanos), false) } else { shard.shared_bucket(hash) }
     }
 
+    #[inline]
     fn reserve(&self) -> bool {
         let max = self.max_keys.load(Ordering::Relaxed);
         self.keys.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |keys| (keys < max).then_some(keys + 1)).is_ok()
@@ -330,6 +331,7 @@ impl Table {
         self.max_keys.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(super) fn counts(&self) -> Counts {
         self.parts().fold(Counts::default(), |sum, shard| {
             let counts = self.shard(shard).counts;

@@ -80,6 +80,7 @@ pub struct RejectedKey {
 impl RejectedKey {
     /// The key: its first 48 bytes, with control characters escaped.
     #[must_use]
+    #[inline]
     pub fn key(&self) -> &str {
         &self.key
     }
@@ -142,10 +143,12 @@ impl Top {
         }
     }
 
+    #[inline]
     pub(super) fn forget(&mut self, hash: Hash) {
         self.places.retain(|place| place.hash != hash);
     }
 
+    #[inline]
     pub(super) fn read(&self, into: &mut Vec<RejectedKey>) {
         into.extend(self.places.iter().map(|place| {
             let text = String::from_utf8_lossy(&place.text[..usize::from(place.len)]);

@@ -112,6 +112,7 @@ impl Meter {
     }
 
     /// Hands back units, whoever took them.
+    #[inline]
     pub(super) fn refund(&self, units: u32, now: Instant) {
         match &self.algorithm {
             Algorithm::Bucket(bucket) => bucket.refund(units, now),
@@ -120,6 +121,7 @@ impl Meter {
     }
 
     /// Takes units whether they are there or not, until none is left.
+    #[inline]
     pub(super) fn charge(&self, units: u32, now: Instant) {
         match &self.algorithm {
             Algorithm::Bucket(bucket) => bucket.charge(units, now),
@@ -135,6 +137,7 @@ impl Meter {
         }
     }
 
+    #[inline]
     pub(super) fn available(&self, now: Instant) -> u32 {
         match &self.algorithm {
             Algorithm::Bucket(bucket) => bucket.available(now),

@@ -181,6 +181,7 @@ impl Holt {
 }
 
 impl Forecast for Holt {
+    #[inline]
     fn observe(&mut self, value: f64) {
         let seen = usable(value);
         match (self.line, self.first, seen) {
@@ -196,6 +197,7 @@ impl Forecast for Holt {
         }
     }
 
+    #[inline]
     fn predict(&self, ahead: u32) -> Option<f64> {
         self.line.map(|line| self.pace.sane().ahead(line, ahead)).filter(|value| value.is_finite())
     }
@@ -384,6 +386,7 @@ impl Forecast for HoltWinters {
         }
     }
 
+    #[inline]
     fn predict(&self, ahead: u32) -> Option<f64> {
         let line = self.line.filter(|_| self.works())?;
         let ahead = ahead.max(1);

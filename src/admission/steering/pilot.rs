@@ -95,6 +95,7 @@ impl Pilot {
         lock(&self.state).rate
     }
 
+    #[inline]
     pub(crate) fn state(&self) -> SteeringState {
         SteeringState { panics: self.panics.load(Ordering::Relaxed), ..lock(&self.state).clone() }
     }

@@ -84,6 +84,7 @@ impl ErrorRate {
 }
 
 /// What ended, and what failed: attempts, or, where no pipeline reports (`monitor.track`), calls.
+#[inline]
 fn counted(snapshot: &Snapshot) -> (u64, u64) {
     let stats = snapshot.all_time();
     let sum = |outcomes: &[Outcome]| outcomes.iter().fold(0_u64, |sum, outcome| sum.saturating_add(stats.attempts_by(*outcome)));
@@ -95,6 +96,7 @@ fn counted(snapshot: &Snapshot) -> (u64, u64) {
 }
 
 impl Signal for ErrorRate {
+    #[inline]
     fn read(&self, _: Instant) -> Option<f64> {
         let (attempts, failures) = counted(&self.monitor.stats(&self.name)?);
         let mut seen = lock(&self.seen);
@@ -174,6 +176,7 @@ impl ResponseTime {
 const WINDOW: Window = Window::TenSeconds;
 
 impl Signal for ResponseTime {
+    #[inline]
     fn read(&self, _: Instant) -> Option<f64> {
         let snapshot = self.monitor.stats(&self.name)?;
         let stats = snapshot.window(WINDOW);
@@ -235,6 +238,7 @@ impl QueueDepth {
 }
 
 impl Signal for QueueDepth {
+    #[inline]
     fn read(&self, _: Instant) -> Option<f64> {
         let (filled, places) = match self.bulkhead.config().queue {
             0 => (self.bulkhead.in_use(), self.bulkhead.limit()),
@@ -272,6 +276,7 @@ impl SystemLoad {
 }
 
 impl Signal for SystemLoad {
+    #[inline]
     fn read(&self, _: Instant) -> Option<f64> {
         let processors = std::thread::available_parallelism().ok()?.get();
         // A file of the kernel's: reading it waits for no disk.

@@ -132,6 +132,7 @@ impl Hedge {
     ///
     /// # Errors
     /// What [`build`](HedgeConfig::build) would refuse; then nothing is changed.
+    #[inline]
     pub fn reconfigure(&self, config: &HedgeConfig) -> Result<(), ConfigError> {
         ConfigError::check("hedge", config.faults())?;
         self.reconfigure_quietly(config);
@@ -151,12 +152,14 @@ impl Hedge {
     }
 
     /// Whether both are handles of one policy.
+    #[inline]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// What it has done so far.
     #[must_use]
+    #[inline]
     pub fn stats(&self) -> HedgeStats {
         self.shared.tally.read()
     }
@@ -187,6 +190,7 @@ impl Hedge {
         }
     }
 
+    #[inline]
     fn settings(&self) -> &Settings {
         self.shared.settings.get()
     }

@@ -168,6 +168,7 @@ impl RetryConfig {
     /// The longest that all waits of a call can be together, hints aside; an upper bound where there are thousands of retries.
     /// `None` for [custom](Retry::custom) delays without a cap.
     #[must_use]
+    #[inline]
     pub fn longest_wait(&self) -> Option<Duration> {
         /// Past this many, every further wait counts as long as the last: the sum must not take for ever either.
         const EXACT: u32 = 1000;

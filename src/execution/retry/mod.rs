@@ -150,6 +150,7 @@ impl Retry {
 
     /// What it was made from.
     #[must_use]
+    #[inline]
     pub fn config(&self) -> RetryConfig {
         self.shared.config.clone()
     }
@@ -312,6 +313,7 @@ impl Retry {
 
     /// What it has done so far.
     #[must_use]
+    #[inline]
     pub fn stats(&self) -> RetryStats {
         self.shared.tally.read()
     }

@@ -152,6 +152,7 @@ impl<T, E> Group<T, E> {
         self.max_wait.store(time::nanos(config.max_wait), Ordering::Relaxed);
     }
 
+    #[inline]
     pub(super) fn config(&self) -> CoalesceConfig {
         CoalesceConfig {
             share_errors: self.share_errors.load(Ordering::Relaxed),
@@ -178,6 +179,7 @@ impl<T, E> Group<T, E> {
         self.in_flight.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(super) fn stats(&self) -> CoalesceStats {
         let Counts { led, shared, handed_over, impatient, alone } = &self.counts;
         CoalesceStats {
@@ -246,6 +248,7 @@ impl Line {
     }
 
     /// The waker, if it was on the list and had left one.
+    #[inline]
     fn forget(&mut self, id: u64) -> Option<Waker> {
         let place = self.followers.binary_search_by_key(&id, |(id, _)| *id).ok()?;
         self.followers.remove(place)?.1
