@@ -7,6 +7,7 @@ use std::sync::Arc;
 pub(crate) struct Sorted<V>(Vec<(Arc<str>, V)>);
 
 impl<V> Default for Sorted<V> {
+    #[inline]
     fn default() -> Self {
         Self(Vec::new())
     }

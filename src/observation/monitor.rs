@@ -61,6 +61,7 @@ impl Monitor {
 
     /// An empty one.
     #[must_use]
+    #[inline]
     pub fn new() -> Self {
         Self::with_max_names(1_000)
     }
@@ -68,6 +69,7 @@ impl Monitor {
     /// An empty one that keeps at most so many names apart, and counts all further ones as [`OTHER`](Self::OTHER). A name takes some tens of KiB,
     /// and at most 1.1 MiB. **Default**: 1,000.
     #[must_use]
+    #[inline]
     pub fn with_max_names(max_names: usize) -> Self {
         Self(Arc::new(Inner {
             epoch: Instant::now(),
@@ -87,6 +89,7 @@ impl Monitor {
     }
 
     /// Times what comes until the timer is told how it went. Dropped without that, it counts as abandoned, or as panicked where a panic dropped it.
+    #[inline]
     pub fn timer(&self, name: &str) -> Timer {
         Timer { recorder: Some(self.near(name)), started: Instant::now() }
     }
@@ -138,6 +141,7 @@ impl Monitor {
         recorder
     }
 
+    #[inline]
     fn near(&self, name: &str) -> Near {
         let near = &self.0.near[shard()].0;
         if let Some(known) = lock(near).get(name) {
@@ -154,6 +158,7 @@ impl Monitor {
 }
 
 impl Default for Monitor {
+    #[inline]
     fn default() -> Self {
         Self::new()
     }
@@ -241,20 +246,24 @@ pub struct Timer {
 impl Timer {
     /// How long it has been running. May be read at any time.
     #[must_use]
+    #[inline]
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
     /// It went well.
+    #[inline]
     pub fn success(self) {
         self.end(CallEnd::Success);
     }
 
     /// It failed. Errors are timed, too.
+    #[inline]
     pub fn failure(self) {
         self.end(CallEnd::Failure);
     }
 
+    #[inline]
     fn end(mut self, end: CallEnd) {
         if let Some(recorder) = self.recorder.take() {
             record(&recorder, end, self.started);
@@ -263,6 +272,7 @@ impl Timer {
 }
 
 impl Drop for Timer {
+    #[inline]
     fn drop(&mut self) {
         if let Some(recorder) = self.recorder.take() {
             record(&recorder, if std::thread::panicking() { CallEnd::Panicked } else { CallEnd::Abandoned }, self.started);

@@ -176,6 +176,7 @@ const LATENCY_ROWS: [(&str, Figure); 8] = [
     ("max", Latency::max),
 ];
 
+#[inline]
 fn cell(latency: &Latency, value: Figure) -> String {
     if latency.count() == 0 { String::from("-") } else { short(value(latency)) }
 }

@@ -100,6 +100,7 @@ pub(crate) const fn outcome_name(outcome: Outcome) -> &'static str {
 }
 
 /// Counters stop at their maximum, 2^64 - 1, rather than begin again at zero.
+#[inline]
 fn bump(counter: &mut u64, by: u64) {
     *counter = counter.saturating_add(by);
 }
@@ -137,6 +138,7 @@ impl Counts {
         bump(&mut self.attempts[outcome_index(outcome)], 1);
     }
 
+    #[inline]
     pub(crate) fn fallback(&mut self) {
         bump(&mut self.fallbacks, 1);
     }
@@ -153,6 +155,7 @@ impl Counts {
     }
 }
 
+#[inline]
 fn total(counters: &[u64]) -> u64 {
     counters.iter().fold(0, |sum, n| sum.saturating_add(*n))
 }
@@ -193,6 +196,7 @@ pub struct Stats {
 impl Stats {
     /// All calls that ended, however they ended.
     #[must_use]
+    #[inline]
     pub fn calls(&self) -> u64 {
         let Counts { success, failure, abandoned, panicked, .. } = self.counts;
         total(&[success, failure, self.rejections(), abandoned, panicked])
@@ -212,12 +216,14 @@ impl Stats {
 
     /// Calls that a policy gave no answer to, timeouts included.
     #[must_use]
+    #[inline]
     pub fn rejections(&self) -> u64 {
         total(&self.counts.rejected)
     }
 
     /// Calls rejected for this reason. All [`Custom`](RejectedKind::Custom) kinds are counted together.
     #[must_use]
+    #[inline]
     pub fn rejected_by(&self, kind: RejectedKind) -> u64 {
         self.counts.rejected[kind_index(kind)]
     }
@@ -248,18 +254,21 @@ impl Stats {
 
     /// All attempts that were started, however they ended. What a gate refuses never starts.
     #[must_use]
+    #[inline]
     pub fn attempts(&self) -> u64 {
         total(&self.counts.attempts)
     }
 
     /// Attempts that ended so. Whether a transient failure brought a hint makes no difference.
     #[must_use]
+    #[inline]
     pub fn attempts_by(&self, outcome: Outcome) -> u64 {
         self.counts.attempts[outcome_index(outcome)]
     }
 
     /// The share of failures, rejections and panics among all calls but the abandoned (nobody knows how those would have ended): 0 to 1, and 0 without calls.
     #[must_use]
+    #[inline]
     pub fn error_rate(&self) -> f64 {
         let bad = [self.counts.failure, self.rejections(), self.counts.panicked].iter().fold(0.0, |sum, n| sum + *n as f64);
         let all = bad + self.counts.success as f64;

@@ -150,21 +150,25 @@ macro_rules! policies {
         }
 
         impl Policies {
+            #[inline]
             pub(crate) fn settings(&self) -> Settings {
                 Settings { $($field: self.$field.as_ref().map(Policy::config),)* }
             }
 
             /// Those that go on with `settings`. Policies that stay are changed where they are, so whoever has a handle keeps the live one.
+            #[inline]
             pub(crate) fn next(&self, settings: &Settings, restarted: &mut Vec<&'static str>) -> Self {
                 Self { $($field: next(self.$field.as_ref(), settings.$field.as_ref(), restarted),)* }
             }
 
+            #[inline]
             pub(crate) fn tell(&self) {
                 $(if let Some(policy) = &self.$field {
                     policy.tell();
                 })*
             }
 
+            #[inline]
             pub(crate) fn is_same(&self, other: &Self) -> bool {
                 $(is_same(self.$field.as_ref(), other.$field.as_ref()))&&*
             }
@@ -222,6 +226,7 @@ macro_rules! as_its_own {
 impl Policy for Retry {
     as_its_own!(RetryConfig);
 
+    #[inline]
     fn go_on(&self, config: &RetryConfig, _: &mut Vec<&'static str>) -> Option<Self> {
         if self.config() == *config { Some(self.clone()) } else { self.reconfigured(config.clone()).ok() }
     }
@@ -230,6 +235,7 @@ impl Policy for Retry {
 impl Policy for Hedge {
     as_its_own!(HedgeConfig);
 
+    #[inline]
     fn go_on(&self, config: &HedgeConfig, _: &mut Vec<&'static str>) -> Option<Self> {
         self.reconfigure_quietly(config);
         Some(self.clone())
@@ -239,6 +245,7 @@ impl Policy for Hedge {
 impl Policy for CircuitBreaker {
     as_its_own!(CircuitBreakerConfig, tell);
 
+    #[inline]
     fn go_on(&self, config: &CircuitBreakerConfig, restarted: &mut Vec<&'static str>) -> Option<Self> {
         if !self.reconfigure_quietly(config) {
             restarted.push("circuit_breaker.window");
@@ -250,6 +257,7 @@ impl Policy for CircuitBreaker {
 impl Policy for Throttle {
     as_its_own!(ThrottleConfig);
 
+    #[inline]
     fn go_on(&self, config: &ThrottleConfig, restarted: &mut Vec<&'static str>) -> Option<Self> {
         if !self.reconfigure_quietly(config) {
             restarted.push("throttle.window");
@@ -261,6 +269,7 @@ impl Policy for Throttle {
 impl Policy for PerKey {
     as_its_own!(PerKeyConfig, tell);
 
+    #[inline]
     fn go_on(&self, config: &PerKeyConfig, restarted: &mut Vec<&'static str>) -> Option<Self> {
         if self.reconfigure_quietly(config) {
             return Some(self.clone());
@@ -274,6 +283,7 @@ impl Policy for PerKey {
 impl Policy for RateLimiter {
     as_its_own!(RateLimiterConfig, tell);
 
+    #[inline]
     fn go_on(&self, config: &RateLimiterConfig, restarted: &mut Vec<&'static str>) -> Option<Self> {
         if self.reconfigure_quietly(config) {
             return Some(self.clone());
@@ -286,6 +296,7 @@ impl Policy for RateLimiter {
 impl Policy for AdaptiveLimit {
     as_its_own!(AdaptiveLimitConfig, tell);
 
+    #[inline]
     fn go_on(&self, config: &AdaptiveLimitConfig, _: &mut Vec<&'static str>) -> Option<Self> {
         self.reconfigure_quietly(config);
         Some(self.clone())
@@ -295,6 +306,7 @@ impl Policy for AdaptiveLimit {
 impl Policy for Bulkhead {
     as_its_own!(BulkheadConfig, tell);
 
+    #[inline]
     fn go_on(&self, config: &BulkheadConfig, _: &mut Vec<&'static str>) -> Option<Self> {
         self.reconfigure_quietly(config);
         Some(self.clone())

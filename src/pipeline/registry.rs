@@ -70,6 +70,7 @@ pub struct RegistryConfig {
 
 impl RegistryConfig {
     /// No pipeline at all.
+    #[inline]
     pub fn new() -> Self {
         Self::default()
     }

@@ -134,6 +134,7 @@ impl Coalesce<(), ()> {
 impl<T, E> Coalesce<T, E> {
     /// The group of a cache, whose settings are known to be good.
     #[cfg(feature = "cache")]
+    #[inline]
     pub(crate) fn of(config: CoalesceConfig) -> Self {
         Self { group: Arc::new(Group::new(config)) }
     }

@@ -103,6 +103,7 @@ impl Meter {
         }
     }
 
+    #[inline]
     pub(super) fn give_back(&self, receipt: Receipt, now: Instant) {
         match (&self.algorithm, receipt) {
             (Algorithm::Bucket(bucket), Receipt::Bucket(receipt)) => bucket.give_back(receipt, now),
@@ -130,6 +131,7 @@ impl Meter {
     }
 
     /// How long until `units` will have come free, if nobody else takes any; may be more than fits a burst.
+    #[inline]
     pub(super) fn wait_for(&self, units: u64, now: Instant) -> Duration {
         match &self.algorithm {
             Algorithm::Bucket(bucket) => bucket.wait_for(units, now),

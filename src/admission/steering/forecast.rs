@@ -42,6 +42,7 @@ const FAINT: f64 = 1e-3;
 const LARGEST: f64 = 1e15;
 
 /// What can be learned from: `None` is a gap.
+#[inline]
 fn usable(value: f64) -> Option<f64> {
     (value.abs() <= LARGEST).then_some(value)
 }
@@ -61,11 +62,13 @@ pub trait Forecast: Send + 'static {
 
     /// So many intervals are over in which nothing was seen at all. **Default**: observes as many zeros, but at most 1,000, for after
     /// those most models have forgotten everything else. A model with a season must keep its place in it.
+    #[inline]
     fn quiet(&mut self, intervals: u64) {
         (0..intervals.min(1_000)).for_each(|_| self.observe(0.0));
     }
 
     /// Which of its settings cannot work. **Default**: none.
+    #[inline]
     fn faults(&self) -> Vec<Fault> {
         Vec::new()
     }
@@ -88,6 +91,7 @@ struct Pace {
 
 impl Pace {
     /// `level` is what the level would be by the value alone; `None` when the value says nothing.
+    #[inline]
     fn follow(self, line: Line, level: Option<f64>) -> Line {
         let slope = self.damping * line.slope;
         let expected = line.level + slope;
@@ -96,6 +100,7 @@ impl Pace {
         Line { level, slope: self.slope * (level - line.level) + (1.0 - self.slope) * slope }
     }
 
+    #[inline]
     fn ahead(self, line: Line, ahead: u32) -> f64 {
         let steps = f64::from(ahead.max(1));
         let f = self.damping;
@@ -103,6 +108,7 @@ impl Pace {
         line.level + slopes * line.slope
     }
 
+    #[inline]
     fn faults(self) -> Vec<Fault> {
         let mut faults = Vec::new();
         check::fraction(&mut faults, "level", self.level);
@@ -112,6 +118,7 @@ impl Pace {
     }
 
     /// As it is, or as near to it as works.
+    #[inline]
     fn sane(self) -> Self {
         let share = |value: f64| if value.is_finite() { value.clamp(0.0, 1.0) } else { 1.0 };
         Self { level: share(self.level), slope: share(self.slope), damping: share(self.damping) }
@@ -119,6 +126,7 @@ impl Pace {
 }
 
 /// What a series is said to start with has to be something that can be seen.
+#[inline]
 fn started(faults: &mut Vec<Fault>, line: Option<Line>) {
     for (field, value) in line.map_or([("", 0.0); 2], |line| [("starting.level", line.level), ("starting.slope", line.slope)]) {
         if usable(value).is_none() {
@@ -128,6 +136,7 @@ fn started(faults: &mut Vec<Fault>, line: Option<Line>) {
 }
 
 /// A weight: 0 is allowed, and keeps what was there at first for good.
+#[inline]
 fn weight(faults: &mut Vec<Fault>, field: &str, value: f64) {
     if value != 0.0 {
         check::fraction(faults, field, value);
@@ -169,12 +178,14 @@ impl Holt {
 
     /// The level now, without its slope.
     #[must_use]
+    #[inline]
     pub fn level(&self) -> Option<f64> {
         self.line.map(|line| line.level)
     }
 
     /// By how much the level changes in one interval.
     #[must_use]
+    #[inline]
     pub fn slope(&self) -> Option<f64> {
         self.line.map(|line| line.slope)
     }
@@ -202,6 +213,7 @@ impl Forecast for Holt {
         self.line.map(|line| self.pace.sane().ahead(line, ahead)).filter(|value| value.is_finite())
     }
 
+    #[inline]
     fn faults(&self) -> Vec<Fault> {
         let mut faults = self.pace.faults();
         started(&mut faults, self.line);
@@ -279,28 +291,33 @@ impl HoltWinters {
 
     /// The level now, without slope and season.
     #[must_use]
+    #[inline]
     pub fn level(&self) -> Option<f64> {
         self.line.map(|line| line.level)
     }
 
     /// By how much the level changes in one interval.
     #[must_use]
+    #[inline]
     pub fn slope(&self) -> Option<f64> {
         self.line.map(|line| line.slope)
     }
 
     /// The season, from the place of the next value on: what it adds to the level, or what it multiplies it by. Empty until it is known.
     #[must_use]
+    #[inline]
     pub fn season(&self) -> Vec<f64> {
         let (before, after) = self.season.split_at(self.next.min(self.season.len()));
         [after, before].concat()
     }
 
+    #[inline]
     fn works(&self) -> bool {
         (2..=LONGEST_SEASON).contains(&self.length) && (self.line.is_none() || self.season.len() == self.length)
     }
 
     /// What is left of a value, or a level of what was seen, without its season. `None` where the season is too faint to tell.
+    #[inline]
     fn without(&self, value: f64, season: f64) -> Option<f64> {
         match self.kind {
             Season::Additive => Some(value - season),
@@ -309,6 +326,7 @@ impl HoltWinters {
     }
 
     /// What a value says of its place in the season.
+    #[inline]
     fn season_of(&self, value: f64, level: f64) -> Option<f64> {
         match self.kind {
             Season::Additive => Some(value - level),
@@ -317,6 +335,7 @@ impl HoltWinters {
     }
 
     /// The first line and season, from two complete seasons: the line through their means, and the average distance from it.
+    #[inline]
     fn begin(&mut self) {
         let early = std::mem::take(&mut self.early);
         let count = early.len() as f64;
@@ -342,6 +361,7 @@ impl HoltWinters {
     }
 
     /// Values at the end of the range of numbers: begin anew rather than stay infinite for ever.
+    #[inline]
     fn forget_unless_finite(&mut self) {
         let whole = self.line.is_some_and(|line| line.level.is_finite() && line.slope.is_finite());
         if !whole || !self.season.iter().all(|value| value.is_finite()) {
@@ -351,6 +371,7 @@ impl HoltWinters {
 }
 
 impl Forecast for HoltWinters {
+    #[inline]
     fn observe(&mut self, value: f64) {
         if !self.works() {
             return;
@@ -400,12 +421,14 @@ impl Forecast for HoltWinters {
     }
 
     /// Two seasons of zeros forget what there was; the rest only has to keep the place.
+    #[inline]
     fn quiet(&mut self, intervals: u64) {
         let season = self.length.max(1) as u64;
         let zeros = if intervals > 2 * season { 2 * season + intervals % season } else { intervals };
         (0..zeros).for_each(|_| self.observe(0.0));
     }
 
+    #[inline]
     fn faults(&self) -> Vec<Fault> {
         let mut faults = self.pace.faults();
         let length = self.length as u64;

@@ -91,6 +91,7 @@ impl Pilot {
     }
 
     /// The rate in force, in units per period.
+    #[inline]
     pub(crate) fn rate(&self) -> u32 {
         lock(&self.state).rate
     }
@@ -108,6 +109,7 @@ impl Pilot {
     }
 
     /// The nearest rate that it may steer to.
+    #[inline]
     pub(crate) fn within(&self, units: u32) -> u32 {
         units.max(self.floor).min(self.ceiling)
     }

@@ -32,18 +32,21 @@ pub trait Signal: Send + Sync + 'static {
     }
 
     /// Which of its settings cannot work: asked once, before it steers anything. **Default**: none.
+    #[inline]
     fn faults(&self) -> Vec<Fault> {
         Vec::new()
     }
 }
 
 impl<F: Fn(Instant) -> Option<f64> + Send + Sync + 'static> Signal for F {
+    #[inline]
     fn read(&self, now: Instant) -> Option<f64> {
         self(now)
     }
 }
 
 /// What a signal finds, as a share of what it is allowed.
+#[inline]
 fn pressure(found: f64, limit: f64) -> Option<f64> {
     (limit > 0.0).then(|| found / limit).filter(|pressure| !pressure.is_nan())
 }
@@ -115,6 +118,7 @@ impl Signal for ErrorRate {
         "error_rate"
     }
 
+    #[inline]
     fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         check::fraction(&mut faults, "above", self.limit);
@@ -187,6 +191,7 @@ impl Signal for ResponseTime {
         pressure(latency.quantile(self.quantile)?.as_secs_f64(), self.limit.as_secs_f64())
     }
 
+    #[inline]
     fn memory(&self) -> Duration {
         WINDOW.length()
     }
@@ -195,6 +200,7 @@ impl Signal for ResponseTime {
         "response_time"
     }
 
+    #[inline]
     fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         check::nonzero(&mut faults, "above", self.limit, "every answer takes longer; say what is still quick");
@@ -225,6 +231,7 @@ pub struct QueueDepth {
 impl QueueDepth {
     /// Of this bulkhead. Half a queue is allowed, unless [`above`](Self::above) says otherwise.
     #[must_use]
+    #[inline]
     pub fn of(bulkhead: &Bulkhead) -> Self {
         Self { bulkhead: bulkhead.clone(), limit: 0.5 }
     }
@@ -251,6 +258,7 @@ impl Signal for QueueDepth {
         "queue_depth"
     }
 
+    #[inline]
     fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         check::fraction(&mut faults, "above", self.limit);
@@ -284,6 +292,7 @@ impl Signal for SystemLoad {
         pressure(load / processors as f64, self.limit)
     }
 
+    #[inline]
     fn memory(&self) -> Duration {
         Duration::from_secs(60)
     }
@@ -292,6 +301,7 @@ impl Signal for SystemLoad {
         "system_load"
     }
 
+    #[inline]
     fn faults(&self) -> Vec<Fault> {
         if self.limit > 0.0 && self.limit.is_finite() {
             return Vec::new();
@@ -301,6 +311,7 @@ impl Signal for SystemLoad {
 }
 
 /// `0.52 0.58 0.59 1/467 12345`
+#[inline]
 fn one_minute(loadavg: &str) -> Option<f64> {
     loadavg.split_ascii_whitespace().next()?.parse().ok().filter(|load: &f64| load.is_finite())
 }

@@ -140,6 +140,7 @@ impl Hedge {
     }
 
     /// The same for settings that were checked. There is nobody to tell.
+    #[inline]
     pub(crate) fn reconfigure_quietly(&self, config: &HedgeConfig) {
         let Shared { settings, estimate, .. } = &*self.shared;
         settings.change(

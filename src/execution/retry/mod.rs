@@ -125,6 +125,7 @@ impl Retry {
     ///
     /// # Errors
     /// What [`build`](RetryConfig::build) would refuse; then nothing is changed.
+    #[inline]
     pub fn reconfigured(&self, config: RetryConfig) -> Result<Self, ConfigError> {
         ConfigError::check("retry", config.faults())?;
         let budget = match &config.budget {

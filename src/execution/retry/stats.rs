@@ -42,12 +42,14 @@ pub struct RetryStats {
 impl RetryStats {
     /// All calls that ended.
     #[must_use]
+    #[inline]
     pub fn calls(&self) -> u64 {
         sum(&self.succeeded_after).wrapping_add(sum(&self.failed_after))
     }
 
     /// Calls that ended after this many attempts; for 10, after ten or more.
     #[must_use]
+    #[inline]
     pub fn calls_with_attempts(&self, attempts: u32) -> u64 {
         let Some(at) = usize::try_from(attempts).ok().and_then(|n| n.checked_sub(1)) else { return 0 };
         let count = |calls: &[u64; ATTEMPTS]| calls.get(at).copied().unwrap_or(0);
@@ -62,6 +64,7 @@ impl RetryStats {
 
     /// Calls that a retry saved.
     #[must_use]
+    #[inline]
     pub fn succeeded_with_retry(&self) -> u64 {
         sum(&self.succeeded_after[1..])
     }
@@ -74,6 +77,7 @@ impl RetryStats {
 
     /// Calls that failed in spite of retries.
     #[must_use]
+    #[inline]
     pub fn failed_with_retry(&self) -> u64 {
         sum(&self.failed_after[1..])
     }
@@ -91,6 +95,7 @@ impl RetryStats {
     }
 }
 
+#[inline]
 fn sum(counts: &[u64]) -> u64 {
     counts.iter().fold(0, |sum, &n| sum.wrapping_add(n))
 }
@@ -139,10 +144,12 @@ impl Tally {
         add(&calls[at]);
     }
 
+    #[inline]
     pub(super) fn retried(&self, cause: Cause) {
         add(&self.retries[cause as usize]);
     }
 
+    #[inline]
     pub(super) fn stopped(&self, reason: StopReason) {
         add(&self.stopped[reason.index()]);
     }
@@ -169,6 +176,7 @@ impl Tally {
     }
 }
 
+#[inline]
 fn add(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }

@@ -162,6 +162,7 @@ pub struct PipelineConfig {
 
 impl PipelineConfig {
     /// A pipeline without any policy.
+    #[inline]
     pub fn new() -> Self {
         Self::default()
     }

@@ -145,6 +145,7 @@ impl<T, E> Group<T, E> {
         group
     }
 
+    #[inline]
     pub(super) fn set(&self, config: &CoalesceConfig) {
         self.share_errors.store(config.share_errors, Ordering::Relaxed);
         self.max_keys.store(config.max_keys, Ordering::Relaxed);
