@@ -238,7 +238,6 @@ impl Rejected {
 
     /// When it is worth coming back, from the moment of the rejection; `None` where nobody can tell.
     #[must_use]
-    #[inline]
     pub fn retry_after(&self) -> Option<Duration> {
         (self.retry_after != NEVER).then(|| Duration::from_nanos(self.retry_after))
     }
@@ -409,7 +408,6 @@ impl<E> Error<E> {
     }
 
     /// When a rejection says it is worth coming back.
-    #[inline]
     pub fn retry_after(&self) -> Option<Duration> {
         self.rejected().and_then(Rejected::retry_after)
     }

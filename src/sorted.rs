@@ -14,7 +14,6 @@ impl<V> Default for Sorted<V> {
 }
 
 impl<V> Sorted<V> {
-    #[inline]
     fn place(&self, name: &str) -> Result<usize, usize> {
         self.0.binary_search_by(|(known, _)| (**known).cmp(name))
     }

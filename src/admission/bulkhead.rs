@@ -247,7 +247,6 @@ impl Bulkhead {
     }
 
     /// Whether both are handles of one bulkhead.
-    #[inline]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }

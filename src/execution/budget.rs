@@ -168,7 +168,6 @@ impl Budget {
 
     /// Whether both are handles of one bucket.
     #[must_use]
-    #[inline]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }

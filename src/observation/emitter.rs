@@ -171,7 +171,6 @@ impl Events {
 
     /// How many events were dropped because this stream was not read fast enough. Grows when reading goes on.
     #[must_use]
-    #[inline]
     pub fn missed(&self) -> u64 {
         self.missed
     }

@@ -72,12 +72,10 @@ impl<C: Counter> Hist<C> {
 
     /// The memory of the bins.
     #[cfg(test)]
-    #[inline]
     pub(crate) fn bytes(&self) -> usize {
         self.bins.as_ref().map_or(0, |bins| bins.distinct_values() * size_of::<C>())
     }
 
-    #[inline]
     pub(crate) fn len(&self) -> u64 {
         self.bins.as_ref().map_or(0, Histogram::len)
     }

@@ -76,21 +76,18 @@ impl Snapshot {
 
     /// The name of the pipeline, or of what was tracked.
     #[must_use]
-    #[inline]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Since the monitor was made, or last reset.
     #[must_use]
-    #[inline]
     pub fn all_time(&self) -> &Stats {
         &self.parts[0]
     }
 
     /// The last so many seconds before the snapshot.
     #[must_use]
-    #[inline]
     pub fn window(&self, window: Window) -> &Stats {
         match window {
             Window::TenSeconds => &self.parts[1],
@@ -109,7 +106,6 @@ impl Snapshot {
 impl Deref for Snapshot {
     type Target = Stats;
 
-    #[inline]
     fn deref(&self) -> &Stats {
         self.all_time()
     }
@@ -189,21 +185,18 @@ pub struct Report {
 
 impl Report {
     /// One snapshot per name.
-    #[inline]
     pub fn iter(&self) -> std::slice::Iter<'_, Snapshot> {
         self.rows.iter()
     }
 
     /// How many names there are.
     #[must_use]
-    #[inline]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
     /// Whether there are none.
     #[must_use]
-    #[inline]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }

@@ -100,7 +100,6 @@ pub(crate) const fn outcome_name(outcome: Outcome) -> &'static str {
 }
 
 /// Counters stop at their maximum, 2^64 - 1, rather than begin again at zero.
-#[inline]
 fn bump(counter: &mut u64, by: u64) {
     *counter = counter.saturating_add(by);
 }
@@ -138,7 +137,6 @@ impl Counts {
         bump(&mut self.attempts[outcome_index(outcome)], 1);
     }
 
-    #[inline]
     pub(crate) fn fallback(&mut self) {
         bump(&mut self.fallbacks, 1);
     }
@@ -223,7 +221,6 @@ impl Stats {
 
     /// Calls rejected for this reason. All [`Custom`](RejectedKind::Custom) kinds are counted together.
     #[must_use]
-    #[inline]
     pub fn rejected_by(&self, kind: RejectedKind) -> u64 {
         self.counts.rejected[kind_index(kind)]
     }
@@ -261,7 +258,6 @@ impl Stats {
 
     /// Attempts that ended so. Whether a transient failure brought a hint makes no difference.
     #[must_use]
-    #[inline]
     pub fn attempts_by(&self, outcome: Outcome) -> u64 {
         self.counts.attempts[outcome_index(outcome)]
     }

@@ -182,7 +182,6 @@ impl Warning {
 
     /// What will happen, and what to do about it.
     #[must_use]
-    #[inline]
     pub fn text(&self) -> &str {
         &self.text
     }

@@ -299,7 +299,6 @@ impl Pipeline {
 
     /// Tells one more observer what happens from now on.
     #[cfg(feature = "testing")]
-    #[inline]
     pub(crate) fn observe(&self, observer: Arc<dyn Observer>) {
         self.core().emitter.add(observer);
     }

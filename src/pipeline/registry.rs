@@ -70,7 +70,6 @@ pub struct RegistryConfig {
 
 impl RegistryConfig {
     /// No pipeline at all.
-    #[inline]
     pub fn new() -> Self {
         Self::default()
     }
@@ -121,7 +120,6 @@ impl RegistryConfig {
     ///
     /// # Errors
     /// Every fault of every pipeline.
-    #[inline]
     pub fn build_with(
         self,
         complete: impl Fn(&str, PipelineBuilder) -> PipelineBuilder + Send + Sync + 'static,
@@ -139,7 +137,6 @@ impl RegistryConfig {
     ///
     /// # Errors
     /// Every fault, with its path. What the format itself could not read is one fault of the field `source`.
-    #[inline]
     pub fn from_source<'de>(format: impl serde::Deserializer<'de>) -> Result<Self, ConfigError> {
         let mut faults = Vec::new();
         let config = Self::judged(source::read(format)?, &mut faults);
@@ -147,7 +144,6 @@ impl RegistryConfig {
         Ok(config)
     }
 
-    #[inline]
     fn judged(mut tree: Tree, faults: &mut Vec<Fault>) -> Self {
         once(&mut tree, "", faults);
         const KNOWN: &[&str] = &["defaults", "pipelines"];
@@ -194,7 +190,6 @@ impl RegistryConfig {
 
 /// The fields of a table.
 #[cfg(feature = "serde")]
-#[inline]
 fn entries(path: &str, tree: Tree, faults: &mut Vec<Fault>) -> Vec<(String, Tree)> {
     let problem = match tree {
         Tree::Table(entries) => return entries,
@@ -301,7 +296,6 @@ impl Registry {
 
     /// The one monitor of all pipelines whose settings say `monitor = true`, so that their calls are in one table.
     #[must_use]
-    #[inline]
     pub fn monitor(&self) -> &Monitor {
         &self.shared.monitor
     }
@@ -434,14 +428,12 @@ pub struct UnknownPipeline {
 impl UnknownPipeline {
     /// The name that was asked for.
     #[must_use]
-    #[inline]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// The names there are, in the order of the alphabet.
     #[must_use]
-    #[inline]
     pub fn known(&self) -> &[String] {
         &self.known
     }
@@ -468,14 +460,12 @@ pub struct RegistryChanges {
 impl RegistryChanges {
     /// The pipelines that are new.
     #[must_use]
-    #[inline]
     pub fn added(&self) -> &[String] {
         &self.added
     }
 
     /// The pipelines that are gone.
     #[must_use]
-    #[inline]
     pub fn removed(&self) -> &[String] {
         &self.removed
     }
@@ -487,7 +477,6 @@ impl RegistryChanges {
 
     /// Whether nothing is different.
     #[must_use]
-    #[inline]
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }

@@ -122,7 +122,6 @@ impl fmt::Display for PipelineStats {
 }
 
 /// The counts that are not zero: `7 hinted, 32 timed out`.
-#[inline]
 fn counts<const N: usize>(counts: [(&str, u64); N]) -> String {
     let some: Vec<_> = counts.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")).collect();
     some.join(", ")

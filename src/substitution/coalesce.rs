@@ -134,7 +134,6 @@ impl Coalesce<(), ()> {
 impl<T, E> Coalesce<T, E> {
     /// The group of a cache, whose settings are known to be good.
     #[cfg(feature = "cache")]
-    #[inline]
     pub(crate) fn of(config: CoalesceConfig) -> Self {
         Self { group: Arc::new(Group::new(config)) }
     }
@@ -193,13 +192,11 @@ impl<T, E> Coalesce<T, E> {
 
     /// What happened since it was made.
     #[must_use]
-    #[inline]
     pub fn stats(&self) -> CoalesceStats {
         self.group.stats()
     }
 
     /// What it runs with.
-    #[inline]
     pub fn config(&self) -> CoalesceConfig {
         self.group.config()
     }
@@ -208,7 +205,6 @@ impl<T, E> Coalesce<T, E> {
     ///
     /// # Errors
     /// What [`build`](CoalesceConfig::build) would refuse; then nothing is changed.
-    #[inline]
     pub fn reconfigure(&self, config: &CoalesceConfig) -> Result<(), ConfigError> {
         ConfigError::check("coalesce", config.faults())?;
         self.group.set(config);
@@ -223,7 +219,6 @@ impl<T, E> Clone for Coalesce<T, E> {
 }
 
 impl<T, E> fmt::Debug for Coalesce<T, E> {
-    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Coalesce").field("config", &self.config()).field("in_flight", &self.in_flight()).finish_non_exhaustive()
     }

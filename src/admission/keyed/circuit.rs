@@ -259,7 +259,6 @@ impl Circuit {
     }
 
     /// Begins anew. What is under way settles as stale.
-    #[inline]
     pub(super) fn reset(&mut self) {
         self.failed_rounds = 0;
         self.change(State::Closed(Window::NEW));

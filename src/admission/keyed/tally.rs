@@ -80,7 +80,6 @@ pub struct RejectedKey {
 impl RejectedKey {
     /// The key: its first 48 bytes, with control characters escaped.
     #[must_use]
-    #[inline]
     pub fn key(&self) -> &str {
         &self.key
     }

@@ -42,7 +42,6 @@ const FAINT: f64 = 1e-3;
 const LARGEST: f64 = 1e15;
 
 /// What can be learned from: `None` is a gap.
-#[inline]
 fn usable(value: f64) -> Option<f64> {
     (value.abs() <= LARGEST).then_some(value)
 }
@@ -91,7 +90,6 @@ struct Pace {
 
 impl Pace {
     /// `level` is what the level would be by the value alone; `None` when the value says nothing.
-    #[inline]
     fn follow(self, line: Line, level: Option<f64>) -> Line {
         let slope = self.damping * line.slope;
         let expected = line.level + slope;
@@ -178,14 +176,12 @@ impl Holt {
 
     /// The level now, without its slope.
     #[must_use]
-    #[inline]
     pub fn level(&self) -> Option<f64> {
         self.line.map(|line| line.level)
     }
 
     /// By how much the level changes in one interval.
     #[must_use]
-    #[inline]
     pub fn slope(&self) -> Option<f64> {
         self.line.map(|line| line.slope)
     }
@@ -291,14 +287,12 @@ impl HoltWinters {
 
     /// The level now, without slope and season.
     #[must_use]
-    #[inline]
     pub fn level(&self) -> Option<f64> {
         self.line.map(|line| line.level)
     }
 
     /// By how much the level changes in one interval.
     #[must_use]
-    #[inline]
     pub fn slope(&self) -> Option<f64> {
         self.line.map(|line| line.slope)
     }
@@ -317,7 +311,6 @@ impl HoltWinters {
     }
 
     /// What is left of a value, or a level of what was seen, without its season. `None` where the season is too faint to tell.
-    #[inline]
     fn without(&self, value: f64, season: f64) -> Option<f64> {
         match self.kind {
             Season::Additive => Some(value - season),
@@ -326,7 +319,6 @@ impl HoltWinters {
     }
 
     /// What a value says of its place in the season.
-    #[inline]
     fn season_of(&self, value: f64, level: f64) -> Option<f64> {
         match self.kind {
             Season::Additive => Some(value - level),

@@ -100,7 +100,6 @@ pub struct Steering {
 impl Steering {
     /// Between so many units and so many, in the period of the limiter: of `per_second(100)` in units per second. It moves in whole
     /// units, so a slow limiter moves more smoothly in a longer period: `per_minute(90)`.
-    #[inline]
     pub fn between(floor: u32, ceiling: u32) -> Self {
         Self {
             floor,
@@ -119,7 +118,6 @@ impl Steering {
     }
 
     /// Listens to this signal as well; the one that tells of the highest pressure counts. **Default**: none.
-    #[inline]
     pub fn signal(mut self, signal: impl Signal) -> Self {
         self.signals.push(Box::new(signal));
         self
@@ -127,7 +125,6 @@ impl Steering {
 
     /// Follows what this expects to be asked for, in units per period of the limiter, refused units included. Callers that ask again for
     /// what they were refused are counted each time. **Default**: none.
-    #[inline]
     pub fn forecast(mut self, forecast: impl Forecast) -> Self {
         self.forecast = Some(Box::new(forecast));
         self

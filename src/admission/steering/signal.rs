@@ -39,7 +39,6 @@ pub trait Signal: Send + Sync + 'static {
 }
 
 impl<F: Fn(Instant) -> Option<f64> + Send + Sync + 'static> Signal for F {
-    #[inline]
     fn read(&self, now: Instant) -> Option<f64> {
         self(now)
     }
@@ -191,7 +190,6 @@ impl Signal for ResponseTime {
         pressure(latency.quantile(self.quantile)?.as_secs_f64(), self.limit.as_secs_f64())
     }
 
-    #[inline]
     fn memory(&self) -> Duration {
         WINDOW.length()
     }
@@ -231,7 +229,6 @@ pub struct QueueDepth {
 impl QueueDepth {
     /// Of this bulkhead. Half a queue is allowed, unless [`above`](Self::above) says otherwise.
     #[must_use]
-    #[inline]
     pub fn of(bulkhead: &Bulkhead) -> Self {
         Self { bulkhead: bulkhead.clone(), limit: 0.5 }
     }
@@ -292,7 +289,6 @@ impl Signal for SystemLoad {
         pressure(load / processors as f64, self.limit)
     }
 
-    #[inline]
     fn memory(&self) -> Duration {
         Duration::from_secs(60)
     }

@@ -153,7 +153,6 @@ impl Hedge {
     }
 
     /// Whether both are handles of one policy.
-    #[inline]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }

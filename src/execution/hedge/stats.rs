@@ -65,13 +65,11 @@ pub(super) struct Tally {
     denied: [AtomicU64; 3],
 }
 
-#[inline]
 fn add(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
 impl Tally {
-    #[inline]
     pub(super) fn launched(&self, after_failure: bool) {
         add(&self.launched);
         if after_failure {
@@ -79,12 +77,10 @@ impl Tally {
         }
     }
 
-    #[inline]
     pub(super) fn won(&self) {
         add(&self.won);
     }
 
-    #[inline]
     pub(super) fn denied(&self, why: Denied) {
         add(&self.denied[why as usize]);
     }

@@ -49,7 +49,6 @@ impl RetryStats {
 
     /// Calls that ended after this many attempts; for 10, after ten or more.
     #[must_use]
-    #[inline]
     pub fn calls_with_attempts(&self, attempts: u32) -> u64 {
         let Some(at) = usize::try_from(attempts).ok().and_then(|n| n.checked_sub(1)) else { return 0 };
         let count = |calls: &[u64; ATTEMPTS]| calls.get(at).copied().unwrap_or(0);
@@ -144,12 +143,10 @@ impl Tally {
         add(&calls[at]);
     }
 
-    #[inline]
     pub(super) fn retried(&self, cause: Cause) {
         add(&self.retries[cause as usize]);
     }
 
-    #[inline]
     pub(super) fn stopped(&self, reason: StopReason) {
         add(&self.stopped[reason.index()]);
     }
@@ -176,7 +173,6 @@ impl Tally {
     }
 }
 
-#[inline]
 fn add(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }

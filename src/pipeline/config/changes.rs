@@ -14,21 +14,18 @@ pub struct Change {
 impl Change {
     /// The setting, as a path: `circuit_breaker.failure_rate`.
     #[must_use]
-    #[inline]
     pub fn field(&self) -> &str {
         &self.field
     }
 
     /// What it was, as a file would say it; `None`: nothing, or the default.
     #[must_use]
-    #[inline]
     pub fn before(&self) -> Option<&str> {
         self.before.as_deref()
     }
 
     /// What it is now.
     #[must_use]
-    #[inline]
     pub fn after(&self) -> Option<&str> {
         self.after.as_deref()
     }
@@ -67,7 +64,6 @@ impl Changes {
 
     /// Every setting that is different now, in the order of the fields.
     #[must_use]
-    #[inline]
     pub fn all(&self) -> &[Change] {
         &self.changes
     }
@@ -82,7 +78,6 @@ impl Changes {
     /// The settings whose state did not fit the new value and began anew: `circuit_breaker.window` (its counts, not its state), `rate_limit` (the
     /// algorithm changed). Policies that are new or gone are not among them.
     #[must_use]
-    #[inline]
     pub fn restarted(&self) -> &[&'static str] {
         &self.restarted
     }

@@ -162,7 +162,6 @@ pub struct PipelineConfig {
 
 impl PipelineConfig {
     /// A pipeline without any policy.
-    #[inline]
     pub fn new() -> Self {
         Self::default()
     }

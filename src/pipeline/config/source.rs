@@ -68,7 +68,6 @@ pub(crate) fn tree<'de, D: Deserializer<'de>>(source: D) -> Result<Tree, D::Erro
 }
 
 /// The same, with any error as a fault.
-#[inline]
 pub(crate) fn read<'de>(source: impl Deserializer<'de>) -> Result<Tree, ConfigError> {
     match tree(source) {
         Ok(tree) => Ok(tree),

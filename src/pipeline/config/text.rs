@@ -280,7 +280,6 @@ impl fmt::Display for Rate {
 }
 
 impl From<Rate> for RateLimiterConfig {
-    #[inline]
     fn from(rate: Rate) -> Self {
         rate.limiter()
     }

@@ -61,7 +61,6 @@ impl Tree {
 
 /// Keeps of each field that is there twice the first, and says so.
 #[cfg(feature = "serde")]
-#[inline]
 pub(crate) fn once(tree: &mut Tree, path: &str, faults: &mut Vec<Fault>) {
     let Tree::Table(entries) = tree else { return };
     let mut seen = std::collections::HashSet::with_capacity(entries.len());

@@ -5,7 +5,6 @@ use super::text::quoted;
 
 /// A field's name, of whatever a file has.
 #[cfg(feature = "serde")]
-#[inline]
 pub(crate) fn shown(name: &str) -> String {
     let plain = name.len() <= 40 && !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
     if plain { name.to_owned() } else { quoted(name) }

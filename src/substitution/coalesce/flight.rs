@@ -145,7 +145,6 @@ impl<T, E> Group<T, E> {
         group
     }
 
-    #[inline]
     pub(super) fn set(&self, config: &CoalesceConfig) {
         self.share_errors.store(config.share_errors, Ordering::Relaxed);
         self.max_keys.store(config.max_keys, Ordering::Relaxed);
@@ -153,7 +152,6 @@ impl<T, E> Group<T, E> {
         self.max_wait.store(time::nanos(config.max_wait), Ordering::Relaxed);
     }
 
-    #[inline]
     pub(super) fn config(&self) -> CoalesceConfig {
         CoalesceConfig {
             share_errors: self.share_errors.load(Ordering::Relaxed),
@@ -180,7 +178,6 @@ impl<T, E> Group<T, E> {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    #[inline]
     pub(super) fn stats(&self) -> CoalesceStats {
         let Counts { led, shared, handed_over, impatient, alone } = &self.counts;
         CoalesceStats {

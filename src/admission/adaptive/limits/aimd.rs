@@ -14,7 +14,6 @@ pub(in super::super) struct Aimd {
 }
 
 impl Aimd {
-    #[inline]
     pub(super) fn next(&self, window: &Window, limit: f64) -> f64 {
         if window.drops > 0 {
             (limit * self.backoff_ratio).floor().min(limit - 1.0)

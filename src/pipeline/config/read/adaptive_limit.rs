@@ -32,7 +32,6 @@ pub(super) const FIELDS: &[&str] = &[
     "queue_size",
 ];
 
-#[inline]
 pub(super) fn read(section: &mut Section<'_>, partial: bool) -> Option<AdaptiveLimitConfig> {
     let mut config = section.read("algorithm", |value| one_of(ALGORITHMS, value)).unwrap_or(AdaptiveLimit::new)();
     set! {

@@ -6,7 +6,6 @@ use crate::admission::{Bulkhead, BulkheadConfig};
 
 pub(super) const FIELDS: &[&str] = &["limit", "queue", "max_wait", "ageing", "shed"];
 
-#[inline]
 pub(super) fn read(section: &mut Section<'_>, partial: bool) -> Option<BulkheadConfig> {
     let before = section.faults.len();
     let limit = section.count_usize("limit");

@@ -29,7 +29,6 @@ const SLOW_CALLS: &[&str] = &["slower_than", "share"];
 /// The share of failures that everybody's breaker begins with.
 const DEFAULT_FAILURE_RATE: f64 = 0.5;
 
-#[inline]
 pub(super) fn read(section: &mut Section<'_>, partial: bool) -> Option<CircuitBreakerConfig> {
     const RULES: [&str; 3] = ["failure_rate", "consecutive_failures", "slow_calls"];
     let mut config = CircuitBreakerConfig::new();

@@ -10,7 +10,6 @@ use std::time::Duration;
 pub(super) const FIELDS: &[&str] =
     &["after", "max_hedges", "idempotent", "min_samples", "initial_delay", "min_delay", "max_delay", "budget"];
 
-#[inline]
 pub(super) fn read(section: &mut Section<'_>, partial: bool) -> Option<HedgeConfig> {
     let before = section.faults.len();
     let after = section.read("after", after);

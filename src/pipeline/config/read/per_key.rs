@@ -5,7 +5,6 @@ use crate::admission::{PerKey, PerKeyConfig};
 
 pub(super) const FIELDS: &[&str] = &["max_keys", "idle", "statistics", "rate_limit", "circuit_breaker", "bulkhead"];
 
-#[inline]
 pub(super) fn read(section: &mut Section<'_>, partial: bool) -> Option<PerKeyConfig> {
     let before = section.faults.len();
     let max_keys = section.count_usize("max_keys");

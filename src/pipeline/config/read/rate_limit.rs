@@ -9,7 +9,6 @@ use crate::pipeline::config::tree::Tree;
 
 pub(super) const FIELDS: &[&str] = &["rate", "burst", "sliding_window", "max_wait", "queue", "ageing", "shed"];
 
-#[inline]
 pub(super) fn read(section: &mut Section<'_>, partial: bool) -> Option<RateLimiterConfig> {
     let before = section.faults.len();
     let rate = section.read("rate", |value| match value {

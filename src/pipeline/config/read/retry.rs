@@ -46,7 +46,6 @@ const REJECTIONS: &[(&str, RejectedKind)] = &[
 /// Retries that begin here, unless it is said otherwise: like the presets for calls over a network.
 const DEFAULT_DELAY: Duration = Duration::from_millis(100);
 
-#[inline]
 pub(super) fn read(section: &mut Section<'_>, partial: bool) -> Option<RetryConfig> {
     let before = section.faults.len();
     let retries = section.read("retries", |value| match value {

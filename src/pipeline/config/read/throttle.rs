@@ -6,7 +6,6 @@ use crate::admission::{Throttle, ThrottleConfig};
 pub(super) const FIELDS: &[&str] =
     &["accept_multiplier", "window", "min_requests", "max_rejection", "fast_recovery", "probe_interval", "seed"];
 
-#[inline]
 pub(super) fn read(section: &mut Section<'_>, partial: bool) -> Option<ThrottleConfig> {
     let mut config = Throttle::new();
     set! {
