@@ -59,7 +59,9 @@ impl Emitter {
 
     pub(crate) fn add(&self, observer: Arc<dyn Observer>) {
         let mut observers = lock(&self.observers);
-        *observers = observers.iter().cloned().chain([observer]).collect();
+        let mut all = observers.to_vec();
+        all.push(observer);
+        *observers = all.into();
         self.listeners.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -354,6 +354,7 @@ impl Table {
         found.is_some()
     }
 
+    #[inline]
     pub(super) fn most_rejected(&self) -> Vec<super::RejectedKey> {
         let mut all = Vec::new();
         self.parts().for_each(|shard| self.shard(shard).most_rejected(&mut all));

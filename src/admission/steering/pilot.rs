@@ -217,8 +217,15 @@ impl Pilot {
             if quiet > 0 {
                 forecast.quiet(quiet);
             }
-            let most = (1..=lead.saturating_add(1)).filter_map(|ahead| forecast.predict(ahead)).filter(|value| value.is_finite());
-            most.reduce(f64::max).map(|value| value.max(0.0))
+            let mut most: Option<f64> = None;
+            for ahead in 1..=lead.saturating_add(1) {
+                if let Some(value) = forecast.predict(ahead)
+                    && value.is_finite()
+                {
+                    most = Some(value.max(most.unwrap_or(0.0)));
+                }
+            }
+            most
         });
         match asked {
             Some(expected) => {

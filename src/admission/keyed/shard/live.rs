@@ -108,6 +108,7 @@ impl Shard {
         circuit.is_none_or(|(rules, circuit)| circuit.state(rules, nanos).0 == CircuitState::Closed)
     }
 
+    #[inline]
     pub(in crate::admission::keyed) fn most_rejected(&self, into: &mut Vec<RejectedKey>) {
         self.top.read(into);
     }
