@@ -111,6 +111,7 @@ impl Shelf {
 }
 
 impl<T: fmt::Debug + Send + Sync + 'static> fmt::Debug for Versions<T> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.get().fmt(f)
     }

@@ -230,6 +230,7 @@ impl<T, E, F: Future<Output = Result<T, E>>> Future for Track<F> {
 }
 
 impl<F> fmt::Debug for Track<F> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Track").field("name", self.recorder.name()).field("started", &self.started.is_some()).finish_non_exhaustive()
     }

@@ -33,6 +33,7 @@ pub(super) struct Answers<'a, T> {
 }
 
 impl<T, J> fmt::Debug for Cached<'_, T, J> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cached").field("keyed", &self.answers.key.is_some()).finish_non_exhaustive()
     }

@@ -194,6 +194,7 @@ impl fmt::Display for Warning {
     }
 }
 
+#[inline]
 pub(super) fn warnings(core: &Core) -> Vec<Warning> {
     let mut found = Vec::new();
     let mut warn = |field, text: String| found.push(Warning { field, text });

@@ -69,7 +69,7 @@ use disturb::run;
 #[cfg(not(feature = "chaos"))]
 use run::run;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// What the clones of a pipeline share: its settings, and the live policies with their state.
@@ -90,7 +90,8 @@ pub(crate) struct Core {
     reads_end: bool,
     spans: bool,
     log_keys: bool,
-    warnings: Vec<Warning>,
+    /// Found when they are asked for.
+    warnings: OnceLock<Vec<Warning>>,
 }
 
 /// Every policy of one dependency, around any async call.
@@ -220,8 +221,10 @@ impl Pipeline {
 
     /// Combinations of settings that work, but hardly as meant.
     #[must_use]
+    #[inline]
     pub fn warnings(&self) -> &[Warning] {
-        &self.core().warnings
+        let core = self.core();
+        core.warnings.get_or_init(|| explain::warnings(core))
     }
 
     /// A stream of everything that happens from now on: bounded, the oldest dropped first.

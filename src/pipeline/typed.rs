@@ -88,6 +88,7 @@ impl<T: 'static, E: 'static> TypedBuilder<T, E> {
 }
 
 impl<T, E> fmt::Debug for TypedBuilder<T, E> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TypedBuilder").field("builder", &self.builder).field("fallback", &self.fallback).finish_non_exhaustive()
     }
@@ -204,6 +205,7 @@ impl<T, E> Clone for TypedPipeline<T, E> {
 }
 
 impl<T, E> fmt::Debug for TypedPipeline<T, E> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TypedPipeline").field("pipeline", &self.pipeline).field("fallback", &self.fallback).finish_non_exhaustive()
     }

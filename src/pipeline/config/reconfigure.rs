@@ -4,8 +4,8 @@ use super::{Changes, PipelineConfig};
 use crate::fault::ConfigError;
 use crate::observation::Monitor;
 use crate::pipeline::builder::tell_transitions;
-use crate::pipeline::{Core, Pipeline, explain};
-use std::sync::Arc;
+use crate::pipeline::{Core, Pipeline};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 impl Pipeline {
@@ -86,7 +86,7 @@ impl Core {
         }
         let monitor = config.monitor.then(|| self.monitor.as_ref().unwrap_or(monitor).clone());
         let recorder = monitor.as_ref().map(|monitor| monitor.recorder(&self.name));
-        let mut core = Self {
+        Self {
             name: Arc::clone(&self.name),
             origin: Arc::clone(&self.origin),
             total_timeout: finite(config.total_timeout),
@@ -102,10 +102,8 @@ impl Core {
             emitter: Arc::clone(&self.emitter),
             spans: self.spans,
             log_keys: self.log_keys,
-            warnings: Vec::new(),
-        };
-        core.warnings = explain::warnings(&core);
-        core
+            warnings: OnceLock::new(),
+        }
     }
 
     /// Whether a call would find the same in both.
