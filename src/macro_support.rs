@@ -136,6 +136,7 @@ pub fn find<R: AsRegistry + ?Sized>(place: &R, name: &'static str) -> Result<Pip
 }
 
 #[cold]
+#[inline]
 fn unknown(registry: &Registry, name: &'static str) -> Rejected {
     let names = registry.names();
     let known = match names.as_slice() {

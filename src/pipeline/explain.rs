@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// The order of the policies that are there, outermost first.
+#[inline]
 pub(super) fn draw(core: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut step = |name: &str, there: bool| if there { write!(f, "{name} > ") } else { Ok(()) };
     step("monitor", core.recorder.is_some())?;
@@ -69,6 +70,7 @@ impl Explanation {
     pub(super) fn of(core: &Core) -> Self {
         struct Order<'a>(&'a Core);
         impl fmt::Display for Order<'_> {
+            #[inline]
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 draw(self.0, f)
             }
