@@ -166,6 +166,7 @@ impl<'a> Call<'a> {
 
 impl fmt::Debug for Call<'_> {
     // A key is often the name of a person, and `{:?}` ends up in logs.
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
             .field("attempt", &self.attempt)

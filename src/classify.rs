@@ -136,6 +136,7 @@ impl Judges {
 }
 
 impl fmt::Debug for Judges {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Judges").field("error_types", &self.by_type.len()).finish()
     }

@@ -50,6 +50,13 @@ impl Fault {
     }
 }
 
+/// Puts what is wrong with a part among what is wrong with the whole, under the name of the part.
+pub(crate) fn gather(faults: &mut Vec<Fault>, part: &str, found: Vec<Fault>) {
+    for fault in found {
+        faults.push(fault.under(part));
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.field, self.problem)
@@ -79,13 +86,20 @@ impl ConfigError {
     pub fn faults(&self) -> &[Fault] {
         &self.faults
     }
+
+    pub(crate) fn into_faults(self) -> Vec<Fault> {
+        self.faults
+    }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.faults.len() == 1 { "" } else { "s" };
         write!(f, "{} cannot be built, {} problem{plural}:", self.subject, self.faults.len())?;
-        self.faults.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
+        for fault in &self.faults {
+            write!(f, "\n  {fault}")?;
+        }
+        Ok(())
     }
 }
 

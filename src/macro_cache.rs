@@ -96,6 +96,7 @@ pub struct Kept {
 }
 
 impl fmt::Debug for Kept {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kept").field("name", &self.name).finish_non_exhaustive()
     }

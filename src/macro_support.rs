@@ -136,6 +136,7 @@ pub fn find<R: AsRegistry + ?Sized>(place: &R, name: &'static str) -> Result<Pip
 }
 
 #[cold]
+#[inline]
 fn unknown(registry: &Registry, name: &'static str) -> Rejected {
     let names = registry.names();
     let known = match names.as_slice() {
@@ -267,6 +268,7 @@ impl fmt::Write for Key {
 
 impl fmt::Debug for Key {
     // Keys are tenants and users: they do not belong in a log.
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Key").finish_non_exhaustive()
     }

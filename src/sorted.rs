@@ -7,6 +7,7 @@ use std::sync::Arc;
 pub(crate) struct Sorted<V>(Vec<(Arc<str>, V)>);
 
 impl<V> Default for Sorted<V> {
+    #[inline]
     fn default() -> Self {
         Self(Vec::new())
     }
@@ -29,10 +30,12 @@ impl<V> Sorted<V> {
         }
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, name: &str) -> Option<V> {
         self.place(name).ok().map(|place| self.0.remove(place).1)
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

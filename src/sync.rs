@@ -85,6 +85,7 @@ impl Counter {
         self.shards.iter().fold(0, |sum, shard| sum.wrapping_add(shard.0.load(Ordering::Relaxed)))
     }
 
+    #[inline]
     pub(crate) fn reset(&self) {
         self.shards.iter().for_each(|shard| shard.0.store(0, Ordering::Relaxed));
     }

@@ -10,6 +10,7 @@
 
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, lock};
+use std::any::Any;
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -18,22 +19,22 @@ const NEAR: usize = 7;
 /// Rows double in size, so that a version, once it has its place, never moves.
 const ROWS: usize = usize::BITS as usize;
 
-type Row<T> = OnceLock<Box<[OnceLock<T>]>>;
+/// A later version, whatever it is of: the shelf is compiled once for all kinds of settings.
+type Version = Box<dyn Any + Send + Sync>;
+type Row = OnceLock<Box<[OnceLock<Version>]>>;
 
 pub(crate) struct Versions<T> {
-    /// 0 is `first`, up to `NEAR` they are near, and then n is in row log2(n).
+    /// 0 is `first`, and the others are on the shelf.
     current: AtomicUsize,
     first: T,
-    near: [OnceLock<Box<T>>; NEAR],
-    far: OnceLock<Box<[Row<T>]>>,
+    later: Shelf,
     /// How many later ones there are. Held by whoever changes.
     len: Mutex<usize>,
 }
 
-impl<T> Versions<T> {
+impl<T: Send + Sync + 'static> Versions<T> {
     pub(crate) fn new(first: T) -> Self {
-        let near = std::array::from_fn(|_| OnceLock::new());
-        Self { current: AtomicUsize::new(0), first, near, far: OnceLock::new(), len: Mutex::new(0) }
+        Self { current: AtomicUsize::new(0), first, later: Shelf::default(), len: Mutex::new(0) }
     }
 
     /// The current version.
@@ -47,44 +48,23 @@ impl<T> Versions<T> {
 
     #[inline]
     fn nth(&self, n: usize) -> Option<&T> {
-        match n.checked_sub(1) {
-            None => Some(&self.first),
-            Some(place) if place < NEAR => self.near[place].get().map(|near| &**near),
-            Some(_) => self.nth_far(n),
-        }
-    }
-
-    #[cold]
-    fn nth_far(&self, n: usize) -> Option<&T> {
-        let row = n.ilog2() as usize;
-        self.far.get()?.get(row)?.get()?.get(n - (1 << row))?.get()
-    }
-
-    /// Gives a version its place, which is empty: whoever calls this holds the lock.
-    fn put(&self, n: usize, version: T) {
-        if n <= NEAR {
-            let _ = self.near[n - 1].set(Box::new(version));
-            return;
-        }
-        let row = n.ilog2() as usize;
-        let rows = self.far.get_or_init(|| (0..ROWS).map(|_| OnceLock::new()).collect());
-        let places = rows[row].get_or_init(|| (0..1_usize << row).map(|_| OnceLock::new()).collect());
-        let _ = places[n - (1 << row)].set(version);
+        if n == 0 { Some(&self.first) } else { self.later.get(n)?.downcast_ref() }
     }
 
     /// Goes on with what `make` makes of the current version, or with an earlier version that is the `same` as that.
     /// Those who change come one after the other; both closures run under their lock.
     pub(crate) fn change(&self, make: impl FnOnce(&T) -> T, same: impl Fn(&T, &T) -> bool) -> &T {
-        let spare; // dropped without the lock, for what is in it may have a drop of its own
+        let mut spare = None; // dropped without the lock, for what is in it may have a drop of its own
         let mut len = lock(&self.len);
         let made = make(self.get());
-        let known = (0..=*len).find(|n| self.nth(*n).is_some_and(|known| same(known, &made)));
-        let next = known.unwrap_or(*len + 1);
-        if known.is_some() {
+        let mut next = 0;
+        while next <= *len && !self.nth(next).is_some_and(|known| same(known, &made)) {
+            next += 1;
+        }
+        if next <= *len {
             spare = Some(made);
         } else {
-            spare = None;
-            self.put(next, made);
+            self.later.put(next, Box::new(made));
             *len = next;
         }
         self.current.store(next, Ordering::Release);
@@ -94,7 +74,44 @@ impl<T> Versions<T> {
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for Versions<T> {
+/// Later versions by number, from 1 on: up to `NEAR` they are near, and then n is in row log2(n).
+#[derive(Default)]
+struct Shelf {
+    near: [OnceLock<Version>; NEAR],
+    far: OnceLock<Box<[Row]>>,
+}
+
+impl Shelf {
+    #[inline]
+    fn get(&self, n: usize) -> Option<&(dyn Any + Send + Sync)> {
+        match self.near.get(n - 1) {
+            Some(near) => near.get().map(|version| &**version),
+            None => self.get_far(n),
+        }
+    }
+
+    #[cold]
+    fn get_far(&self, n: usize) -> Option<&(dyn Any + Send + Sync)> {
+        let row = n.ilog2() as usize;
+        self.far.get()?.get(row)?.get()?.get(n - (1 << row))?.get().map(|version| &**version)
+    }
+
+    /// Gives a version its place, which is empty: whoever calls this holds the lock.
+    fn put(&self, n: usize, version: Version) {
+        let place = match self.near.get(n - 1) {
+            Some(near) => near,
+            None => {
+                let row = n.ilog2() as usize;
+                let rows = self.far.get_or_init(|| (0..ROWS).map(|_| OnceLock::new()).collect());
+                &rows[row].get_or_init(|| (0..1_usize << row).map(|_| OnceLock::new()).collect())[n - (1 << row)]
+            }
+        };
+        let _ = place.set(version);
+    }
+}
+
+impl<T: fmt::Debug + Send + Sync + 'static> fmt::Debug for Versions<T> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.get().fmt(f)
     }

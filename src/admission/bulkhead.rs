@@ -105,7 +105,9 @@ impl BulkheadConfig {
         }
         let most = u64::try_from(MOST_WAITERS).unwrap_or(u64::MAX);
         check::at_most(&mut faults, "queue", u64::try_from(self.queue).unwrap_or(u64::MAX), most);
-        faults.extend(self.shed.iter().flat_map(CoDel::faults));
+        if let Some(codel) = &self.shed {
+            faults.append(&mut codel.faults());
+        }
         faults
     }
 
@@ -115,7 +117,7 @@ impl BulkheadConfig {
     /// A limit of 0, a queue of more than 1,000,000 calls, or terms to shed that cannot work.
     pub fn build(self) -> Result<Bulkhead, ConfigError> {
         ConfigError::check("bulkhead", self.faults())?;
-        let queue = WaitQueue::new(Places::new(self.limit), self.queue, self.ageing);
+        let queue = WaitQueue::new(Places::new(self.limit, false), self.queue, self.ageing);
         queue.set_shedding(self.shed);
         let max_wait = AtomicU64::new(time::nanos(self.max_wait));
         Ok(Bulkhead { shared: Arc::new(Shared { queue, limit: AtomicUsize::new(self.limit), max_wait }) })
@@ -132,7 +134,7 @@ pub struct Bulkhead {
 }
 
 struct Shared {
-    queue: WaitQueue<Places<false>>,
+    queue: WaitQueue<Places>,
     limit: AtomicUsize,
     /// In nanoseconds; the maximum is for ever.
     max_wait: AtomicU64,
@@ -218,6 +220,7 @@ impl Bulkhead {
     ///
     /// # Errors
     /// What [`build`](BulkheadConfig::build) would refuse; then nothing is changed.
+    #[inline]
     pub fn reconfigure(&self, config: &BulkheadConfig) -> Result<(), ConfigError> {
         ConfigError::check("bulkhead", config.faults())?;
         self.reconfigure_quietly(config);
@@ -236,6 +239,7 @@ impl Bulkhead {
     }
 
     /// Wakes those for whom there is a place now.
+    #[inline]
     pub(crate) fn tell(&self) {
         if self.waiting() > 0 {
             self.shared.queue.stir();
@@ -261,6 +265,7 @@ impl Bulkhead {
 
     /// How many more calls could start now. A snapshot.
     #[must_use]
+    #[inline]
     pub fn available(&self) -> usize {
         self.shared.queue.supply().slots()
     }
@@ -280,6 +285,7 @@ impl Bulkhead {
 }
 
 impl fmt::Debug for Bulkhead {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bulkhead")
             .field("limit", &self.limit())
@@ -351,7 +357,7 @@ pin_project_lite::pin_project! {
     pub(crate) struct BulkheadWaiter<'a> {
         bulkhead: &'a Bulkhead,
         #[pin]
-        waiting: Waiting<'a, Places<false>>,
+        waiting: Waiting<'a, Places>,
     }
 }
 

@@ -11,8 +11,9 @@ use tokio::time::Instant;
 /// The free places, twice, and one more while somebody stands in line: below zero after the limit shrank. One word, so that the
 /// common path is one read-modify-write to take and one to give back.
 #[derive(Debug)]
-pub(super) struct Places<const CRITICAL_FIRST: bool> {
-    word: Padded<AtomicIsize>,
+pub(super) struct Places {
+    /// Beside the word: whether critical calls stand before everybody.
+    word: Padded<(AtomicIsize, bool)>,
 }
 
 const CROWD: isize = 1;
@@ -26,15 +27,15 @@ pub(super) enum Grab {
     Crowded,
 }
 
-impl<const CRITICAL_FIRST: bool> Places<CRITICAL_FIRST> {
-    pub(super) fn new(places: usize) -> Self {
-        Self { word: Padded(AtomicIsize::new(count(places) * 2)) }
+impl Places {
+    pub(super) fn new(places: usize, critical_first: bool) -> Self {
+        Self { word: Padded((AtomicIsize::new(count(places) * 2), critical_first)) }
     }
 
     /// Takes a place unless others stand in line for it.
     #[inline]
     pub(super) fn grab(&self) -> Grab {
-        let mut word = self.word.0.load(Ordering::Relaxed);
+        let mut word = self.word.0.0.load(Ordering::Relaxed);
         loop {
             if word & CROWD != 0 {
                 return Grab::Crowded;
@@ -42,7 +43,7 @@ impl<const CRITICAL_FIRST: bool> Places<CRITICAL_FIRST> {
             if word <= 0 {
                 return Grab::Full;
             }
-            match self.word.0.compare_exchange_weak(word, word - 2, Ordering::Acquire, Ordering::Relaxed) {
+            match self.word.0.0.compare_exchange_weak(word, word - 2, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return Grab::Got((word >> 1) - 1),
                 Err(now) => word = now,
             }
@@ -53,17 +54,17 @@ impl<const CRITICAL_FIRST: bool> Places<CRITICAL_FIRST> {
     pub(super) fn overdraw(&self, reserve: usize) -> Option<isize> {
         let lowest = -count(reserve);
         let take = |word: isize| (word >> 1 > lowest).then_some(word - 2);
-        self.word.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).ok().map(|word| (word >> 1) - 1)
+        self.word.0.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).ok().map(|word| (word >> 1) - 1)
     }
 
     /// Adds places, or takes some away. True when somebody stands in line.
     #[inline]
     pub(super) fn add(&self, places: isize) -> bool {
-        self.word.0.fetch_add(places * 2, Ordering::AcqRel) & CROWD != 0
+        self.word.0.0.fetch_add(places * 2, Ordering::AcqRel) & CROWD != 0
     }
 
     pub(super) fn free(&self) -> isize {
-        self.word.0.load(Ordering::Acquire) >> 1
+        self.word.0.0.load(Ordering::Acquire) >> 1
     }
 
     /// How many of so many are taken.
@@ -77,34 +78,36 @@ pub(super) fn count(places: usize) -> isize {
     isize::try_from(places).unwrap_or(isize::MAX).min(isize::MAX >> 3)
 }
 
-impl<const CRITICAL_FIRST: bool> Supply for Places<CRITICAL_FIRST> {
+impl Supply for Places {
     /// How many are free afterwards.
     type Grant = isize;
 
-    const CRITICAL_FIRST: bool = CRITICAL_FIRST;
+    fn critical_first(&self) -> bool {
+        self.word.0.1
+    }
 
     fn slots(&self) -> usize {
         usize::try_from(self.free()).unwrap_or(0)
     }
 
     fn take(&self, _now: Instant, _cost: u32) -> Take<isize> {
-        let taken = self.word.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| (word >> 1 > 0).then_some(word - 2));
+        let taken = self.word.0.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| (word >> 1 > 0).then_some(word - 2));
         taken.map_or(Take::NotNow, |word| Take::Taken((word >> 1) - 1))
     }
 
     fn crowd(&self, standing: bool) {
         if standing {
-            self.word.0.fetch_or(CROWD, Ordering::AcqRel);
+            self.word.0.0.fetch_or(CROWD, Ordering::AcqRel);
         } else {
-            self.word.0.fetch_and(!CROWD, Ordering::AcqRel);
+            self.word.0.0.fetch_and(!CROWD, Ordering::AcqRel);
         }
     }
 }
 
-impl<const CRITICAL_FIRST: bool> WaitQueue<Places<CRITICAL_FIRST>> {
+impl WaitQueue<Places> {
     /// For a call that could not [grab](Places::grab) a place; `crowded`: because others stand in line.
     #[cold]
-    pub(super) fn line_up(&self, now: Instant, call: &Call<'_>, crowded: bool, max_wait: Duration) -> Door<'_, Places<CRITICAL_FIRST>> {
+    pub(super) fn line_up(&self, now: Instant, call: &Call<'_>, crowded: bool, max_wait: Duration) -> Door<'_, Places> {
         if self.room() == 0 || max_wait.is_zero() {
             // Crowded all the same: somebody stands in line who came before the queue was taken away.
             return match crowded.then(|| self.try_take(now, 1)) {

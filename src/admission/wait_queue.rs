@@ -30,6 +30,7 @@
 //!
 //! What is waited for is a [`Supply`]: free permits, or a moment in time.
 
+mod book;
 mod codel;
 mod line;
 #[cfg(test)]
@@ -41,7 +42,7 @@ use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, lock};
 use crate::time;
 pub use codel::CoDel;
-use line::{Here, Index, Line, Step, Wakes};
+use line::{Here, Index, Line, Source, Step, Wakes};
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -65,7 +66,9 @@ pub(crate) trait Supply {
     type Grant: Copy + fmt::Debug;
 
     /// `Critical` stands before everybody, however long the others have waited, instead of one step of ageing before `High`.
-    const CRITICAL_FIRST: bool = false;
+    fn critical_first(&self) -> bool {
+        false
+    }
 
     /// How many waiters may be called up at the same time: the free permits; 1 where the first in line waits for a moment.
     fn slots(&self) -> usize;
@@ -191,7 +194,7 @@ impl<S: Supply> WaitQueue<S> {
         let mut line = lock(&self.line);
         let mut wakes = Wakes::new();
         let answer = self.at_the_door(&mut line, now, cost);
-        let more = line.call_up(&self.supply, &mut wakes);
+        let more = line.call_up(self.supply.slots(), &mut wakes);
         drop(line);
         self.wake(wakes, more);
         answer
@@ -215,16 +218,16 @@ impl<S: Supply> WaitQueue<S> {
         }
         let room = self.room();
         if line.len() >= room && (room == 0 || !line.displace(priority, &mut wakes)) {
-            let more = line.call_up(&self.supply, &mut wakes);
+            let more = line.call_up(self.supply.slots(), &mut wakes);
             drop(line);
             self.wake(wakes, more);
             return Door::Refused(Refusal::Full);
         }
-        let index = line.join(now, priority, cost, self.ageing(), S::CRITICAL_FIRST);
+        let index = line.join(now, priority, cost, self.ageing(), self.supply.critical_first());
         if self.count(&line) == 1 {
             self.supply.crowd(true);
         }
-        let more = line.stir(&self.supply, Some(now), &mut wakes);
+        let more = line.stir(self.supply.slots(), Some(now), &mut wakes);
         drop(line);
         self.wake(wakes, more);
         Door::Wait(Waiting { place: Place { queue: self, index: Some(index) }, until, deadline, timer: None })
@@ -233,7 +236,7 @@ impl<S: Supply> WaitQueue<S> {
     /// There is more to take than before.
     pub(crate) fn stir(&self) {
         let mut wakes = Wakes::new();
-        let more = lock(&self.line).stir(&self.supply, None, &mut wakes);
+        let more = lock(&self.line).stir(self.supply.slots(), None, &mut wakes);
         self.wake(wakes, more);
     }
 
@@ -242,7 +245,7 @@ impl<S: Supply> WaitQueue<S> {
         let mut wakes = Wakes::new();
         let mut line = lock(&self.line);
         line.retime(&mut wakes);
-        let more = line.call_up(&self.supply, &mut wakes);
+        let more = line.call_up(self.supply.slots(), &mut wakes);
         drop(line);
         self.wake(wakes, more);
     }
@@ -258,7 +261,7 @@ impl<S: Supply> WaitQueue<S> {
         wakes.wake();
         while more {
             let mut wakes = Wakes::new();
-            more = lock(&self.line).call_up(&self.supply, &mut wakes);
+            more = lock(&self.line).call_up(self.supply.slots(), &mut wakes);
             wakes.wake();
         }
     }
@@ -268,7 +271,7 @@ impl<S: Supply> WaitQueue<S> {
             self.supply.crowd(false);
             return false;
         }
-        line.stir(&self.supply, None, wakes)
+        line.stir(self.supply.slots(), None, wakes)
     }
 
     fn leave(&self, index: Index) {
@@ -281,18 +284,19 @@ impl<S: Supply> WaitQueue<S> {
         self.wake(wakes, more);
     }
 
-    fn poll(&self, index: Index, here: Here, cx: &Context<'_>) -> Step<S::Grant> {
+    fn poll(&self, index: Index, here: Here, cx: &Context<'_>) -> (Step, Option<S::Grant>) {
         // Wakers are code of somebody else's: cloned before the lock, dropped and called after it.
         let mut waker = Some(cx.waker().clone());
         let mut wakes = Wakes::new();
+        let mut asked = Asked { supply: &self.supply, grant: None };
         let mut line = lock(&self.line);
-        let step = line.poll(index, here, &mut waker, &self.supply, &mut wakes);
+        let step = line.poll(index, here, &mut waker, &mut asked, &mut wakes);
         let more = match step {
-            Step::Taken(_) | Step::Evicted | Step::Shed if self.count(&line) == 0 => {
+            Step::Taken | Step::Evicted | Step::Shed if self.count(&line) == 0 => {
                 self.supply.crowd(false);
                 false
             }
-            _ => line.call_up(&self.supply, &mut wakes),
+            _ => line.call_up(self.supply.slots(), &mut wakes),
         };
         drop(line);
         drop(waker);
@@ -300,7 +304,30 @@ impl<S: Supply> WaitQueue<S> {
             cx.waker().wake_by_ref();
         }
         self.wake(wakes, more);
-        step
+        (step, asked.grant)
+    }
+}
+
+/// A supply, and what it granted: the line itself is the same code for all supplies.
+struct Asked<'a, S: Supply> {
+    supply: &'a S,
+    grant: Option<S::Grant>,
+}
+
+impl<S: Supply> Source for Asked<'_, S> {
+    fn slots(&self) -> usize {
+        self.supply.slots()
+    }
+
+    fn take(&mut self, now: Instant, cost: u32) -> Take<()> {
+        match self.supply.take(now, cost) {
+            Take::Taken(grant) => {
+                self.grant = Some(grant);
+                Take::Taken(())
+            }
+            Take::At(due) => Take::At(due),
+            Take::NotNow => Take::NotNow,
+        }
     }
 }
 
@@ -342,56 +369,80 @@ impl<S: Supply> Future for Waiting<'_, S> {
     type Output = Result<S::Grant, Refusal>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let refusal = loop {
-            let Some(index) = this.place.index else { return Poll::Ready(Err(Refusal::Full)) };
-            let now = Instant::now();
-            if this.deadline.is_some_and(|deadline| deadline <= now) {
-                break Refusal::Deadline;
-            }
-            let runtime = Handle::try_current().map(|runtime| runtime.runtime_flavor());
-            let has_timer = this.timer.is_some() || runtime.is_ok();
-            let courteous = has_timer && this.until.is_none_or(|until| now < until);
-            let threads = !matches!(runtime, Ok(RuntimeFlavor::CurrentThread));
-            let (due, look) = match this.place.queue.poll(index, Here { now, courteous, threads }, cx) {
-                Step::Taken(grant) => {
-                    this.place.index = None;
-                    return Poll::Ready(Ok(grant));
-                }
-                Step::Evicted => {
-                    this.place.index = None;
-                    return Poll::Ready(Err(Refusal::Full));
-                }
-                Step::Shed => {
-                    this.place.index = None;
-                    return Poll::Ready(Err(Refusal::TooLong));
-                }
-                Step::Pending(due) => (due, due),
-                Step::Watch(due) => (None, Some(due)),
-            };
-            // Over, or known not to be enough.
-            if this.deadline.is_some_and(|deadline| due.is_some_and(|due| due >= deadline)) {
-                break Refusal::Deadline;
-            }
-            if this.until.is_some_and(|until| until <= now || due.is_some_and(|due| due > until)) {
-                break Refusal::TooLong;
-            }
-            let Some(at) = time::earlier(look, time::earlier(*this.until, *this.deadline)) else {
-                this.timer.set(None);
-                return Poll::Pending;
-            };
-            match this.timer.as_mut().as_pin_mut() {
-                Some(timer) if timer.deadline() == at => {}
-                Some(timer) => timer.reset(at),
-                None if !has_timer => break Refusal::NoRuntime,
-                None => this.timer.set(Some(sleep_until(at))),
-            }
-            if let Some(timer) = this.timer.as_mut().as_pin_mut() {
-                ready!(timer.poll(cx));
-            }
+        let this = self.project();
+        let Some(index) = this.place.index else { return Poll::Ready(Err(Refusal::Full)) };
+        let queue = this.place.queue;
+        let mut granted = None;
+        let mut look = |here: Here, cx: &Context<'_>| {
+            let (step, grant) = queue.poll(index, here, cx);
+            granted = grant;
+            step
         };
-        this.timer.set(None);
-        this.place.leave();
-        Poll::Ready(Err(refusal))
+        match ready!(poll_in_line(&mut look, *this.until, *this.deadline, this.timer, cx)) {
+            End::Leaves(refusal) => {
+                this.place.leave();
+                Poll::Ready(Err(refusal))
+            }
+            End::Left(refusal) => {
+                this.place.index = None;
+                Poll::Ready(granted.ok_or(refusal))
+            }
+        }
     }
+}
+
+/// How a wait ends.
+enum End {
+    /// It has its place no more, and goes with what it was granted, or else with this.
+    Left(Refusal),
+    /// It still has its place, and gives it back.
+    Leaves(Refusal),
+}
+
+/// The same for every supply.
+fn poll_in_line(
+    look: &mut dyn FnMut(Here, &Context<'_>) -> Step,
+    until: Option<Instant>,
+    deadline: Option<Instant>,
+    mut timer: Pin<&mut Option<Sleep>>,
+    cx: &mut Context<'_>,
+) -> Poll<End> {
+    let refusal = loop {
+        let now = Instant::now();
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            break Refusal::Deadline;
+        }
+        let runtime = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+        let has_timer = timer.is_some() || runtime.is_ok();
+        let courteous = has_timer && until.is_none_or(|until| now < until);
+        let threads = !matches!(runtime, Ok(RuntimeFlavor::CurrentThread));
+        let (due, look_at) = match look(Here { now, courteous, threads }, cx) {
+            Step::Taken | Step::Evicted => return Poll::Ready(End::Left(Refusal::Full)),
+            Step::Shed => return Poll::Ready(End::Left(Refusal::TooLong)),
+            Step::Pending(due) => (due, due),
+            Step::Watch(due) => (None, Some(due)),
+        };
+        // Over, or known not to be enough.
+        if deadline.is_some_and(|deadline| due.is_some_and(|due| due >= deadline)) {
+            break Refusal::Deadline;
+        }
+        if until.is_some_and(|until| until <= now || due.is_some_and(|due| due > until)) {
+            break Refusal::TooLong;
+        }
+        let Some(at) = time::earlier(look_at, time::earlier(until, deadline)) else {
+            timer.set(None);
+            return Poll::Pending;
+        };
+        match timer.as_mut().as_pin_mut() {
+            Some(timer) if timer.deadline() == at => {}
+            Some(timer) => timer.reset(at),
+            None if !has_timer => break Refusal::NoRuntime,
+            None => timer.set(Some(sleep_until(at))),
+        }
+        if let Some(timer) = timer.as_mut().as_pin_mut() {
+            ready!(timer.poll(cx));
+        }
+    };
+    timer.set(None);
+    Poll::Ready(End::Leaves(refusal))
 }

@@ -203,6 +203,7 @@ impl Backoff {
     }
 
     /// [`longest`](Self::longest), without asking a function of the user's own: that one is known by its cap, if at all.
+    #[inline]
     pub(crate) fn longest_known(&self, retry: u32) -> Option<Duration> {
         if matches!(self.formula, Formula::Custom(_)) { self.max_delay } else { Some(self.longest(retry)) }
     }
@@ -257,6 +258,7 @@ impl Backoff {
 }
 
 impl fmt::Debug for Formula {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Constant(base) => write!(f, "Constant({base:?})"),
@@ -295,6 +297,7 @@ pub struct Delays {
 impl Iterator for Delays {
     type Item = Duration;
 
+    #[inline]
     fn next(&mut self) -> Option<Duration> {
         Some(self.backoff.next(&mut self.place, &self.random))
     }

@@ -116,6 +116,7 @@ impl Budget {
 
     /// What it was made from.
     #[must_use]
+    #[inline]
     pub fn config(&self) -> BudgetConfig {
         lock(&self.shared.config).clone()
     }
@@ -147,6 +148,7 @@ impl Budget {
 
     /// The whole tokens in the bucket when it was last used; `u32::MAX` for an unlimited budget.
     #[must_use]
+    #[inline]
     pub fn available(&self) -> u32 {
         if self.shared.unlimited.load(Ordering::Relaxed) {
             return u32::MAX;

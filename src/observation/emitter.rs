@@ -59,7 +59,9 @@ impl Emitter {
 
     pub(crate) fn add(&self, observer: Arc<dyn Observer>) {
         let mut observers = lock(&self.observers);
-        *observers = observers.iter().cloned().chain([observer]).collect();
+        let mut all = observers.to_vec();
+        all.push(observer);
+        *observers = all.into();
         self.listeners.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -107,6 +109,7 @@ impl Emitter {
     }
 
     /// A new stream of the events from now on.
+    #[inline]
     pub(crate) fn subscribe(&self) -> Events {
         let receiver = self.stream.get_or_init(|| broadcast::Sender::new(CAPACITY)).subscribe();
         self.listeners.fetch_add(1, Ordering::Relaxed);
@@ -120,6 +123,7 @@ impl Emitter {
 }
 
 impl fmt::Debug for Emitter {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let observers = lock(&self.observers).len();
         f.debug_struct("Emitter")
@@ -156,6 +160,7 @@ impl Events {
     }
 
     /// The next event if there is one now.
+    #[inline]
     pub fn try_next(&mut self) -> Option<Event> {
         loop {
             match self.receiver.try_recv() {
@@ -186,6 +191,7 @@ impl Drop for Events {
 }
 
 impl fmt::Debug for Events {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Events")
             .field("pipeline", &self.pipeline)

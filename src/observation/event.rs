@@ -139,6 +139,7 @@ impl Event {
 
 /// One line for people: `attempt 2 failed: transient, after 1.2 s`.
 impl fmt::Display for Event {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Names a user fixed at compile time may still hold anything: `clean`.
         match *self {

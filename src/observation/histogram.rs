@@ -130,24 +130,28 @@ pub struct Latency(pub(crate) Hist<u64>);
 impl Latency {
     /// How many were timed.
     #[must_use]
+    #[inline]
     pub fn count(&self) -> u64 {
         self.0.len()
     }
 
     /// The shortest; zero when there was none.
     #[must_use]
+    #[inline]
     pub fn min(&self) -> Duration {
         Duration::from_nanos(if self.count() == 0 { 0 } else { self.0.min })
     }
 
     /// The longest; zero when there was none.
     #[must_use]
+    #[inline]
     pub fn max(&self) -> Duration {
         Duration::from_nanos(self.0.max)
     }
 
     /// The mean; zero when there was none.
     #[must_use]
+    #[inline]
     pub fn mean(&self) -> Duration {
         let mean = self.0.sum.checked_div(u128::from(self.count())).unwrap_or(0);
         Duration::from_nanos(u64::try_from(mean).unwrap_or(u64::MAX))
@@ -155,6 +159,7 @@ impl Latency {
 
     /// All of them together.
     #[must_use]
+    #[inline]
     pub fn total(&self) -> Duration {
         let nanos = self.0.sum % 1_000_000_000;
         u64::try_from(self.0.sum / 1_000_000_000)
@@ -164,6 +169,7 @@ impl Latency {
     /// The value that a share `q` of all did not exceed: `quantile(0.99)` is p99. The nearest rank, as HDR histograms define it: of two values, the
     /// median is the smaller. `None` when nothing was timed, or `q` is not within 0 to 1.
     #[must_use]
+    #[inline]
     pub fn quantile(&self, q: f64) -> Option<Duration> {
         let bins = self.0.bins.as_ref().filter(|bins| !bins.is_empty() && (0.0..=1.0).contains(&q))?;
         let micros = match q {
@@ -176,30 +182,35 @@ impl Latency {
 
     /// The median; zero when there was none.
     #[must_use]
+    #[inline]
     pub fn p50(&self) -> Duration {
         self.quantile(0.5).unwrap_or_default()
     }
 
     /// What nine of ten did not exceed; zero when there was none.
     #[must_use]
+    #[inline]
     pub fn p90(&self) -> Duration {
         self.quantile(0.9).unwrap_or_default()
     }
 
     /// What 95 of 100 did not exceed; zero when there was none.
     #[must_use]
+    #[inline]
     pub fn p95(&self) -> Duration {
         self.quantile(0.95).unwrap_or_default()
     }
 
     /// What 99 of 100 did not exceed; zero when there was none.
     #[must_use]
+    #[inline]
     pub fn p99(&self) -> Duration {
         self.quantile(0.99).unwrap_or_default()
     }
 
     /// What 999 of 1,000 did not exceed; zero when there was none.
     #[must_use]
+    #[inline]
     pub fn p999(&self) -> Duration {
         self.quantile(0.999).unwrap_or_default()
     }
@@ -211,12 +222,14 @@ impl Latency {
     }
 
     /// Adds the other's values, as if all had been recorded here.
+    #[inline]
     pub fn merge(&mut self, other: &Self) {
         self.0.add(&other.0);
     }
 }
 
 impl fmt::Debug for Latency {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Latency")
             .field("count", &self.count())
@@ -235,6 +248,7 @@ impl fmt::Debug for Latency {
 ///
 /// # Errors
 /// When there are no values, one of them is not a number, or `p` is not within 0 to 100.
+#[inline]
 pub fn percentile(values: &[f64], p: f64) -> Result<f64, PercentileError> {
     if !(0.0..=100.0).contains(&p) {
         return Err(PercentileError::OutOfRange(p));
@@ -265,6 +279,7 @@ pub enum PercentileError {
 }
 
 impl fmt::Display for PercentileError {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("no values, so no percentile"),

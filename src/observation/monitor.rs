@@ -61,6 +61,7 @@ impl Monitor {
 
     /// An empty one.
     #[must_use]
+    #[inline]
     pub fn new() -> Self {
         Self::with_max_names(1_000)
     }
@@ -68,6 +69,7 @@ impl Monitor {
     /// An empty one that keeps at most so many names apart, and counts all further ones as [`OTHER`](Self::OTHER). A name takes some tens of KiB,
     /// and at most 1.1 MiB. **Default**: 1,000.
     #[must_use]
+    #[inline]
     pub fn with_max_names(max_names: usize) -> Self {
         Self(Arc::new(Inner {
             epoch: Instant::now(),
@@ -87,12 +89,14 @@ impl Monitor {
     }
 
     /// Times what comes until the timer is told how it went. Dropped without that, it counts as abandoned, or as panicked where a panic dropped it.
+    #[inline]
     pub fn timer(&self, name: &str) -> Timer {
         Timer { recorder: Some(self.near(name)), started: Instant::now() }
     }
 
     /// What happened under this name; `None` when it was never used, or is one of those counted as [`OTHER`](Self::OTHER).
     #[must_use]
+    #[inline]
     pub fn stats(&self, name: &str) -> Option<Snapshot> {
         let recorder = lock(&self.0.names).get(&clean(name)).cloned()?;
         Some(recorder.snapshot(Instant::now()))
@@ -100,12 +104,14 @@ impl Monitor {
 
     /// What happened under every name, in the order of the alphabet.
     #[must_use]
+    #[inline]
     pub fn report(&self) -> Report {
         let now = Instant::now();
         Report { rows: self.recorders().iter().map(|recorder| recorder.snapshot(now)).collect() }
     }
 
     /// Forgets all calls, and keeps the names.
+    #[inline]
     pub fn reset(&self) {
         self.recorders().iter().for_each(|recorder| recorder.reset());
     }
@@ -115,6 +121,7 @@ impl Monitor {
         self.find(&clean_arc(name))
     }
 
+    #[inline]
     fn recorders(&self) -> Vec<Arc<Recorder>> {
         lock(&self.0.names).iter().map(|(_, recorder)| Arc::clone(recorder)).collect()
     }
@@ -134,6 +141,7 @@ impl Monitor {
         recorder
     }
 
+    #[inline]
     fn near(&self, name: &str) -> Near {
         let near = &self.0.near[shard()].0;
         if let Some(known) = lock(near).get(name) {
@@ -150,12 +158,14 @@ impl Monitor {
 }
 
 impl Default for Monitor {
+    #[inline]
     fn default() -> Self {
         Self::new()
     }
 }
 
 impl fmt::Debug for Monitor {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = lock(&self.0.names).len();
         f.debug_struct("Monitor").field("names", &names).field("max_names", &self.0.max_names).finish()
@@ -220,6 +230,7 @@ impl<T, E, F: Future<Output = Result<T, E>>> Future for Track<F> {
 }
 
 impl<F> fmt::Debug for Track<F> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Track").field("name", self.recorder.name()).field("started", &self.started.is_some()).finish_non_exhaustive()
     }
@@ -235,20 +246,24 @@ pub struct Timer {
 impl Timer {
     /// How long it has been running. May be read at any time.
     #[must_use]
+    #[inline]
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
     /// It went well.
+    #[inline]
     pub fn success(self) {
         self.end(CallEnd::Success);
     }
 
     /// It failed. Errors are timed, too.
+    #[inline]
     pub fn failure(self) {
         self.end(CallEnd::Failure);
     }
 
+    #[inline]
     fn end(mut self, end: CallEnd) {
         if let Some(recorder) = self.recorder.take() {
             record(&recorder, end, self.started);
@@ -257,6 +272,7 @@ impl Timer {
 }
 
 impl Drop for Timer {
+    #[inline]
     fn drop(&mut self) {
         if let Some(recorder) = self.recorder.take() {
             record(&recorder, if std::thread::panicking() { CallEnd::Panicked } else { CallEnd::Abandoned }, self.started);
@@ -265,6 +281,7 @@ impl Drop for Timer {
 }
 
 impl fmt::Debug for Timer {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.recorder.as_ref().map(|recorder| recorder.name());
         f.debug_struct("Timer").field("name", &name).field("elapsed", &self.elapsed()).finish()

@@ -181,6 +181,7 @@ impl Recorder {
     }
 
     /// What happened up to `now`.
+    #[inline]
     pub(crate) fn snapshot(&self, now: Instant) -> Snapshot {
         self.shards.iter().for_each(|shard| self.drain(&mut lock(&shard.0)));
         let parts = lock(&self.rings).sum(self.tick(now));
@@ -188,6 +189,7 @@ impl Recorder {
     }
 
     /// Forgets everything, at one moment: all locks at once, so that no call is half forgotten.
+    #[inline]
     pub(crate) fn reset(&self) {
         let shards = self.shards.each_ref().map(|shard| lock(&shard.0));
         *lock(&self.rings) = Rings::new();
@@ -199,6 +201,7 @@ impl Recorder {
 }
 
 impl fmt::Debug for Recorder {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recorder").field("name", &self.name).finish_non_exhaustive()
     }

@@ -97,6 +97,7 @@ impl Snapshot {
     }
 
     /// Adds the other's calls, window by window, and keeps this one's name. The windows of both end where each was taken.
+    #[inline]
     pub fn merge(&mut self, other: &Self) {
         self.parts.iter_mut().zip(other.parts.iter()).for_each(|(mine, theirs)| mine.merge(theirs));
     }
@@ -111,6 +112,7 @@ impl Deref for Snapshot {
 }
 
 impl fmt::Display for Snapshot {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns: [&Stats; 4] = [&self.parts[1], &self.parts[2], &self.parts[3], &self.parts[0]];
         let mut table = Table::new([self.name(), "10 s", "1 min", "5 min", "all time"]);
@@ -170,6 +172,7 @@ const LATENCY_ROWS: [(&str, Figure); 8] = [
     ("max", Latency::max),
 ];
 
+#[inline]
 fn cell(latency: &Latency, value: Figure) -> String {
     if latency.count() == 0 { String::from("-") } else { short(value(latency)) }
 }
@@ -200,11 +203,13 @@ impl Report {
 
     /// What happened under this name.
     #[must_use]
+    #[inline]
     pub fn get(&self, name: &str) -> Option<&Snapshot> {
         self.rows.iter().find(|row| row.name() == name)
     }
 
     /// Adds the other's calls name by name.
+    #[inline]
     pub fn merge(&mut self, other: &Self) {
         for theirs in &other.rows {
             match self.rows.binary_search_by(|mine| mine.name().cmp(theirs.name())) {
@@ -228,12 +233,14 @@ impl IntoIterator for Report {
     type Item = Snapshot;
     type IntoIter = std::vec::IntoIter<Snapshot>;
 
+    #[inline]
     fn into_iter(self) -> Self::IntoIter {
         self.rows.into_iter()
     }
 }
 
 impl fmt::Display for Report {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if f.alternate() {
             for (i, row) in self.rows.iter().enumerate() {

@@ -153,6 +153,7 @@ impl Counts {
     }
 }
 
+#[inline]
 fn total(counters: &[u64]) -> u64 {
     counters.iter().fold(0, |sum, n| sum.saturating_add(*n))
 }
@@ -193,6 +194,7 @@ pub struct Stats {
 impl Stats {
     /// All calls that ended, however they ended.
     #[must_use]
+    #[inline]
     pub fn calls(&self) -> u64 {
         let Counts { success, failure, abandoned, panicked, .. } = self.counts;
         total(&[success, failure, self.rejections(), abandoned, panicked])
@@ -212,6 +214,7 @@ impl Stats {
 
     /// Calls that a policy gave no answer to, timeouts included.
     #[must_use]
+    #[inline]
     pub fn rejections(&self) -> u64 {
         total(&self.counts.rejected)
     }
@@ -248,6 +251,7 @@ impl Stats {
 
     /// All attempts that were started, however they ended. What a gate refuses never starts.
     #[must_use]
+    #[inline]
     pub fn attempts(&self) -> u64 {
         total(&self.counts.attempts)
     }
@@ -260,6 +264,7 @@ impl Stats {
 
     /// The share of failures, rejections and panics among all calls but the abandoned (nobody knows how those would have ended): 0 to 1, and 0 without calls.
     #[must_use]
+    #[inline]
     pub fn error_rate(&self) -> f64 {
         let bad = [self.counts.failure, self.rejections(), self.counts.panicked].iter().fold(0.0, |sum, n| sum + *n as f64);
         let all = bad + self.counts.success as f64;

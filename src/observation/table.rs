@@ -19,6 +19,7 @@ impl Table {
 }
 
 impl fmt::Display for Table {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = self.rows.first().map_or(0, Vec::len);
         let widths: Vec<usize> = (0..columns)
@@ -36,6 +37,7 @@ impl fmt::Display for Table {
 }
 
 /// A duration in three digits and the unit that suits it: `412 us`, `1.25 ms`, `12.5 ms`, `3.00 s`.
+#[inline]
 pub(crate) fn short(duration: Duration) -> String {
     let nanos = duration.as_nanos() as f64;
     let (value, unit) = match nanos {

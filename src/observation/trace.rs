@@ -20,15 +20,13 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// A callsite has one level for good, so an event of several levels has several callsites.
+/// A callsite has one level for good, so an event of two levels has two callsites: `Severity::Error` or else the other.
 macro_rules! at {
-    ($severity:expr, $name:literal, $($fields:tt)*) => {
-        match $severity {
-            Severity::Debug => tracing::event!(name: $name, target: TARGET, tracing::Level::DEBUG, $($fields)*),
-            Severity::Info => tracing::event!(name: $name, target: TARGET, tracing::Level::INFO, $($fields)*),
-            Severity::Warn => tracing::event!(name: $name, target: TARGET, tracing::Level::WARN, $($fields)*),
-            Severity::Error => tracing::event!(name: $name, target: TARGET, tracing::Level::ERROR, $($fields)*),
-        }
+    (error if $error:expr, else $level:ident, $($event:tt)*) => {
+        if $error { at!(ERROR, $($event)*) } else { at!($level, $($event)*) }
+    };
+    ($level:ident, $name:literal, $($fields:tt)*) => {
+        tracing::event!(name: $name, target: TARGET, tracing::Level::$level, $($fields)*)
     };
 }
 
@@ -36,44 +34,44 @@ pub(crate) fn trace(pipeline: &str, event: &Event) {
     if !is_on() {
         return;
     }
-    let severity = event.severity();
+    let is_error = event.severity() == Severity::Error;
     match *event {
         Event::AttemptFailed { attempt, outcome, elapsed } => {
             let (outcome, elapsed_ms) = (outcome_name(outcome), millis(elapsed));
-            at!(severity, "steadfast.attempt_failed", pipeline, attempt, outcome, elapsed_ms, "attempt failed");
+            at!(WARN, "steadfast.attempt_failed", pipeline, attempt, outcome, elapsed_ms, "attempt failed");
         }
         Event::Retrying { attempt, delay, cause } => {
             let (cause, delay_ms) = (outcome_name(cause), millis(delay));
-            at!(severity, "steadfast.retrying", pipeline, attempt, cause, delay_ms, "retrying");
+            at!(INFO, "steadfast.retrying", pipeline, attempt, cause, delay_ms, "retrying");
         }
         Event::Hedged { leg, after } => {
             let after_ms = millis(after);
-            at!(severity, "steadfast.hedged", pipeline, leg, after_ms, "hedged");
+            at!(INFO, "steadfast.hedged", pipeline, leg, after_ms, "hedged");
         }
-        Event::RetryStopped { attempts, reason } => at!(severity, "steadfast.retry_stopped", pipeline, attempts, reason, "no more retries"),
+        Event::RetryStopped { attempts, reason } => at!(WARN, "steadfast.retry_stopped", pipeline, attempts, reason, "no more retries"),
         Event::Rejected { kind, retry_after } => {
             let (kind, retry_after_ms) = (kind.as_str(), retry_after.map(millis));
-            at!(severity, "steadfast.rejected", pipeline, kind, retry_after_ms, "rejected");
+            at!(DEBUG, "steadfast.rejected", pipeline, kind, retry_after_ms, "rejected");
         }
         Event::Waited { policy, waited } => {
             let waited_ms = millis(waited);
-            at!(severity, "steadfast.waited", pipeline, policy, waited_ms, "waited");
+            at!(DEBUG, "steadfast.waited", pipeline, policy, waited_ms, "waited");
         }
         Event::CircuitChanged { from, to, generation } => {
-            at!(severity, "steadfast.circuit_changed", pipeline, from, to, generation, "circuit changed");
+            at!(error if is_error, else INFO, "steadfast.circuit_changed", pipeline, from, to, generation, "circuit changed");
         }
         Event::FallbackUsed { cause } => {
             let cause = cause.as_str();
-            at!(severity, "steadfast.fallback_used", pipeline, cause, "fallback used");
+            at!(WARN, "steadfast.fallback_used", pipeline, cause, "fallback used");
         }
         Event::CallFinished { end, attempts, elapsed } => {
             let elapsed_ms = millis(elapsed);
             // Good news once per call is for whoever asks for every detail.
             if end == CallEnd::Success {
-                tracing::event!(name: "steadfast.call_finished", target: TARGET, tracing::Level::TRACE, pipeline, end = "success", attempts, elapsed_ms, "call finished");
+                at!(TRACE, "steadfast.call_finished", pipeline, end = "success", attempts, elapsed_ms, "call finished");
             } else {
                 let end = end.as_str();
-                at!(severity, "steadfast.call_finished", pipeline, end, attempts, elapsed_ms, "call finished");
+                at!(error if is_error, else DEBUG, "steadfast.call_finished", pipeline, end, attempts, elapsed_ms, "call finished");
             }
         }
     }

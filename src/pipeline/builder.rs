@@ -2,7 +2,7 @@
 
 use super::policies::{PolicyOf, Slots};
 use super::typed::TypedBuilder;
-use super::{Core, Pipeline, PipelineConfig, explain};
+use super::{Core, Pipeline, PipelineConfig};
 use crate::admission::{
     AdaptiveLimit, AdaptiveLimitConfig, Bulkhead, BulkheadConfig, CircuitBreaker, CircuitBreakerConfig, Gate, Listener, PerKey,
     PerKeyConfig, RateLimiter, RateLimiterConfig, Throttle, ThrottleConfig, Transition,
@@ -17,7 +17,7 @@ use crate::substitution::Fallback;
 use crate::substitution::{Cache, CacheConfig};
 use crate::versions::Versions;
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 /// Settings of a pipeline to be. The order of the calls does not matter; of two calls of one method the later counts.
@@ -197,12 +197,13 @@ impl PipelineBuilder {
 
     /// Faults of something that is built beside it.
     #[cfg(feature = "cache")]
-    pub(super) fn with_faults(mut self, field: &str, error: &ConfigError) -> Self {
-        self.faults.extend(error.faults().iter().cloned().map(|fault| fault.under(field)));
+    pub(super) fn with_faults(mut self, field: &str, error: ConfigError) -> Self {
+        crate::fault::gather(&mut self.faults, field, error.into_faults());
         self
     }
 
     /// The settings alone.
+    #[inline]
     pub(crate) fn config(&self) -> PipelineConfig {
         PipelineConfig {
             total_timeout: self.total_timeout,
@@ -235,7 +236,7 @@ impl PipelineBuilder {
         if let Some(breaker) = &policies.circuit_breaker {
             tell_transitions(breaker, &emitter);
         }
-        let mut core = Core {
+        let core = Core {
             origin: Origin::new(Arc::clone(&name)),
             name,
             total_timeout: self.total_timeout.filter(|limit| *limit != Duration::MAX),
@@ -251,9 +252,8 @@ impl PipelineBuilder {
             reads_end,
             spans: self.spans,
             log_keys: self.log_keys,
-            warnings: Vec::new(),
+            warnings: OnceLock::new(),
         };
-        core.warnings = explain::warnings(&core);
         Ok(Pipeline { core: Arc::new(Versions::new(core)) })
     }
 }
@@ -279,6 +279,7 @@ pub(super) fn tell_transitions(breaker: &CircuitBreaker, emitter: &Arc<Emitter>)
 }
 
 impl fmt::Debug for PipelineBuilder {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PipelineBuilder")
             .field("name", &self.name)

@@ -41,6 +41,7 @@ pub(super) enum Name<'a> {
 }
 
 impl<T, J, L> fmt::Debug for Cached<'_, T, J, L> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cached").field("keyed", &self.answers.key.is_some()).finish_non_exhaustive()
     }

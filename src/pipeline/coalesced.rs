@@ -22,6 +22,7 @@ pub struct Coalesced<'a, T, E, J> {
 }
 
 impl<T, E, J> fmt::Debug for Coalesced<'_, T, E, J> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Coalesced").field("group", &self.group).finish_non_exhaustive()
     }

@@ -10,7 +10,7 @@ use super::{Core, Options};
 use crate::call::{Attempt, Call};
 use crate::chaos::{Chaos, ChaosConfig, Doing, Instead, Known};
 use crate::classify::Judge;
-use crate::fault::Fault;
+use crate::fault::{Fault, gather};
 use crate::outcome::Error;
 use pin_project_lite::pin_project;
 use std::any::TypeId;
@@ -123,7 +123,7 @@ pub(super) fn build(chaos: PolicyOf<ChaosConfig, Chaos>, faults: &mut Vec<Fault>
         PolicyOf::New(config) => match config.build() {
             Ok(live) => Some(live),
             Err(error) => {
-                faults.extend(error.faults().iter().cloned().map(|fault| fault.under("chaos")));
+                gather(faults, "chaos", error.into_faults());
                 None
             }
         },

@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// The order of the policies that are there, outermost first.
+#[inline]
 pub(super) fn draw(core: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut step = |name: &str, there: bool| if there { write!(f, "{name} > ") } else { Ok(()) };
     step("monitor", core.recorder.is_some())?;
@@ -65,9 +66,11 @@ pub struct Explanation {
 }
 
 impl Explanation {
+    #[inline]
     pub(super) fn of(core: &Core) -> Self {
         struct Order<'a>(&'a Core);
         impl fmt::Display for Order<'_> {
+            #[inline]
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 draw(self.0, f)
             }
@@ -116,6 +119,7 @@ impl Explanation {
     }
 }
 
+#[inline]
 fn worst_case(core: &Core, retries: u32, hedges: u32) -> Option<Duration> {
     let attempts = || {
         let mut limit = core.attempt_timeout?;
@@ -145,6 +149,7 @@ fn worst_case(core: &Core, retries: u32, hedges: u32) -> Option<Duration> {
 }
 
 impl fmt::Display for Explanation {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "order:      {}", self.order)?;
         let plural = if self.retries == 1 { "retry" } else { "retries" };
@@ -185,11 +190,13 @@ impl Warning {
 }
 
 impl fmt::Display for Warning {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.field, self.text)
     }
 }
 
+#[inline]
 pub(super) fn warnings(core: &Core) -> Vec<Warning> {
     let mut found = Vec::new();
     let mut warn = |field, text: String| found.push(Warning { field, text });

@@ -69,7 +69,7 @@ use disturb::run;
 #[cfg(not(feature = "chaos"))]
 use run::run;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// What the clones of a pipeline share: its settings, and the live policies with their state.
@@ -90,7 +90,8 @@ pub(crate) struct Core {
     reads_end: bool,
     spans: bool,
     log_keys: bool,
-    warnings: Vec<Warning>,
+    /// Found when they are asked for.
+    warnings: OnceLock<Vec<Warning>>,
 }
 
 /// Every policy of one dependency, around any async call.
@@ -206,23 +207,28 @@ impl Pipeline {
 
     /// What happened so far: calls and attempts (when there is a [`Monitor`]), and the state of every policy. A plain value.
     #[must_use]
+    #[inline]
     pub fn stats(&self) -> PipelineStats {
         PipelineStats::of(self.core())
     }
 
     /// What one call can cost: attempts, worst-case time, load on the dependency.
     #[must_use]
+    #[inline]
     pub fn explain(&self) -> Explanation {
         Explanation::of(self.core())
     }
 
     /// Combinations of settings that work, but hardly as meant.
     #[must_use]
+    #[inline]
     pub fn warnings(&self) -> &[Warning] {
-        &self.core().warnings
+        let core = self.core();
+        core.warnings.get_or_init(|| explain::warnings(core))
     }
 
     /// A stream of everything that happens from now on: bounded, the oldest dropped first.
+    #[inline]
     pub fn events(&self) -> Events {
         self.core().emitter.subscribe()
     }
@@ -331,6 +337,7 @@ impl Pipeline {
 
 /// Draws the order: `github: total timeout 10.0 s > retry > circuit breaker > attempt timeout 2.0 s > operation`.
 impl fmt::Display for Pipeline {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.core().name)?;
         explain::draw(self.core(), f)
@@ -338,6 +345,7 @@ impl fmt::Display for Pipeline {
 }
 
 impl fmt::Debug for Pipeline {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Pipeline").field(&format_args!("{self}")).finish()
     }

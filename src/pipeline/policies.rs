@@ -6,7 +6,7 @@ use crate::admission::{
     RateLimiterConfig, Throttle, ThrottleConfig,
 };
 use crate::execution::{Hedge, HedgeConfig, Retry, RetryConfig};
-use crate::fault::{ConfigError, Fault};
+use crate::fault::{ConfigError, Fault, gather};
 
 /// A policy as the builder takes it: settings for a new one, or a live one to share with others.
 ///
@@ -43,6 +43,7 @@ pub(crate) trait Policy: Clone {
     fn go_on(&self, config: &Self::Config, restarted: &mut Vec<&'static str>) -> Option<Self>;
 
     /// Lets waiters and listeners know of the new settings.
+    #[inline]
     fn tell(&self) {}
 
     /// Whether a call would find the same in both.
@@ -55,7 +56,7 @@ fn build<P: Policy>(policy: PolicyOf<P::Config, P>, field: &str, faults: &mut Ve
         PolicyOf::New(config) => match P::build(config) {
             Ok(live) => Some(live),
             Err(error) => {
-                faults.extend(error.faults().iter().cloned().map(|fault| fault.under(field)));
+                gather(faults, field, error.into_faults());
                 None
             }
         },
@@ -70,8 +71,9 @@ fn settings<P: Policy>(policy: &PolicyOf<P::Config, P>) -> P::Config {
 }
 
 fn under<P: Policy>(field: &str, config: Option<&P::Config>, faults: &mut Vec<Fault>) {
-    let found = config.map(P::faults);
-    faults.extend(found.into_iter().flatten().map(|fault| fault.under(field)));
+    if let Some(config) = config {
+        gather(faults, field, P::faults(config));
+    }
 }
 
 fn next<P: Policy>(live: Option<&P>, config: Option<&P::Config>, restarted: &mut Vec<&'static str>) -> Option<P> {
@@ -82,7 +84,11 @@ fn next<P: Policy>(live: Option<&P>, config: Option<&P::Config>, restarted: &mut
 }
 
 fn is_same<P: Policy>(one: Option<&P>, other: Option<&P>) -> bool {
-    one.zip(other).map_or(one.is_none() && other.is_none(), |(one, other)| one.is_same(other))
+    match (one, other) {
+        (Some(one), Some(other)) => one.is_same(other),
+        (None, None) => true,
+        _ => false,
+    }
 }
 
 macro_rules! policies {
@@ -144,19 +150,25 @@ macro_rules! policies {
         }
 
         impl Policies {
+            #[inline]
             pub(crate) fn settings(&self) -> Settings {
                 Settings { $($field: self.$field.as_ref().map(Policy::config),)* }
             }
 
             /// Those that go on with `settings`. Policies that stay are changed where they are, so whoever has a handle keeps the live one.
+            #[inline]
             pub(crate) fn next(&self, settings: &Settings, restarted: &mut Vec<&'static str>) -> Self {
                 Self { $($field: next(self.$field.as_ref(), settings.$field.as_ref(), restarted),)* }
             }
 
+            #[inline]
             pub(crate) fn tell(&self) {
-                $(self.$field.iter().for_each(Policy::tell);)*
+                $(if let Some(policy) = &self.$field {
+                    policy.tell();
+                })*
             }
 
+            #[inline]
             pub(crate) fn is_same(&self, other: &Self) -> bool {
                 $(is_same(self.$field.as_ref(), other.$field.as_ref()))&&*
             }
@@ -214,6 +226,7 @@ macro_rules! as_its_own {
 impl Policy for Retry {
     as_its_own!(RetryConfig);
 
+    #[inline]
     fn go_on(&self, config: &RetryConfig, _: &mut Vec<&'static str>) -> Option<Self> {
         if self.config() == *config { Some(self.clone()) } else { self.reconfigured(config.clone()).ok() }
     }
@@ -222,6 +235,7 @@ impl Policy for Retry {
 impl Policy for Hedge {
     as_its_own!(HedgeConfig);
 
+    #[inline]
     fn go_on(&self, config: &HedgeConfig, _: &mut Vec<&'static str>) -> Option<Self> {
         self.reconfigure_quietly(config);
         Some(self.clone())
@@ -231,6 +245,7 @@ impl Policy for Hedge {
 impl Policy for CircuitBreaker {
     as_its_own!(CircuitBreakerConfig, tell);
 
+    #[inline]
     fn go_on(&self, config: &CircuitBreakerConfig, restarted: &mut Vec<&'static str>) -> Option<Self> {
         if !self.reconfigure_quietly(config) {
             restarted.push("circuit_breaker.window");
@@ -242,6 +257,7 @@ impl Policy for CircuitBreaker {
 impl Policy for Throttle {
     as_its_own!(ThrottleConfig);
 
+    #[inline]
     fn go_on(&self, config: &ThrottleConfig, restarted: &mut Vec<&'static str>) -> Option<Self> {
         if !self.reconfigure_quietly(config) {
             restarted.push("throttle.window");
@@ -253,6 +269,7 @@ impl Policy for Throttle {
 impl Policy for PerKey {
     as_its_own!(PerKeyConfig, tell);
 
+    #[inline]
     fn go_on(&self, config: &PerKeyConfig, restarted: &mut Vec<&'static str>) -> Option<Self> {
         if self.reconfigure_quietly(config) {
             return Some(self.clone());
@@ -266,6 +283,7 @@ impl Policy for PerKey {
 impl Policy for RateLimiter {
     as_its_own!(RateLimiterConfig, tell);
 
+    #[inline]
     fn go_on(&self, config: &RateLimiterConfig, restarted: &mut Vec<&'static str>) -> Option<Self> {
         if self.reconfigure_quietly(config) {
             return Some(self.clone());
@@ -278,6 +296,7 @@ impl Policy for RateLimiter {
 impl Policy for AdaptiveLimit {
     as_its_own!(AdaptiveLimitConfig, tell);
 
+    #[inline]
     fn go_on(&self, config: &AdaptiveLimitConfig, _: &mut Vec<&'static str>) -> Option<Self> {
         self.reconfigure_quietly(config);
         Some(self.clone())
@@ -287,6 +306,7 @@ impl Policy for AdaptiveLimit {
 impl Policy for Bulkhead {
     as_its_own!(BulkheadConfig, tell);
 
+    #[inline]
     fn go_on(&self, config: &BulkheadConfig, _: &mut Vec<&'static str>) -> Option<Self> {
         self.reconfigure_quietly(config);
         Some(self.clone())

@@ -36,7 +36,7 @@ use super::config::words::suggest;
 #[cfg(feature = "serde")]
 use super::config::{layers, read, source};
 use super::{Pipeline, PipelineBuilder, PipelineConfig};
-use crate::fault::{ConfigError, Fault};
+use crate::fault::{ConfigError, Fault, gather};
 use crate::observation::Monitor;
 use crate::sorted::Sorted;
 use crate::sync::{Mutex, lock};
@@ -82,6 +82,7 @@ impl RegistryConfig {
 
     /// The settings of one pipeline.
     #[must_use]
+    #[inline]
     pub fn get(&self, name: &str) -> Option<&PipelineConfig> {
         self.pipelines.get(name)
     }
@@ -95,6 +96,7 @@ impl RegistryConfig {
     ///
     /// # Errors
     /// Every fault of every pipeline.
+    #[inline]
     pub fn build(self) -> Result<Registry, ConfigError> {
         self.build_with(|_, builder| builder)
     }
@@ -265,6 +267,7 @@ struct Entry {
 impl Registry {
     /// The pipeline of this name.
     #[must_use]
+    #[inline]
     pub fn get(&self, name: &str) -> Option<Pipeline> {
         lock(&self.shared.pipelines).get(name).map(|entry| entry.pipeline.clone())
     }
@@ -273,6 +276,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`UnknownPipeline`].
+    #[inline]
     pub fn find(&self, name: &str) -> Result<Pipeline, UnknownPipeline> {
         self.get(name).ok_or_else(|| UnknownPipeline { name: name.to_owned(), known: self.names() })
     }
@@ -285,6 +289,7 @@ impl Registry {
 
     /// All pipelines, in the order of their names.
     #[must_use]
+    #[inline]
     pub fn pipelines(&self) -> Vec<Pipeline> {
         lock(&self.shared.pipelines).iter().map(|(_, entry)| entry.pipeline.clone()).collect()
     }
@@ -299,6 +304,7 @@ impl Registry {
     ///
     /// # Errors
     /// There is one of that name.
+    #[inline]
     pub fn insert(&self, pipeline: Pipeline) -> Result<(), ConfigError> {
         let mut pipelines = lock(&self.shared.pipelines);
         let name = pipeline.name().to_owned();
@@ -314,6 +320,7 @@ impl Registry {
     ///
     /// # Errors
     /// Every fault of every pipeline; then nothing is changed, anywhere.
+    #[inline]
     pub fn reload(&self, config: &RegistryConfig) -> Result<RegistryChanges, ConfigError> {
         loop {
             let known = lock(&self.shared.pipelines).clone();
@@ -327,6 +334,7 @@ impl Registry {
     }
 
     /// What is to be built, and what is to be changed; or every fault there is.
+    #[inline]
     fn plan(&self, known: &Table, config: &RegistryConfig) -> Result<Plan, ConfigError> {
         let (mut faults, mut plan) = (Vec::new(), Plan::default());
         for (name, settings) in config.pipelines.iter() {
@@ -352,16 +360,17 @@ impl Registry {
                         plan.added.push((Arc::clone(name), Entry { pipeline, by_hand: false }));
                         continue;
                     }
-                    Err(error) => error.faults().to_vec(),
+                    Err(error) => error.into_faults(),
                 },
             };
-            faults.extend(found.into_iter().map(|fault| fault.under(&format!("pipelines.{name}"))));
+            gather(&mut faults, &format!("pipelines.{name}"), found);
         }
         ConfigError::check("registry", faults)?;
         Ok(plan)
     }
 
     /// Changes all of it at once, if the table is still as it was `known`.
+    #[inline]
     fn exchange(&self, known: &Table, plan: Plan) -> Option<RegistryChanges> {
         let mut pipelines = lock(&self.shared.pipelines);
         let same =
@@ -397,11 +406,13 @@ struct Plan {
     changed: Sorted<PipelineConfig>,
 }
 
+#[inline]
 fn taken(name: &str) -> Fault {
     Fault::new(format!("pipelines.{name}"), "there is a pipeline of this name already; choose another")
 }
 
 impl fmt::Debug for Registry {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Registry").field(&self.pipelines()).finish()
     }
@@ -429,6 +440,7 @@ impl UnknownPipeline {
 }
 
 impl fmt::Display for UnknownPipeline {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let known: Vec<&str> = self.known.iter().map(String::as_str).collect();
         write!(f, "there is no pipeline {}; {}", super::config::text::quoted(&self.name), suggest(&self.name, &known))
@@ -471,6 +483,7 @@ impl RegistryChanges {
 }
 
 impl fmt::Display for RegistryChanges {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
             return f.write_str("nothing changed");

@@ -79,6 +79,7 @@ impl Options<'_> {
 
 impl fmt::Debug for Options<'_> {
     // A key is often the name of a person, and `{:?}` ends up in logs.
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("keyed", &self.key.is_some())

@@ -46,6 +46,7 @@ pub struct PipelineStats {
 }
 
 impl PipelineStats {
+    #[inline]
     pub(super) fn of(core: &Core) -> Self {
         Self {
             name: core.name.to_string(),
@@ -71,6 +72,7 @@ impl PipelineStats {
 }
 
 impl fmt::Display for PipelineStats {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.calls {
             Some(calls) => writeln!(f, "{calls}")?, // a table, under the same name

@@ -75,7 +75,7 @@ impl<T: 'static, E: 'static> TypedBuilder<T, E> {
             Some((PolicyOf::Shared(live), give)) => cache = Some((live, give)),
             Some((PolicyOf::New(config), give)) => match config.build() {
                 Ok(live) => cache = Some((live, give)),
-                Err(error) => builder = builder.with_faults("cache", &error),
+                Err(error) => builder = builder.with_faults("cache", error),
             },
         }
         Ok(TypedPipeline {
@@ -88,6 +88,7 @@ impl<T: 'static, E: 'static> TypedBuilder<T, E> {
 }
 
 impl<T, E> fmt::Debug for TypedBuilder<T, E> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TypedBuilder").field("builder", &self.builder).field("fallback", &self.fallback).finish_non_exhaustive()
     }
@@ -205,6 +206,7 @@ impl<T, E> Clone for TypedPipeline<T, E> {
 }
 
 impl<T, E> fmt::Debug for TypedPipeline<T, E> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TypedPipeline").field("pipeline", &self.pipeline).field("fallback", &self.fallback).finish_non_exhaustive()
     }

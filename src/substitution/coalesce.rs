@@ -219,6 +219,7 @@ impl<T, E> Clone for Coalesce<T, E> {
 }
 
 impl<T, E> fmt::Debug for Coalesce<T, E> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Coalesce").field("config", &self.config()).field("in_flight", &self.in_flight()).finish_non_exhaustive()
     }

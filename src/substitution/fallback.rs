@@ -92,6 +92,7 @@ impl<T, E> Clone for Fallback<T, E> {
 }
 
 impl<T, E> fmt::Debug for Fallback<T, E> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = if matches!(self.source, Source::Now(_)) { "function" } else { "future" };
         f.debug_struct("Fallback").field("source", &source).field("conditional", &self.when.is_some()).finish()

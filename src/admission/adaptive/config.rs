@@ -256,7 +256,9 @@ impl AdaptiveLimitConfig {
             faults.push(Fault::new("reserve", format!("{} is not a share between 0 and 1; 0.25 is a quarter", self.reserve)));
         }
         check::at_most(&mut faults, "queue", number(self.queue), MOST_WAITERS);
-        faults.extend(self.shed.iter().flat_map(CoDel::faults));
+        if let Some(codel) = &self.shed {
+            faults.append(&mut codel.faults());
+        }
         self.check_parameters(&mut faults);
         faults
     }

@@ -97,7 +97,7 @@ pub struct AdaptiveLimit {
 }
 
 struct Shared {
-    queue: WaitQueue<Places<true>>,
+    queue: WaitQueue<Places>,
     face: Face,
     tally: Tally,
     /// How many calls found no place.
@@ -160,7 +160,7 @@ impl AdaptiveLimit {
             calm_level: AtomicU32::new(control.calm_level()),
             look_at: AtomicU64::new(0),
         };
-        let queue = WaitQueue::new(Places::new(limit), config.queue, config.ageing);
+        let queue = WaitQueue::new(Places::new(limit, true), config.queue, config.ageing);
         queue.set_shedding(config.shed);
         let max_wait = AtomicU64::new(time::nanos(config.max_wait));
         let shared = Shared {

@@ -96,6 +96,7 @@ impl Drop for AdaptivePermit<'_> {
 }
 
 impl fmt::Debug for AdaptivePermit<'_> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AdaptivePermit").field("in_flight", &self.facts.in_flight()).finish_non_exhaustive()
     }
@@ -108,7 +109,7 @@ pin_project_lite::pin_project! {
     pub(crate) struct AdaptiveWaiter<'a> {
         pub(super) limit: &'a AdaptiveLimit,
         #[pin]
-        pub(super) waiting: Waiting<'a, Places<true>>,
+        pub(super) waiting: Waiting<'a, Places>,
     }
 }
 

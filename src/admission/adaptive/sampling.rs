@@ -78,6 +78,7 @@ impl Window {
         }
     }
 
+    #[inline]
     fn merge(&mut self, other: &Self) {
         self.samples += other.samples;
         self.rtt += other.rtt;

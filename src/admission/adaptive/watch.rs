@@ -11,6 +11,7 @@ pub(super) fn sender(limit: usize) -> Sender {
 
 impl Sender {
     /// Wakes who waits; no lock of ours may be held.
+    #[inline]
     pub(super) fn tell(&self, limit: usize) {
         self.0.send_if_modified(|known| std::mem::replace(known, limit) != limit);
     }
@@ -34,6 +35,7 @@ impl LimitChanges {
     }
 
     /// The same without waiting; `None` where it is what it was.
+    #[inline]
     pub fn try_next(&mut self) -> Option<usize> {
         matches!(self.0.has_changed(), Ok(true)).then(|| *self.0.borrow_and_update())
     }

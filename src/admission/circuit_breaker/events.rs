@@ -48,6 +48,7 @@ impl CircuitState {
 }
 
 impl fmt::Display for CircuitState {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -174,6 +175,7 @@ pub struct CircuitSnapshot {
 
 /// `open, 12 of 20 failed, 3 refused, next probe in 4.2 s`.
 impl fmt::Display for CircuitSnapshot {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, {} of {} failed, {} refused", self.state, self.failures, self.calls, self.not_permitted)?;
         if let Some(wait) = self.next_probe_in {
@@ -212,6 +214,7 @@ impl Transitions {
     }
 
     /// The next transition if there is one already.
+    #[inline]
     pub fn try_next(&mut self) -> Option<Transition> {
         loop {
             match self.receiver.try_recv() {
@@ -264,6 +267,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
+    #[inline]
     pub(super) fn subscribe(&self) -> Transitions {
         let receiver = self.sender.get_or_init(|| broadcast::Sender::new(KEPT)).subscribe();
         Transitions { receiver, missed: 0 }
@@ -353,6 +357,7 @@ impl Outbox {
 }
 
 impl fmt::Debug for Outbox {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outbox").field("panics", &self.panics).finish_non_exhaustive()
     }

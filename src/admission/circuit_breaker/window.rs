@@ -61,6 +61,7 @@ impl TimeWindow {
         self.slow.0.add(&self.dial, generation, self.dial.position(nanos));
     }
 
+    #[inline]
     pub(super) fn counts(&self, generation: u64, nanos: u64) -> Counts {
         self.counts_if(generation, nanos, |_, _| true).unwrap_or_default()
     }

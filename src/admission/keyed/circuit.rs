@@ -299,6 +299,7 @@ impl Circuit {
     }
 
     /// Calls and failures in the window of a closed circuit.
+    #[inline]
     pub(super) fn counted(&self, rules: &Rules, nanos: u64) -> (u64, u64) {
         match &self.state {
             State::Closed(window) => {

@@ -2,7 +2,7 @@
 
 use super::{PerKey, circuit};
 use crate::admission::{BulkheadConfig, CircuitBreakerConfig, CircuitWindow, RateLimiterConfig};
-use crate::fault::{ConfigError, Fault, check};
+use crate::fault::{ConfigError, Fault, check, gather};
 use std::time::Duration;
 
 /// A table of more keys is a database.
@@ -85,6 +85,7 @@ impl PerKeyConfig {
     }
 
     /// The longest that a call may wait for what its key has to give.
+    #[inline]
     pub(crate) fn longest_wait(&self) -> Duration {
         let limiter = self.rate_limit.as_ref().map_or(Duration::ZERO, RateLimiterConfig::longest_wait);
         limiter.saturating_add(self.bulkhead.as_ref().map_or(Duration::ZERO, BulkheadConfig::longest_wait))
@@ -97,14 +98,14 @@ impl PerKeyConfig {
         check::at_most(&mut faults, "max_keys", max_keys, MOST_KEYS);
         check::nonzero(&mut faults, "idle", self.idle, "a key would be forgotten between two calls; use a minute or more");
         if let Some(limiter) = &self.rate_limit {
-            faults.extend(limiter.faults().into_iter().map(|fault| fault.under("rate_limit")));
+            gather(&mut faults, "rate_limit", limiter.faults());
             if limiter.sliding {
                 let problem = "the log of a sliding window is too large for each key; leave it out, the token bucket is always to be had";
                 faults.push(Fault::new("rate_limit.sliding_window", problem));
             }
         }
         if let Some(breaker) = &self.circuit_breaker {
-            faults.extend(breaker.faults().into_iter().map(|fault| fault.under("circuit_breaker")));
+            gather(&mut faults, "circuit_breaker", breaker.faults());
             if let CircuitWindow::Count(calls) = breaker.window
                 && calls > circuit::MOST_COUNTED
             {
@@ -126,7 +127,7 @@ impl PerKeyConfig {
             }
         }
         if let Some(bulkhead) = &self.bulkhead {
-            faults.extend(bulkhead.faults().into_iter().map(|fault| fault.under("bulkhead")));
+            gather(&mut faults, "bulkhead", bulkhead.faults());
         }
         if self.rate_limit.is_none() && self.circuit_breaker.is_none() && self.bulkhead.is_none() && !self.statistics {
             let problem =

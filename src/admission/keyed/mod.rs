@@ -226,6 +226,7 @@ impl PerKey {
     ///
     /// Counted on short lists: the first few are right, whatever flood there is; of the last of a long list some may be missing.
     #[must_use]
+    #[inline]
     pub fn most_rejected(&self, most: usize) -> Vec<RejectedKey> {
         let mut keys = self.table.most_rejected();
         keys.sort_by(|a, b| b.rejections().cmp(&a.rejections()).then_with(|| a.key().cmp(b.key())));

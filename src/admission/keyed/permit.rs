@@ -124,6 +124,7 @@ impl Drop for KeyPermit<'_> {
 }
 
 impl fmt::Debug for KeyPermit<'_> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ticket = self.held.as_ref().and_then(|held| held.grant.ticket());
         f.debug_struct("KeyPermit").field("is_probe", &ticket.is_some_and(|ticket| ticket.probe)).finish_non_exhaustive()
@@ -153,6 +154,7 @@ impl<'a> Future for KeyWaiter<'a> {
 }
 
 impl fmt::Debug for KeyWaiter<'_> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyWaiter").finish_non_exhaustive()
     }

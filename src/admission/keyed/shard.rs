@@ -21,7 +21,6 @@ use super::tally::{Tally, Top};
 use crate::admission::{Bulkhead, RateLimiter};
 use crate::outcome::{Outcome, Rejected, RejectedKind};
 use index::Index;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,7 +98,8 @@ pub(super) struct Shard {
     asked: u32,
     overflow: Option<Box<Overflow>>,
     overflow_buckets: u32,
-    lives: BTreeMap<u32, Arc<Live>>,
+    /// By slot, in order.
+    lives: Vec<(u32, Arc<Live>)>,
     /// Units handed back to keys of this part, in ticks, wrapping.
     returned: u64,
     random: u64,
@@ -211,7 +211,7 @@ impl Shard {
             asked: 0,
             overflow: None,
             overflow_buckets: overflow_buckets.next_multiple_of(CHUNK as u32),
-            lives: BTreeMap::new(),
+            lives: Vec::new(),
             returned: 0,
             random: crate::chance::simulated().unwrap_or_else(rand::random),
             top: Top::new(top),
@@ -378,7 +378,7 @@ impl Shard {
             return None;
         }
         if live {
-            return self.lives.get(&at).filter(|_| place).cloned();
+            return self.live(at).filter(|_| place);
         }
         if place {
             slot.in_use = slot.in_use.saturating_sub(1);
@@ -406,9 +406,9 @@ impl Shard {
             return None;
         }
         if matches!(slot.kind, Kind::Live | Kind::OverflowLive) {
-            let live = self.lives.get(&at)?;
+            let live = self.live(at)?;
             live.limiter.as_ref()?.hand_back_quietly(cost, grant.then);
-            return Some(Arc::clone(live));
+            return Some(live);
         }
         let (tat, back) = pace.returned(slot.tat, then, cost, pace.tick(nanos));
         slot.tat = tat;

@@ -90,6 +90,7 @@ impl Table {
         if room { (shard.add(hash, nanos), false) } else { shard.shared_bucket(hash) }
     }
 
+    #[inline]
     fn reserve(&self) -> bool {
         let max = self.max_keys.load(Ordering::Relaxed);
         self.keys.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |keys| (keys < max).then_some(keys + 1)).is_ok()
@@ -331,6 +332,7 @@ impl Table {
         self.max_keys.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(super) fn counts(&self) -> Counts {
         self.parts().fold(Counts::default(), |sum, shard| {
             let counts = self.shard(shard).counts;
@@ -353,6 +355,7 @@ impl Table {
         found.is_some()
     }
 
+    #[inline]
     pub(super) fn most_rejected(&self) -> Vec<super::RejectedKey> {
         let mut all = Vec::new();
         self.parts().for_each(|shard| self.shard(shard).most_rejected(&mut all));

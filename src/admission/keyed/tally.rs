@@ -92,6 +92,7 @@ impl RejectedKey {
 }
 
 impl fmt::Debug for RejectedKey {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RejectedKey").field("rejections", &self.rejections).finish_non_exhaustive()
     }
@@ -141,39 +142,33 @@ impl Top {
         }
     }
 
+    #[inline]
     pub(super) fn forget(&mut self, hash: Hash) {
         self.places.retain(|place| place.hash != hash);
     }
 
+    #[inline]
     pub(super) fn read(&self, into: &mut Vec<RejectedKey>) {
-        into.extend(self.places.iter().map(|place| {
+        for place in &self.places {
             let text = String::from_utf8_lossy(&place.text[..usize::from(place.len)]);
-            let key = text.chars().flat_map(Shown::new).collect();
-            RejectedKey { key, rejections: place.rejections }
-        }));
+            into.push(RejectedKey { key: shown(&text), rejections: place.rejections });
+        }
     }
 }
 
-/// A character as it may stand in a log.
-struct Shown {
-    escaped: Option<std::char::EscapeDefault>,
-    plain: Option<char>,
-}
-
-impl Shown {
-    fn new(char: char) -> Self {
+/// A key as it may stand in a log.
+#[inline]
+fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for char in text.chars() {
         // Controls, and what turns the direction of a line or hides in it.
-        let hostile =
-            char.is_control() || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-        if hostile { Self { escaped: Some(char.escape_default()), plain: None } } else { Self { escaped: None, plain: Some(char) } }
+        if char.is_control() || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}') {
+            shown.extend(char.escape_default());
+        } else {
+            shown.push(char);
+        }
     }
-}
-
-impl Iterator for Shown {
-    type Item = char;
-    fn next(&mut self) -> Option<char> {
-        self.plain.take().or_else(|| self.escaped.as_mut()?.next())
-    }
+    shown
 }
 
 trait CharBoundary {
@@ -183,7 +178,11 @@ trait CharBoundary {
 
 impl CharBoundary for str {
     fn floor_char_boundary_of(&self, most: usize) -> usize {
-        (0..=most.min(self.len())).rev().find(|&at| self.is_char_boundary(at)).unwrap_or(0)
+        let mut at = most.min(self.len());
+        while !self.is_char_boundary(at) {
+            at -= 1;
+        }
+        at
     }
 }
 

@@ -157,7 +157,9 @@ impl RateLimiterConfig {
         if !self.max_wait.is_zero() {
             check::at_least(&mut faults, "queue", queue, 1);
         }
-        faults.extend(self.shed.iter().flat_map(CoDel::faults));
+        if let Some(codel) = &self.shed {
+            faults.append(&mut codel.faults());
+        }
         faults
     }
 }

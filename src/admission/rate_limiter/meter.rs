@@ -125,6 +125,7 @@ impl Meter {
         }
     }
 
+    #[inline]
     pub(super) fn give_back(&self, receipt: Receipt) {
         match (&self.algorithm, receipt) {
             (Algorithm::Bucket(bucket), Receipt::Bucket(receipt)) => bucket.give_back(receipt, Instant::now),
@@ -134,6 +135,7 @@ impl Meter {
     }
 
     /// Hands back units, whoever took them.
+    #[inline]
     pub(super) fn refund(&self, units: u32, now: Instant) {
         match &self.algorithm {
             Algorithm::Bucket(bucket) => bucket.refund(units, now),
@@ -142,6 +144,7 @@ impl Meter {
     }
 
     /// Takes units whether they are there or not, until none is left.
+    #[inline]
     pub(super) fn charge(&self, units: u32, now: Instant) {
         match &self.algorithm {
             Algorithm::Bucket(bucket) => bucket.charge(units, now),
@@ -150,6 +153,7 @@ impl Meter {
     }
 
     /// How long until `units` will have come free, if nobody else takes any; may be more than fits a burst.
+    #[inline]
     pub(super) fn wait_for(&self, units: u64, now: Instant) -> Duration {
         match &self.algorithm {
             Algorithm::Bucket(bucket) => bucket.wait_for(units, now),
@@ -157,6 +161,7 @@ impl Meter {
         }
     }
 
+    #[inline]
     pub(super) fn available(&self, now: Instant) -> u32 {
         match &self.algorithm {
             Algorithm::Bucket(bucket) => bucket.available(now),
@@ -183,7 +188,9 @@ impl Meter {
 impl Supply for Meter {
     type Grant = Option<Receipt>;
 
-    const CRITICAL_FIRST: bool = true;
+    fn critical_first(&self) -> bool {
+        true
+    }
 
     /// Only the first in line has a moment to wait for; the others wait for it.
     fn slots(&self) -> usize {

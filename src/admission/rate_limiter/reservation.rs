@@ -65,6 +65,7 @@ impl Shared {
 }
 
 impl fmt::Debug for Reservation<'_> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reservation").field("receipt", &self.receipt).finish_non_exhaustive()
     }

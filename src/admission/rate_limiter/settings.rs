@@ -2,7 +2,7 @@
 
 use super::{RateLimiter, RateLimiterConfig, Shared};
 use crate::admission::steering::{Pilot, Steering, SteeringState};
-use crate::fault::{ConfigError, Fault};
+use crate::fault::{ConfigError, Fault, gather};
 use crate::sync::atomic::Ordering;
 use crate::sync::lock;
 use crate::time;
@@ -32,8 +32,8 @@ impl RateLimiter {
         let config = self.config();
         let mut faults = steering.faults(config.units);
         if faults.is_empty() {
-            for (field, units) in [("floor", steering.floor), ("ceiling", steering.ceiling)] {
-                faults.extend(RateLimiterConfig { units, ..config.clone() }.faults().into_iter().map(|fault| fault.under(field)));
+            for &(field, units) in &[("floor", steering.floor), ("ceiling", steering.ceiling)] {
+                gather(&mut faults, field, RateLimiterConfig { units, ..config.clone() }.faults());
             }
         }
         ConfigError::check("steering", faults)?;
@@ -54,6 +54,7 @@ impl RateLimiter {
 
     /// How it is steered; `None` when it is not.
     #[must_use]
+    #[inline]
     pub fn steering(&self) -> Option<SteeringState> {
         self.shared.steering.get().map(|pilot| pilot.state())
     }
@@ -67,6 +68,7 @@ impl RateLimiter {
     ///
     /// # Errors
     /// What [`build`](RateLimiterConfig::build) would refuse; then nothing is changed.
+    #[inline]
     pub fn set_rate(&self, units: u32, period: Duration) -> Result<(), ConfigError> {
         self.set(|config| RateLimiterConfig { units, period, ..config })
     }
@@ -75,6 +77,7 @@ impl RateLimiter {
     ///
     /// # Errors
     /// What [`build`](RateLimiterConfig::build) would refuse; then nothing is changed.
+    #[inline]
     pub fn set_burst(&self, units: u32) -> Result<(), ConfigError> {
         self.set(|config| config.burst(units))
     }
@@ -84,6 +87,7 @@ impl RateLimiter {
     ///
     /// # Errors
     /// What [`build`](RateLimiterConfig::build) would refuse; then nothing is changed.
+    #[inline]
     pub fn reconfigure(&self, config: &RateLimiterConfig) -> Result<bool, ConfigError> {
         ConfigError::check("rate limiter", config.faults())?;
         let fits = self.reconfigure_quietly(config);
@@ -98,6 +102,7 @@ impl RateLimiter {
     }
 
     /// Wakes those who wait, for their time may be another.
+    #[inline]
     pub(crate) fn tell(&self) {
         self.shared.queue.retime();
     }

@@ -45,6 +45,7 @@ impl<'a> Future for RateLimiterWaiter<'a> {
 }
 
 impl fmt::Debug for RateLimiterWaiter<'_> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimiterWaiter").field("call", &self.call).finish_non_exhaustive()
     }

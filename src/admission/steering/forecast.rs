@@ -61,11 +61,13 @@ pub trait Forecast: Send + 'static {
 
     /// So many intervals are over in which nothing was seen at all. **Default**: observes as many zeros, but at most 1,000, for after
     /// those most models have forgotten everything else. A model with a season must keep its place in it.
+    #[inline]
     fn quiet(&mut self, intervals: u64) {
         (0..intervals.min(1_000)).for_each(|_| self.observe(0.0));
     }
 
     /// Which of its settings cannot work. **Default**: none.
+    #[inline]
     fn faults(&self) -> Vec<Fault> {
         Vec::new()
     }
@@ -96,6 +98,7 @@ impl Pace {
         Line { level, slope: self.slope * (level - line.level) + (1.0 - self.slope) * slope }
     }
 
+    #[inline]
     fn ahead(self, line: Line, ahead: u32) -> f64 {
         let steps = f64::from(ahead.max(1));
         let f = self.damping;
@@ -103,6 +106,7 @@ impl Pace {
         line.level + slopes * line.slope
     }
 
+    #[inline]
     fn faults(self) -> Vec<Fault> {
         let mut faults = Vec::new();
         check::fraction(&mut faults, "level", self.level);
@@ -112,6 +116,7 @@ impl Pace {
     }
 
     /// As it is, or as near to it as works.
+    #[inline]
     fn sane(self) -> Self {
         let share = |value: f64| if value.is_finite() { value.clamp(0.0, 1.0) } else { 1.0 };
         Self { level: share(self.level), slope: share(self.slope), damping: share(self.damping) }
@@ -119,6 +124,7 @@ impl Pace {
 }
 
 /// What a series is said to start with has to be something that can be seen.
+#[inline]
 fn started(faults: &mut Vec<Fault>, line: Option<Line>) {
     for (field, value) in line.map_or([("", 0.0); 2], |line| [("starting.level", line.level), ("starting.slope", line.slope)]) {
         if usable(value).is_none() {
@@ -128,6 +134,7 @@ fn started(faults: &mut Vec<Fault>, line: Option<Line>) {
 }
 
 /// A weight: 0 is allowed, and keeps what was there at first for good.
+#[inline]
 fn weight(faults: &mut Vec<Fault>, field: &str, value: f64) {
     if value != 0.0 {
         check::fraction(faults, field, value);
@@ -181,6 +188,7 @@ impl Holt {
 }
 
 impl Forecast for Holt {
+    #[inline]
     fn observe(&mut self, value: f64) {
         let seen = usable(value);
         match (self.line, self.first, seen) {
@@ -196,10 +204,12 @@ impl Forecast for Holt {
         }
     }
 
+    #[inline]
     fn predict(&self, ahead: u32) -> Option<f64> {
         self.line.map(|line| self.pace.sane().ahead(line, ahead)).filter(|value| value.is_finite())
     }
 
+    #[inline]
     fn faults(&self) -> Vec<Fault> {
         let mut faults = self.pace.faults();
         started(&mut faults, self.line);
@@ -289,11 +299,13 @@ impl HoltWinters {
 
     /// The season, from the place of the next value on: what it adds to the level, or what it multiplies it by. Empty until it is known.
     #[must_use]
+    #[inline]
     pub fn season(&self) -> Vec<f64> {
         let (before, after) = self.season.split_at(self.next.min(self.season.len()));
         [after, before].concat()
     }
 
+    #[inline]
     fn works(&self) -> bool {
         (2..=LONGEST_SEASON).contains(&self.length) && (self.line.is_none() || self.season.len() == self.length)
     }
@@ -315,6 +327,7 @@ impl HoltWinters {
     }
 
     /// The first line and season, from two complete seasons: the line through their means, and the average distance from it.
+    #[inline]
     fn begin(&mut self) {
         let early = std::mem::take(&mut self.early);
         let count = early.len() as f64;
@@ -340,6 +353,7 @@ impl HoltWinters {
     }
 
     /// Values at the end of the range of numbers: begin anew rather than stay infinite for ever.
+    #[inline]
     fn forget_unless_finite(&mut self) {
         let whole = self.line.is_some_and(|line| line.level.is_finite() && line.slope.is_finite());
         if !whole || !self.season.iter().all(|value| value.is_finite()) {
@@ -349,6 +363,7 @@ impl HoltWinters {
 }
 
 impl Forecast for HoltWinters {
+    #[inline]
     fn observe(&mut self, value: f64) {
         if !self.works() {
             return;
@@ -384,6 +399,7 @@ impl Forecast for HoltWinters {
         }
     }
 
+    #[inline]
     fn predict(&self, ahead: u32) -> Option<f64> {
         let line = self.line.filter(|_| self.works())?;
         let ahead = ahead.max(1);
@@ -397,12 +413,14 @@ impl Forecast for HoltWinters {
     }
 
     /// Two seasons of zeros forget what there was; the rest only has to keep the place.
+    #[inline]
     fn quiet(&mut self, intervals: u64) {
         let season = self.length.max(1) as u64;
         let zeros = if intervals > 2 * season { 2 * season + intervals % season } else { intervals };
         (0..zeros).for_each(|_| self.observe(0.0));
     }
 
+    #[inline]
     fn faults(&self) -> Vec<Fault> {
         let mut faults = self.pace.faults();
         let length = self.length as u64;

@@ -52,12 +52,14 @@ pub(super) struct Helm {
 }
 
 impl Helm {
+    #[inline]
     pub(super) fn new(rules: Rules, nominal: f64) -> Self {
         let nominal = nominal.clamp(rules.floor, rules.ceiling);
         Self { rules, nominal, allowed: nominal, rate: nominal, pressure: None, cut: None }
     }
 
     /// The limiter was given another rate: from there on.
+    #[inline]
     pub(super) fn restart(&mut self, nominal: f64) {
         *self = Self::new(self.rules, nominal);
     }
@@ -67,6 +69,7 @@ impl Helm {
     }
 
     /// A reading that reaches back `memory` may ask for a cut: it is of a time after the last.
+    #[inline]
     pub(super) fn hears(&self, memory: Duration, now: Instant) -> bool {
         self.cut.is_none_or(|cut| memory.is_zero() || now.saturating_duration_since(cut) >= memory)
     }

@@ -72,7 +72,7 @@ pub use forecast::{Forecast, Holt, HoltWinters};
 pub(crate) use pilot::Pilot;
 pub use signal::{ErrorRate, QueueDepth, ResponseTime, Signal, SystemLoad};
 
-use crate::fault::{Fault, check};
+use crate::fault::{Fault, check, gather};
 use std::fmt;
 use std::time::Duration;
 
@@ -221,16 +221,17 @@ impl Steering {
             faults.push(Fault::new("step", format!("{step} is no step up; it must be more than 0 and finite")));
         }
         for signal in &self.signals {
-            faults.extend(signal.faults().into_iter().map(|fault| fault.under(signal.name())));
+            gather(&mut faults, signal.name(), signal.faults());
         }
         if let Some(forecast) = &self.forecast {
-            faults.extend(forecast.faults().into_iter().map(|fault| fault.under("forecast")));
+            gather(&mut faults, "forecast", forecast.faults());
         }
         faults
     }
 }
 
 impl fmt::Debug for Steering {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Steering")
             .field("floor", &self.floor)

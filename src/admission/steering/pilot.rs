@@ -91,10 +91,12 @@ impl Pilot {
     }
 
     /// The rate in force, in units per period.
+    #[inline]
     pub(crate) fn rate(&self) -> u32 {
         lock(&self.state).rate
     }
 
+    #[inline]
     pub(crate) fn state(&self) -> SteeringState {
         SteeringState { panics: self.panics.load(Ordering::Relaxed), ..lock(&self.state).clone() }
     }
@@ -107,6 +109,7 @@ impl Pilot {
     }
 
     /// The nearest rate that it may steer to.
+    #[inline]
     pub(crate) fn within(&self, units: u32) -> u32 {
         units.max(self.floor).min(self.ceiling)
     }
@@ -214,8 +217,15 @@ impl Pilot {
             if quiet > 0 {
                 forecast.quiet(quiet);
             }
-            let most = (1..=lead.saturating_add(1)).filter_map(|ahead| forecast.predict(ahead)).filter(|value| value.is_finite());
-            most.reduce(f64::max).map(|value| value.max(0.0))
+            let mut most: Option<f64> = None;
+            for ahead in 1..=lead.saturating_add(1) {
+                if let Some(value) = forecast.predict(ahead)
+                    && value.is_finite()
+                {
+                    most = Some(value.max(most.unwrap_or(0.0)));
+                }
+            }
+            most
         });
         match asked {
             Some(expected) => {
@@ -240,6 +250,7 @@ impl Pilot {
 }
 
 impl fmt::Debug for Pilot {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pilot").field("state", &self.state()).field("signals", &self.signals.len()).finish_non_exhaustive()
     }

@@ -32,6 +32,7 @@ pub trait Signal: Send + Sync + 'static {
     }
 
     /// Which of its settings cannot work: asked once, before it steers anything. **Default**: none.
+    #[inline]
     fn faults(&self) -> Vec<Fault> {
         Vec::new()
     }
@@ -44,6 +45,7 @@ impl<F: Fn(Instant) -> Option<f64> + Send + Sync + 'static> Signal for F {
 }
 
 /// What a signal finds, as a share of what it is allowed.
+#[inline]
 fn pressure(found: f64, limit: f64) -> Option<f64> {
     (limit > 0.0).then(|| found / limit).filter(|pressure| !pressure.is_nan())
 }
@@ -84,6 +86,7 @@ impl ErrorRate {
 }
 
 /// What ended, and what failed: attempts, or, where no pipeline reports (`monitor.track`), calls.
+#[inline]
 fn counted(snapshot: &Snapshot) -> (u64, u64) {
     let stats = snapshot.all_time();
     let sum = |outcomes: &[Outcome]| outcomes.iter().fold(0_u64, |sum, outcome| sum.saturating_add(stats.attempts_by(*outcome)));
@@ -95,6 +98,7 @@ fn counted(snapshot: &Snapshot) -> (u64, u64) {
 }
 
 impl Signal for ErrorRate {
+    #[inline]
     fn read(&self, _: Instant) -> Option<f64> {
         let (attempts, failures) = counted(&self.monitor.stats(&self.name)?);
         let mut seen = lock(&self.seen);
@@ -113,6 +117,7 @@ impl Signal for ErrorRate {
         "error_rate"
     }
 
+    #[inline]
     fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         check::fraction(&mut faults, "above", self.limit);
@@ -122,6 +127,7 @@ impl Signal for ErrorRate {
 }
 
 impl fmt::Debug for ErrorRate {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ErrorRate").field("of", &self.name).field("above", &self.limit).field("min_attempts", &self.min_attempts).finish()
     }
@@ -173,6 +179,7 @@ impl ResponseTime {
 const WINDOW: Window = Window::TenSeconds;
 
 impl Signal for ResponseTime {
+    #[inline]
     fn read(&self, _: Instant) -> Option<f64> {
         let snapshot = self.monitor.stats(&self.name)?;
         let stats = snapshot.window(WINDOW);
@@ -191,6 +198,7 @@ impl Signal for ResponseTime {
         "response_time"
     }
 
+    #[inline]
     fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         check::nonzero(&mut faults, "above", self.limit, "every answer takes longer; say what is still quick");
@@ -200,6 +208,7 @@ impl Signal for ResponseTime {
 }
 
 impl fmt::Debug for ResponseTime {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseTime")
             .field("of", &self.name)
@@ -233,6 +242,7 @@ impl QueueDepth {
 }
 
 impl Signal for QueueDepth {
+    #[inline]
     fn read(&self, _: Instant) -> Option<f64> {
         let (filled, places) = match self.bulkhead.config().queue {
             0 => (self.bulkhead.in_use(), self.bulkhead.limit()),
@@ -245,6 +255,7 @@ impl Signal for QueueDepth {
         "queue_depth"
     }
 
+    #[inline]
     fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         check::fraction(&mut faults, "above", self.limit);
@@ -270,6 +281,7 @@ impl SystemLoad {
 }
 
 impl Signal for SystemLoad {
+    #[inline]
     fn read(&self, _: Instant) -> Option<f64> {
         let processors = std::thread::available_parallelism().ok()?.get();
         // A file of the kernel's: reading it waits for no disk.
@@ -285,6 +297,7 @@ impl Signal for SystemLoad {
         "system_load"
     }
 
+    #[inline]
     fn faults(&self) -> Vec<Fault> {
         if self.limit > 0.0 && self.limit.is_finite() {
             return Vec::new();
@@ -294,6 +307,7 @@ impl Signal for SystemLoad {
 }
 
 /// `0.52 0.58 0.59 1/467 12345`
+#[inline]
 fn one_minute(loadavg: &str) -> Option<f64> {
     loadavg.split_ascii_whitespace().next()?.parse().ok().filter(|load: &f64| load.is_finite())
 }

@@ -1,11 +1,10 @@
 //! The line of people waiting, as a plain machine: no lock, no timer, no future. Time and supply come in as arguments.
 
+use super::book::{Book, Key};
 use super::codel::{CoDel, Shedder};
-use super::{GLANCE, PATIENCE, Supply, Take};
+use super::{GLANCE, PATIENCE, Take};
 use crate::call::Priority;
 use crate::time;
-use std::array;
-use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -18,6 +17,24 @@ struct Rank {
     moment: u128,
     number: u64,
     index: Index,
+}
+
+impl Rank {
+    const fn key(self) -> Key {
+        (self.moment, self.number)
+    }
+
+    const fn of(((moment, number), index): (Key, Index)) -> Self {
+        Self { moment, number, index }
+    }
+}
+
+/// What a line knows of what is waited for.
+pub(super) trait Source {
+    /// How many waiters may be called up at the same time.
+    fn slots(&self) -> usize;
+    /// Takes `cost` units for the waiter whose turn it is, and keeps what it was given.
+    fn take(&mut self, now: Instant, cost: u32) -> Take<()>;
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,8 +77,8 @@ pub(super) struct Here {
 
 /// What a poll came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step<G> {
-    Taken(G),
+pub(super) enum Step {
+    Taken,
     Evicted,
     /// It was its turn, and it has waited too long.
     Shed,
@@ -83,7 +100,7 @@ pub(super) struct Wakes {
 
 impl Wakes {
     pub(super) fn new() -> Self {
-        Self { list: array::from_fn(|_| None), len: 0, again: false, spent: None }
+        Self { list: [const { None }; 16], len: 0, again: false, spent: None }
     }
 
     fn push(&mut self, waker: Option<Waker>) {
@@ -98,8 +115,12 @@ impl Wakes {
         self.len + 4 <= self.list.len()
     }
 
-    pub(super) fn wake(self) {
-        self.list.into_iter().flatten().for_each(Waker::wake);
+    pub(super) fn wake(mut self) {
+        for place in &mut self.list {
+            if let Some(waker) = place.take() {
+                waker.wake();
+            }
+        }
     }
 }
 
@@ -108,12 +129,14 @@ pub(super) struct Line {
     /// A slab: a waiter keeps its index until it leaves.
     waiters: Vec<Option<Waiter>>,
     vacant: Vec<Index>,
-    asleep: BTreeSet<Rank>,
-    watching: BTreeSet<Rank>,
-    /// By stamp: the first has been silent longest.
-    called: BTreeMap<u64, Index>,
+    /// By rank.
+    asleep: Book,
+    /// By rank.
+    watching: Book,
+    /// By [stamp](stamped): the first has been silent longest.
+    called: Book,
     /// By priority, then by arrival: the last is whom a more important newcomer displaces.
-    displaceable: BTreeSet<(u8, u64, Index)>,
+    displaceable: Book,
     /// What those stand for who have not been passed over, by priority.
     costs: [u64; Priority::ALL.len()],
     stamp: u64,
@@ -128,6 +151,10 @@ pub(super) struct Line {
     shedder: Option<Shedder>,
 }
 
+const fn stamped(stamp: u64) -> Key {
+    (0, stamp)
+}
+
 impl Line {
     pub(super) fn len(&self) -> usize {
         self.displaceable.len()
@@ -135,7 +162,11 @@ impl Line {
 
     /// What stands before a newcomer of this priority at the least, in units of cost.
     pub(super) fn cost_ahead(&self, priority: Priority) -> u64 {
-        self.costs[..=priority as usize].iter().fold(0, |sum, cost| sum.saturating_add(*cost))
+        let mut sum = 0_u64;
+        for cost in &self.costs[..=priority as usize] {
+            sum = sum.saturating_add(*cost);
+        }
+        sum
     }
 
     /// Whether a newcomer would overtake nobody: those passed over keep a place, not a claim.
@@ -185,8 +216,8 @@ impl Line {
         };
         let rank = Rank { moment, number: self.arrivals, index };
         self.waiters[index] = Some(Waiter { rank, since, level, cost, role: Role::Asleep, slow: false, waker: None });
-        self.asleep.insert(rank);
-        self.displaceable.insert((level, rank.number, index));
+        self.asleep.insert(rank.key(), index);
+        self.displaceable.insert((u128::from(level), rank.number), index);
         self.costs[usize::from(level)] += u64::from(cost);
         self.give_way(rank);
         index
@@ -194,19 +225,19 @@ impl Line {
 
     /// Who waits for a moment gives way to somebody who stands before it now, and keeps its place behind.
     fn give_way(&mut self, newcomer: Rank) {
-        let Some((&stamp, &index)) = self.called.last_key_value() else { return };
+        let Some((stamp, index)) = self.called.last() else { return };
         let Some(waiter) = &mut self.waiters[index] else { return };
         if waiter.rank > newcomer && waiter.waker.is_some() && matches!(waiter.role, Role::Called { due: Some(_), .. }) {
             waiter.role = Role::Asleep;
-            self.asleep.insert(waiter.rank);
-            self.called.remove(&stamp);
+            self.asleep.insert(waiter.rank.key(), index);
+            self.called.remove(stamp);
         }
     }
 
     /// Makes room for a newcomer by sending away the newest of the least important, if that is less important than the newcomer.
     pub(super) fn displace(&mut self, priority: Priority, wakes: &mut Wakes) -> bool {
-        let Some(&(level, _, index)) = self.displaceable.last() else { return false };
-        if level <= priority as u8 {
+        let Some(((level, _), index)) = self.displaceable.last() else { return false };
+        if level <= priority as u128 {
             return false;
         }
         self.withdraw(index);
@@ -229,30 +260,30 @@ impl Line {
     fn withdraw(&mut self, index: Index) {
         let Some(&Waiter { rank, level, cost, role, .. }) = self.waiters[index].as_ref() else { return };
         match role {
-            Role::Asleep => _ = self.asleep.remove(&rank),
+            Role::Asleep => _ = self.asleep.remove(rank.key()),
             Role::Watching { .. } => self.relieve(rank),
-            Role::Called { stamp, .. } => _ = self.called.remove(&stamp),
+            Role::Called { stamp, .. } => _ = self.called.remove(stamped(stamp)),
             Role::Passed => {}
             Role::Evicted => return,
         }
         if !matches!(role, Role::Passed) {
             self.costs[usize::from(level)] -= u64::from(cost);
         }
-        self.displaceable.remove(&(level, rank.number, index));
+        self.displaceable.remove((u128::from(level), rank.number));
     }
 
     fn relieve(&mut self, watchman: Rank) {
-        self.watching.remove(&watchman);
+        self.watching.remove(watchman.key());
         if self.lookout == Some(watchman.index) {
-            self.lookout = self.watching.last().map(|rank| rank.index);
+            self.lookout = self.watching.last().map(|(_, index)| index);
         }
     }
 
     /// Something happened: a release, an arrival, a departure. Calls up whom there is room for, and where the watchman woken by an
     /// earlier event has not come either, wakes one more, so that every event reaches one waiter further.
-    pub(super) fn stir(&mut self, supply: &impl Supply, now: Option<Instant>, wakes: &mut Wakes) -> bool {
+    pub(super) fn stir(&mut self, slots: usize, now: Option<Instant>, wakes: &mut Wakes) -> bool {
         let silent = self.lookout.filter(|&index| self.is_silent(index, now));
-        let more = self.call_up(supply, wakes);
+        let more = self.call_up(slots, wakes);
         if silent.is_some() && self.lookout == silent && !self.called.is_empty() {
             self.post_watchman(wakes);
         }
@@ -268,8 +299,7 @@ impl Line {
 
     /// Calls up the first in line while there are slots for more, and posts a watchman behind them. True when there is more to do
     /// once the wakers collected so far have been called.
-    pub(super) fn call_up(&mut self, supply: &impl Supply, wakes: &mut Wakes) -> bool {
-        let slots = supply.slots();
+    pub(super) fn call_up(&mut self, slots: usize, wakes: &mut Wakes) -> bool {
         while self.called.len() < slots {
             let Some(first) = self.first() else { break };
             if !wakes.has_room() {
@@ -285,14 +315,17 @@ impl Line {
 
     /// The first in line of those not called up.
     fn first(&self) -> Option<Rank> {
-        self.watching.first().into_iter().chain(self.asleep.first()).min().copied()
+        match (self.watching.first(), self.asleep.first()) {
+            (Some(watching), Some(asleep)) => Some(Rank::of(watching).min(Rank::of(asleep))),
+            (one, other) => one.or(other).map(Rank::of),
+        }
     }
 
     fn call(&mut self, rank: Rank, wakes: &mut Wakes) {
-        self.asleep.remove(&rank);
+        self.asleep.remove(rank.key());
         self.relieve(rank);
         self.stamp += 1;
-        self.called.insert(self.stamp, rank.index);
+        self.called.insert(stamped(self.stamp), rank.index);
         if let Some(waiter) = &mut self.waiters[rank.index] {
             waiter.role = Role::Called { stamp: self.stamp, due: None };
             wakes.push(waiter.waker.take());
@@ -301,13 +334,14 @@ impl Line {
 
     fn stand_down(&mut self, watchman: Rank) {
         self.relieve(watchman);
-        self.asleep.insert(watchman);
+        self.asleep.insert(watchman.key(), watchman.index);
         self.set_role(watchman.index, Role::Asleep);
     }
 
     fn post_watchman(&mut self, wakes: &mut Wakes) {
-        let Some(rank) = self.asleep.pop_first() else { return };
-        self.watching.insert(rank);
+        let Some(rank) = self.asleep.first().map(Rank::of) else { return };
+        self.asleep.remove(rank.key());
+        self.watching.insert(rank.key(), rank.index);
         self.lookout = Some(rank.index);
         if let Some(waiter) = &mut self.waiters[rank.index] {
             waiter.role = Role::Watching { since: None, until: None };
@@ -316,14 +350,7 @@ impl Line {
     }
 
     /// A waiter is polled. `waker` is taken if it has to wait on.
-    pub(super) fn poll<S: Supply>(
-        &mut self,
-        index: Index,
-        here: Here,
-        waker: &mut Option<Waker>,
-        supply: &S,
-        wakes: &mut Wakes,
-    ) -> Step<S::Grant> {
+    pub(super) fn poll(&mut self, index: Index, here: Here, waker: &mut Option<Waker>, supply: &mut dyn Source, wakes: &mut Wakes) -> Step {
         let Some(waiter) = &mut self.waiters[index] else { return Step::Evicted };
         // It is here: nothing below needs to wake it.
         wakes.spent = waiter.waker.take();
@@ -336,13 +363,13 @@ impl Line {
                 waiter.role = Role::Asleep;
                 waiter.slow = true;
                 let rank = waiter.rank;
-                self.asleep.insert(rank);
+                self.asleep.insert(rank.key(), index);
                 self.costs[usize::from(waiter.level)] += u64::from(waiter.cost);
                 self.give_way(rank);
             }
             _ => {}
         }
-        self.call_up(supply, wakes);
+        self.call_up(supply.slots(), wakes);
         let step = self.advance(index, here, supply, wakes);
         if let (Step::Pending(_) | Step::Watch(_), false, Some(waiter)) = (step, wakes.again, &mut self.waiters[index]) {
             waiter.waker = waker.take();
@@ -350,13 +377,13 @@ impl Line {
         step
     }
 
-    fn advance<S: Supply>(&mut self, index: Index, here: Here, supply: &S, wakes: &mut Wakes) -> Step<S::Grant> {
+    fn advance(&mut self, index: Index, here: Here, supply: &mut dyn Source, wakes: &mut Wakes) -> Step {
         let now = here.now;
         loop {
             let Some(waiter) = &mut self.waiters[index] else { return Step::Evicted };
             match waiter.role {
                 Role::Called { stamp, .. } => {
-                    self.called.remove(&stamp);
+                    self.called.remove(stamped(stamp));
                     let (cost, since, measured) = (waiter.cost, waiter.since, !waiter.slow);
                     if measured && self.sheds(since, now) {
                         self.set_role(index, Role::Asleep);
@@ -365,44 +392,44 @@ impl Line {
                     }
                     let Some(waiter) = &mut self.waiters[index] else { return Step::Evicted };
                     match supply.take(now, cost) {
-                        Take::Taken(grant) => {
+                        Take::Taken(()) => {
                             // Out of `called` already: only the slot and the books remain.
                             waiter.role = Role::Asleep;
                             self.leave(index);
                             self.taken(since, now, measured);
-                            return Step::Taken(grant);
+                            return Step::Taken;
                         }
                         Take::At(due) => {
                             let rank = waiter.rank;
                             if self.first().is_some_and(|first| first < rank) {
                                 // Somebody more important came after the call and before this poll: the next moment is theirs.
                                 self.set_role(index, Role::Asleep);
-                                self.asleep.insert(rank);
-                                self.call_up(supply, wakes);
+                                self.asleep.insert(rank.key(), index);
+                                self.call_up(supply.slots(), wakes);
                                 continue;
                             }
                             self.stamp += 1;
                             self.set_role(index, Role::Called { stamp: self.stamp, due: Some(due) });
-                            self.called.insert(self.stamp, index);
+                            self.called.insert(stamped(self.stamp), index);
                             return Step::Pending(Some(due));
                         }
                         Take::NotNow => {
                             waiter.role = Role::Asleep;
-                            self.asleep.insert(waiter.rank);
+                            self.asleep.insert(waiter.rank.key(), index);
                             return Step::Pending(None);
                         }
                     }
                 }
                 Role::Watching { since, until } => {
                     let rank = waiter.rank;
-                    let Some((&stamp, &silent)) = self.called.first_key_value() else {
+                    let Some(((_, stamp), silent)) = self.called.first() else {
                         self.stand_down(rank);
                         return Step::Pending(None);
                     };
                     match self.due(silent) {
                         Some(due) if due > now => {
                             // One timer beside that of the first in line is enough.
-                            let other = self.watching.first().filter(|first| **first != rank).map(|first| first.index);
+                            let other = self.watching.first().map(|(_, first)| first).filter(|first| *first != index);
                             if other.is_some_and(|other| !self.is_silent(other, Some(now))) {
                                 self.stand_down(rank);
                                 return Step::Pending(None);
@@ -462,7 +489,7 @@ impl Line {
     }
 
     fn pass_over(&mut self, stamp: u64) {
-        let Some(index) = self.called.remove(&stamp) else { return };
+        let Some(index) = self.called.remove(stamped(stamp)) else { return };
         if let Some(waiter) = &mut self.waiters[index] {
             waiter.role = Role::Passed;
             self.costs[usize::from(waiter.level)] -= u64::from(waiter.cost);
@@ -487,14 +514,14 @@ impl Line {
 
     /// Who was called up first of those who could take and have not come.
     fn silent_call(&self, now: Instant) -> Option<u64> {
-        let (&stamp, &index) = self.called.first_key_value()?;
+        let ((_, stamp), index) = self.called.first()?;
         self.due(index).is_none_or(|due| due <= now).then_some(stamp)
     }
 
     /// The supply changed its times: those who wait for a moment ask again.
     pub(super) fn retime(&mut self, wakes: &mut Wakes) {
-        for index in self.called.values().chain(self.lookout.iter()).take(8) {
-            if let Some(waiter) = &mut self.waiters[*index] {
+        for index in self.called.indices().chain(self.lookout).take(8) {
+            if let Some(waiter) = &mut self.waiters[index] {
                 wakes.push(waiter.waker.take());
             }
         }

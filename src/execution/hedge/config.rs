@@ -2,7 +2,7 @@
 
 use super::Hedge;
 use crate::execution::budget::BudgetSource;
-use crate::fault::{ConfigError, Fault, check};
+use crate::fault::{ConfigError, Fault, check, gather};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,7 +154,7 @@ impl HedgeConfig {
             ("min_delay", self.min_delay.is_some()),
             ("max_delay", self.max_delay.is_some()),
         ];
-        for (field, said) in stray {
+        for &(field, said) in &stray {
             if said && !percentile {
                 let problem = "means nothing where the delay is given; leave it out, or begin with `Hedge::at_percentile`";
                 faults.push(Fault::new(field, problem));
@@ -166,7 +166,7 @@ impl HedgeConfig {
             faults.push(Fault::new("min_delay", format!("{least:?} is longer than max_delay ({most:?}); lower it")));
         }
         if let Some(budget) = &self.budget {
-            faults.extend(budget.faults().into_iter().map(|fault| fault.under("budget")));
+            gather(&mut faults, "budget", budget.faults());
         }
         faults
     }
@@ -182,6 +182,7 @@ impl HedgeConfig {
 }
 
 impl fmt::Debug for When {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::After(delay) => f.debug_tuple("After").field(delay).finish(),

@@ -152,9 +152,13 @@ impl Estimate {
     /// In nanoseconds, by Kaplan and Meier. Where too much was cut off to tell: at least the longest that was seen.
     fn quantiles<const N: usize>(&self, shares: [f64; N]) -> [u64; N] {
         let add = |a: &AtomicU32, b: &AtomicU32| u64::from(a.load(Ordering::Relaxed)) + u64::from(b.load(Ordering::Relaxed));
-        let [a, b] = self.slices.each_ref();
+        let [a, b] = &self.slices;
         let counts = |place| (add(&a.answered[place], &b.answered[place]), add(&a.cut_off[place], &b.cut_off[place]));
-        let mut lasting: u64 = (0..BUCKETS).map(counts).map(|(answered, cut_off)| answered + cut_off).sum();
+        let mut lasting = 0;
+        for place in 0..BUCKETS {
+            let (answered, cut_off) = counts(place);
+            lasting += answered + cut_off;
+        }
         let (mut longer, mut longest, mut found) = (1.0_f64, 0, [UNKNOWN; N]);
         for place in 0..BUCKETS {
             let (answered, cut_off) = counts(place);
@@ -165,14 +169,19 @@ impl Estimate {
             // Samples that came in since they were added up may be more than are left.
             longer *= 1.0 - (answered as f64 / lasting.max(answered) as f64);
             lasting = lasting.saturating_sub(answered + cut_off);
-            for (found, share) in found.iter_mut().zip(shares) {
+            for (found, share) in found.iter_mut().zip(&shares) {
                 // A hair of room for what rounding does to a product of a thousand factors.
                 if *found == UNKNOWN && 1.0 - longer >= share - 1e-9 {
                     *found = longest;
                 }
             }
         }
-        found.map(|found| if found == UNKNOWN { longest } else { found })
+        for found in &mut found {
+            if *found == UNKNOWN {
+                *found = longest;
+            }
+        }
+        found
     }
 }
 

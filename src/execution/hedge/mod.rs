@@ -134,6 +134,7 @@ impl Hedge {
     ///
     /// # Errors
     /// What [`build`](HedgeConfig::build) would refuse; then nothing is changed.
+    #[inline]
     pub fn reconfigure(&self, config: &HedgeConfig) -> Result<(), ConfigError> {
         ConfigError::check("hedge", config.faults())?;
         self.reconfigure_quietly(config);
@@ -141,6 +142,7 @@ impl Hedge {
     }
 
     /// The same for settings that were checked. There is nobody to tell.
+    #[inline]
     pub(crate) fn reconfigure_quietly(&self, config: &HedgeConfig) {
         let Shared { settings, estimate, .. } = &*self.shared;
         settings.change(
@@ -159,6 +161,7 @@ impl Hedge {
 
     /// What it has done so far.
     #[must_use]
+    #[inline]
     pub fn stats(&self) -> HedgeStats {
         self.shared.tally.read()
     }
@@ -189,6 +192,7 @@ impl Hedge {
         }
     }
 
+    #[inline]
     fn settings(&self) -> &Settings {
         self.shared.settings.get()
     }
@@ -291,6 +295,7 @@ impl Settings {
 }
 
 impl fmt::Debug for Hedge {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hedge").field("config", &self.settings().config).field("stats", &self.stats()).finish_non_exhaustive()
     }

@@ -30,6 +30,7 @@ impl HedgeStats {
 }
 
 impl fmt::Display for HedgeStats {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut row = |name: &str, count: u64| writeln!(f, "{name:<22}{count:>10}");
         row("hedges", self.launched)?;

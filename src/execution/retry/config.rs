@@ -4,7 +4,7 @@ use super::stats::Cause;
 use super::{Retry, Shared, StopReason};
 use crate::execution::backoff::{Backoff, Jitter, Random};
 use crate::execution::budget::{Budget, BudgetConfig, BudgetSource};
-use crate::fault::{ConfigError, Fault};
+use crate::fault::{ConfigError, Fault, gather};
 use crate::outcome::{Outcome, Rejected, RejectedKind, Verdict};
 use std::sync::Arc;
 use std::time::Duration;
@@ -161,13 +161,14 @@ impl RetryConfig {
 
     pub(crate) fn faults(&self) -> Vec<Fault> {
         let mut faults = self.backoff.faults();
-        faults.extend(self.budget.faults().into_iter().map(|fault| fault.under("budget")));
+        gather(&mut faults, "budget", self.budget.faults());
         faults
     }
 
     /// The longest that all waits of a call can be together, hints aside; an upper bound where there are thousands of retries.
     /// `None` for [custom](Retry::custom) delays without a cap.
     #[must_use]
+    #[inline]
     pub fn longest_wait(&self) -> Option<Duration> {
         /// Past this many, every further wait counts as long as the last: the sum must not take for ever either.
         const EXACT: u32 = 1000;

@@ -125,6 +125,7 @@ impl Retry {
     ///
     /// # Errors
     /// What [`build`](RetryConfig::build) would refuse; then nothing is changed.
+    #[inline]
     pub fn reconfigured(&self, config: RetryConfig) -> Result<Self, ConfigError> {
         ConfigError::check("retry", config.faults())?;
         let budget = match &config.budget {
@@ -150,6 +151,7 @@ impl Retry {
 
     /// What it was made from.
     #[must_use]
+    #[inline]
     pub fn config(&self) -> RetryConfig {
         self.shared.config.clone()
     }
@@ -312,6 +314,7 @@ impl Retry {
 
     /// What it has done so far.
     #[must_use]
+    #[inline]
     pub fn stats(&self) -> RetryStats {
         self.shared.tally.read()
     }
@@ -397,6 +400,7 @@ impl StopReason {
 }
 
 impl fmt::Display for StopReason {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

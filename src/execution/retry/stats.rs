@@ -42,6 +42,7 @@ pub struct RetryStats {
 impl RetryStats {
     /// All calls that ended.
     #[must_use]
+    #[inline]
     pub fn calls(&self) -> u64 {
         sum(&self.succeeded_after).wrapping_add(sum(&self.failed_after))
     }
@@ -62,6 +63,7 @@ impl RetryStats {
 
     /// Calls that a retry saved.
     #[must_use]
+    #[inline]
     pub fn succeeded_with_retry(&self) -> u64 {
         sum(&self.succeeded_after[1..])
     }
@@ -74,6 +76,7 @@ impl RetryStats {
 
     /// Calls that failed in spite of retries.
     #[must_use]
+    #[inline]
     pub fn failed_with_retry(&self) -> u64 {
         sum(&self.failed_after[1..])
     }
@@ -91,11 +94,13 @@ impl RetryStats {
     }
 }
 
+#[inline]
 fn sum(counts: &[u64]) -> u64 {
     counts.iter().fold(0, |sum, &n| sum.wrapping_add(n))
 }
 
 impl fmt::Display for RetryStats {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut row = |name: &str, count: u64| writeln!(f, "{name:<22}{count:>10}");
         row("calls", self.calls())?;

@@ -32,6 +32,7 @@ impl Change {
 }
 
 impl fmt::Display for Change {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".into());
         write!(f, "{}: {} -> {}", self.field, shown(&self.before), shown(&self.after))
@@ -47,6 +48,7 @@ pub struct Changes {
 }
 
 impl Changes {
+    #[inline]
     pub(crate) fn between(old: &PipelineConfig, new: &PipelineConfig, restarted: Vec<&'static str>) -> Self {
         let (old, new) = (old.tree().leaves(), new.tree().leaves());
         let find =
@@ -68,6 +70,7 @@ impl Changes {
 
     /// Whether nothing is different.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
@@ -81,6 +84,7 @@ impl Changes {
 }
 
 impl fmt::Display for Changes {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.changes.is_empty() {
             return f.write_str("nothing changed");

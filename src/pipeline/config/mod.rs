@@ -257,16 +257,19 @@ impl PipelineConfig {
     }
 
     /// Everything that cannot work.
+    #[inline]
     pub(crate) fn faults(&self) -> Vec<Fault> {
         let mut faults = self.time_faults();
-        faults.extend(self.policies.faults());
+        faults.append(&mut self.policies.faults());
         faults
     }
 
+    #[inline]
     pub(crate) fn time_faults(&self) -> Vec<Fault> {
         timeout_faults(self.total_timeout, self.attempt_timeout)
     }
 
+    #[inline]
     pub(crate) fn of(core: &Core) -> Self {
         Self {
             total_timeout: core.total_timeout,

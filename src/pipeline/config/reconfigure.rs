@@ -4,12 +4,13 @@ use super::{Changes, PipelineConfig};
 use crate::fault::ConfigError;
 use crate::observation::Monitor;
 use crate::pipeline::builder::tell_transitions;
-use crate::pipeline::{Core, Pipeline, explain};
-use std::sync::Arc;
+use crate::pipeline::{Core, Pipeline};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 impl Pipeline {
     /// What it runs with now. With other settings in it, it is what [`reconfigure`](Self::reconfigure) takes.
+    #[inline]
     pub fn config(&self) -> PipelineConfig {
         PipelineConfig::of(self.core())
     }
@@ -43,6 +44,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// Every fault of the new settings; then nothing is changed.
+    #[inline]
     pub fn reconfigure(&self, config: &PipelineConfig) -> Result<Changes, ConfigError> {
         ConfigError::check(format!("pipeline `{}`", self.name()), config.faults())?;
         let changes = self.go_on_with(config, &Monitor::new());
@@ -51,6 +53,7 @@ impl Pipeline {
     }
 
     /// The same for settings that were checked. Wakes nobody and runs no code of the user's own: see [`tell_changes`](Self::tell_changes).
+    #[inline]
     pub(crate) fn go_on_with(&self, config: &PipelineConfig, monitor: &Monitor) -> Changes {
         let mut changes = Changes::default();
         self.core.change(
@@ -66,6 +69,7 @@ impl Pipeline {
     }
 
     /// Lets waiters and listeners know.
+    #[inline]
     pub(crate) fn tell_changes(&self) {
         self.core().policies.tell();
     }
@@ -73,6 +77,7 @@ impl Pipeline {
 
 impl Core {
     /// The next version. Policies that stay are changed where they are, so whoever has a handle keeps the live one.
+    #[inline]
     fn next(&self, config: &PipelineConfig, monitor: &Monitor, restarted: &mut Vec<&'static str>) -> Self {
         let finite = |limit: Option<Duration>| limit.filter(|limit| *limit != Duration::MAX);
         let policies = self.policies.next(&config.policies, restarted);
@@ -81,7 +86,7 @@ impl Core {
         }
         let monitor = config.monitor.then(|| self.monitor.as_ref().unwrap_or(monitor).clone());
         let recorder = monitor.as_ref().map(|monitor| monitor.recorder(&self.name));
-        let mut core = Self {
+        Self {
             name: Arc::clone(&self.name),
             origin: Arc::clone(&self.origin),
             total_timeout: finite(config.total_timeout),
@@ -97,13 +102,12 @@ impl Core {
             emitter: Arc::clone(&self.emitter),
             spans: self.spans,
             log_keys: self.log_keys,
-            warnings: Vec::new(),
-        };
-        core.warnings = explain::warnings(&core);
-        core
+            warnings: OnceLock::new(),
+        }
     }
 
     /// Whether a call would find the same in both.
+    #[inline]
     fn is_same(&self, other: &Self) -> bool {
         self.total_timeout == other.total_timeout
             && self.attempt_timeout == other.attempt_timeout

@@ -59,6 +59,7 @@ impl TextError {
 }
 
 impl fmt::Display for TextError {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.text, self.problem)
     }
@@ -67,6 +68,7 @@ impl fmt::Display for TextError {
 impl std::error::Error for TextError {}
 
 /// A text of somebody else's in a message of ours: in backticks, escaped, and cut.
+#[inline]
 pub(crate) fn quoted(text: &str) -> String {
     const SHOWN: usize = 40;
     let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
@@ -76,6 +78,7 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("`{shown}`")
 }
 
+#[inline]
 fn short(text: &str) -> Result<&str, TextError> {
     let trimmed = text.trim();
     if trimmed.len() > LONGEST {
@@ -90,6 +93,7 @@ fn short(text: &str) -> Result<&str, TextError> {
 ///
 /// # Errors
 /// No unit, an unknown one, a sign, no number, more than a [`Duration`] holds or less than a nanosecond: named with the fix.
+#[inline]
 pub fn parse_duration(text: &str) -> Result<Duration, TextError> {
     let whole = short(text)?;
     let wrong = |problem: String| Err(TextError::new(whole, problem));
@@ -140,6 +144,7 @@ struct Decimal {
 }
 
 impl Decimal {
+    #[inline]
     fn read(text: &str) -> Option<Self> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         if whole.is_empty() || whole.starts_with('_') || (text.contains('.') && fraction.is_empty()) {
@@ -158,6 +163,7 @@ impl Decimal {
         Some(read)
     }
 
+    #[inline]
     fn times(&self, size: u128) -> Result<u128, &'static str> {
         const LONG: &str = "this is longer than a clock can tell; write `forever`";
         let product = self.digits.checked_mul(size).ok_or(LONG)?;
@@ -191,6 +197,7 @@ pub fn format_duration(duration: Duration) -> String {
 ///
 /// # Errors
 /// What is no number.
+#[inline]
 pub fn parse_share(text: &str) -> Result<f64, TextError> {
     let whole = short(text)?;
     let (number, percent) = whole.strip_suffix('%').map_or((whole, false), |number| (number.trim_end(), true));
@@ -231,6 +238,7 @@ impl Rate {
 impl FromStr for Rate {
     type Err = TextError;
 
+    #[inline]
     fn from_str(text: &str) -> Result<Self, TextError> {
         let whole = short(text)?;
         let wrong = |problem: String| Err(TextError::new(whole, problem));
@@ -262,6 +270,7 @@ impl FromStr for Rate {
 }
 
 impl fmt::Display for Rate {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match PERIODS.iter().find(|(_, length)| *length == self.period) {
             Some((name, _)) => write!(f, "{}/{name}", self.units),

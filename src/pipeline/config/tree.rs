@@ -44,7 +44,9 @@ impl Tree {
     }
 
     /// Every leaf with its path, in order.
+    #[inline]
     pub(crate) fn leaves(&self) -> Vec<(String, String)> {
+        #[inline]
         fn walk(tree: &Tree, path: &str, leaves: &mut Vec<(String, String)>) {
             match tree {
                 Tree::Table(entries) => entries.iter().for_each(|(field, value)| walk(value, &join(path, field), leaves)),

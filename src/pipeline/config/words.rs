@@ -11,6 +11,7 @@ pub(crate) fn shown(name: &str) -> String {
 }
 
 /// The nearest of the known names, or all of them.
+#[inline]
 pub(crate) fn suggest(name: &str, known: &[&str]) -> String {
     let nearest = known.iter().map(|known| (distance(name, known), known)).min();
     match nearest {
@@ -20,6 +21,7 @@ pub(crate) fn suggest(name: &str, known: &[&str]) -> String {
 }
 
 /// How many letters to insert, drop, replace or swap with their neighbour (the optimal string alignment distance).
+#[inline]
 fn distance(a: &str, b: &str) -> usize {
     if a.len() > 40 {
         return usize::MAX;

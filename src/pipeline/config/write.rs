@@ -11,11 +11,13 @@ use crate::execution::{Backoff, BudgetSource, Formula, HedgeConfig, Jitter, Retr
 use crate::outcome::RejectedKind;
 use std::time::Duration;
 
+#[inline]
 fn unwritable(what: &str) -> Tree {
     Tree::Bad(format!("{what} cannot be written down"))
 }
 
 impl PipelineConfig {
+    #[inline]
     pub(crate) fn tree(&self) -> Tree {
         let mut tree = Tree::table();
         tree.put_some("total_timeout", self.total_timeout);
@@ -31,6 +33,7 @@ impl PipelineConfig {
     }
 }
 
+#[inline]
 fn retry(config: &RetryConfig) -> Tree {
     let mut tree = Tree::table();
     if config.retries == Retry::UNLIMITED {
@@ -54,6 +57,7 @@ fn retry(config: &RetryConfig) -> Tree {
     tree
 }
 
+#[inline]
 fn budget(source: &BudgetSource) -> Tree {
     match source {
         BudgetSource::Own(own) if own.unlimited => false.into(),
@@ -68,6 +72,7 @@ fn budget(source: &BudgetSource) -> Tree {
     }
 }
 
+#[inline]
 fn hedge(config: &HedgeConfig) -> Tree {
     let mut tree = Tree::table();
     match &config.when {
@@ -85,6 +90,7 @@ fn hedge(config: &HedgeConfig) -> Tree {
     tree
 }
 
+#[inline]
 fn backoff(tree: &mut Tree, backoff: &Backoff) {
     let (name, delay) = match &backoff.formula {
         Formula::Constant(delay) => ("constant", *delay),
@@ -111,6 +117,7 @@ fn backoff(tree: &mut Tree, backoff: &Backoff) {
     tree.put_some("seed", backoff.seed_value());
 }
 
+#[inline]
 pub(super) fn circuit_breaker(config: &CircuitBreakerConfig) -> Tree {
     let mut tree = Tree::table();
     tree.put_some("failure_rate", config.failure_rate);
@@ -142,6 +149,7 @@ pub(super) fn circuit_breaker(config: &CircuitBreakerConfig) -> Tree {
     tree
 }
 
+#[inline]
 pub(super) fn rate_limit(config: &RateLimiterConfig) -> Tree {
     let mut tree = Tree::table();
     tree.put("rate", Rate { units: config.units, period: config.period }.to_string());
@@ -152,6 +160,7 @@ pub(super) fn rate_limit(config: &RateLimiterConfig) -> Tree {
     tree
 }
 
+#[inline]
 pub(super) fn bulkhead(config: &BulkheadConfig) -> Tree {
     let mut tree = Tree::table();
     tree.put("limit", config.limit);
@@ -160,6 +169,7 @@ pub(super) fn bulkhead(config: &BulkheadConfig) -> Tree {
     tree
 }
 
+#[inline]
 fn shed(codel: &CoDel) -> Tree {
     let mut tree = Tree::table();
     tree.put("target", codel.target);
@@ -167,12 +177,14 @@ fn shed(codel: &CoDel) -> Tree {
     tree
 }
 
+#[inline]
 fn queue(tree: &mut Tree, queue: usize, max_wait: Duration, ageing: Duration) {
     tree.put("queue", queue);
     tree.put("max_wait", max_wait);
     tree.put("ageing", ageing);
 }
 
+#[inline]
 fn throttle(config: &ThrottleConfig) -> Tree {
     let mut tree = Tree::table();
     tree.put("accept_multiplier", config.accept_multiplier);
@@ -185,6 +197,7 @@ fn throttle(config: &ThrottleConfig) -> Tree {
     tree
 }
 
+#[inline]
 fn adaptive_limit(config: &AdaptiveLimitConfig) -> Tree {
     let mut tree = Tree::table();
     tree.put("algorithm", config.algorithm.name());
@@ -210,6 +223,7 @@ fn adaptive_limit(config: &AdaptiveLimitConfig) -> Tree {
     tree
 }
 
+#[inline]
 fn per_key(config: &PerKeyConfig) -> Tree {
     let mut tree = Tree::table();
     tree.put("max_keys", config.max_keys);

@@ -15,7 +15,7 @@ use crate::admission::keyed::{Hash, Secret};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Counter, Mutex, Padded, lock};
 use crate::time;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::Duration;
@@ -80,7 +80,7 @@ struct Line {
     done: bool,
     next: u64,
     /// In the order in which they came.
-    followers: BTreeMap<u64, Option<Waker>>,
+    followers: VecDeque<(u64, Option<Waker>)>,
 }
 
 struct Leader {
@@ -211,7 +211,7 @@ impl<T, E> Group<T, E> {
         }
         let beat = Arc::new(Beat::default());
         let leader = Leader { id: 0, since: now, beat: Arc::clone(&beat) };
-        let line = Line { leader: Some(leader), done: false, next: 1, followers: BTreeMap::new() };
+        let line = Line { leader: Some(leader), done: false, next: 1, followers: VecDeque::new() };
         let flight = Arc::new(Flight { state: Mutex::new(State { line, answer: None }) });
         let before = flights.insert(hash, Arc::clone(&flight));
         drop(flights);
@@ -235,8 +235,20 @@ impl Line {
     fn join(&mut self) -> u64 {
         let id = self.next;
         self.next += 1;
-        self.followers.insert(id, None);
+        self.followers.push_back((id, None));
         id
+    }
+
+    fn follower(&mut self, id: u64) -> Option<&mut Option<Waker>> {
+        let place = self.followers.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        self.followers.get_mut(place).map(|(_, waker)| waker)
+    }
+
+    /// The waker, if it was on the list and had left one.
+    #[inline]
+    fn forget(&mut self, id: u64) -> Option<Waker> {
+        let place = self.followers.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        self.followers.remove(place)?.1
     }
 
     /// The leader is gone: its place is free, and the first who follows is woken. `None` in the first place: nobody follows, so it is done.
@@ -247,7 +259,7 @@ impl Line {
 
     fn call_up(&mut self) -> Option<Waker> {
         self.done = self.followers.is_empty();
-        self.followers.values_mut().find_map(Option::take)
+        self.followers.iter_mut().find_map(|(_, waker)| waker.take())
     }
 
     fn lead(&mut self, id: u64, now: Instant) -> Arc<Beat> {
@@ -303,7 +315,7 @@ impl<T, E> Seat<'_, T, E> {
         let mut waker = Some(waker.clone());
         let mut state = lock(&self.flight.state);
         if let Some(answer) = state.answer.clone() {
-            let mine = state.line.followers.remove(&self.id);
+            let mine = state.line.forget(self.id);
             drop(state);
             drop(mine);
             self.role = Role::Gone;
@@ -312,7 +324,7 @@ impl<T, E> Seat<'_, T, E> {
         }
         if let Some(leader) = &state.line.leader {
             let since = leader.since;
-            if let Some(mine) = state.line.followers.get_mut(&self.id) {
+            if let Some(mine) = state.line.follower(self.id) {
                 std::mem::swap(mine, &mut waker);
             }
             drop(state);
@@ -321,7 +333,7 @@ impl<T, E> Seat<'_, T, E> {
         if is_late {
             return Found::Wait(now);
         }
-        let mine = state.line.followers.remove(&self.id);
+        let mine = state.line.forget(self.id);
         let beat = state.line.lead(self.id, now);
         drop(state);
         drop(mine);
@@ -342,7 +354,7 @@ impl<T, E> Seat<'_, T, E> {
             self.seen = missed;
             return false;
         }
-        let mine = state.line.followers.remove(&self.id);
+        let mine = state.line.forget(self.id);
         let beat = state.line.lead(self.id, now);
         drop(state);
         drop(mine);
@@ -380,7 +392,7 @@ impl<T, E> Seat<'_, T, E> {
         drop(state);
         self.role = Role::Gone;
         self.group.take_out(self.hash, &self.flight);
-        followers.values_mut().filter_map(Option::take).for_each(Waker::wake);
+        followers.iter_mut().filter_map(|(_, waker)| waker.take()).for_each(Waker::wake);
         answer
     }
 
@@ -395,7 +407,7 @@ impl<T, E> Seat<'_, T, E> {
             Role::Leader { .. } if line.leader.as_ref().is_some_and(|leader| leader.id == self.id) => wake = line.vacate(),
             Role::Leader { .. } => {} // another one leads since
             Role::Follower => {
-                mine = line.followers.remove(&self.id);
+                mine = line.forget(self.id);
                 // It may have been the one that was called.
                 if line.leader.is_none() && !line.done {
                     wake = line.call_up();

@@ -161,6 +161,7 @@ impl Standing {
         if self.decides { 2 } else { 1 }
     }
 
+    #[inline]
     pub(super) fn next(&mut self, window: &Window, limit: f64) -> f64 {
         let next = self.decide(window, limit);
         // Whole places: whether a limit was met must not depend on a fraction that nobody can take.

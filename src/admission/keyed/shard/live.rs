@@ -13,7 +13,11 @@ impl Shard {
     // ---- live policies ----
 
     pub(in crate::admission::keyed) fn live(&self, at: u32) -> Option<Arc<Live>> {
-        self.lives.get(&at).cloned()
+        self.live_place(at).ok().map(|place| Arc::clone(&self.lives[place].1))
+    }
+
+    fn live_place(&self, at: u32) -> Result<usize, usize> {
+        self.lives.binary_search_by_key(&at, |(at, _)| *at)
     }
 
     /// From now on a live limiter and a live bulkhead count for this key, until nobody waits or runs any more.
@@ -27,7 +31,10 @@ impl Shard {
             bulkhead.take_unasked(slot.in_use as usize);
         }
         let live = Arc::new(Live { limiter, bulkhead, returned: self.returned });
-        self.lives.insert(at, Arc::clone(&live));
+        match self.live_place(at) {
+            Ok(place) => self.lives[place].1 = Arc::clone(&live),
+            Err(place) => self.lives.insert(place, (at, Arc::clone(&live))),
+        }
         let slot = self.slot_mut(at);
         slot.kind = if slot.kind == Kind::Overflow { Kind::OverflowLive } else { Kind::Live };
         Some(live)
@@ -35,7 +42,8 @@ impl Shard {
 
     #[cold]
     pub(super) fn put_to_sleep(&mut self, at: u32) {
-        let Some(live) = self.lives.remove(&at) else { return };
+        let Ok(place) = self.live_place(at) else { return };
+        let (_, live) = self.lives.remove(place);
         let slot = self.slot_mut(at);
         slot.in_use = 0;
         slot.kind = if slot.kind == Kind::OverflowLive { Kind::Overflow } else { Kind::Key };
@@ -63,7 +71,7 @@ impl Shard {
     }
 
     pub(in crate::admission::keyed) fn all_live(&self) -> Vec<Arc<Live>> {
-        self.lives.values().cloned().collect()
+        self.lives.iter().map(|(_, live)| Arc::clone(live)).collect()
     }
 
     // ---- to read ----
@@ -102,6 +110,7 @@ impl Shard {
         circuit.is_none_or(|(rules, circuit)| circuit.state(rules, nanos).0 == CircuitState::Closed)
     }
 
+    #[inline]
     pub(in crate::admission::keyed) fn most_rejected(&self, into: &mut Vec<RejectedKey>) {
         self.top.read(into);
     }

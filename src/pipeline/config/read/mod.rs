@@ -5,7 +5,7 @@ use super::layers::is_off;
 use super::text::{parse_duration, parse_share, quoted};
 use super::tree::{Tree, join};
 use super::words::{shown, suggest};
-use crate::fault::Fault;
+use crate::fault::{Fault, gather};
 use crate::pipeline::policies::Settings;
 use std::time::Duration;
 
@@ -91,8 +91,7 @@ impl<'f> Section<'f> {
 
     /// What a policy found in settings that could be read.
     pub(super) fn judge(&mut self, found: Vec<Fault>) {
-        let path = &self.path;
-        self.faults.extend(found.into_iter().map(|fault| fault.under(path)));
+        gather(self.faults, &self.path, found);
     }
 
     fn said(&mut self, field: &str) -> Said<Tree> {
@@ -196,7 +195,11 @@ pub(crate) fn pipeline(path: &str, tree: Tree, partial: bool, faults: &mut Vec<F
     config.monitor = section.flag("monitor").unwrap_or(false);
     if !partial {
         let found = config.time_faults();
-        section.faults.extend(found.into_iter().map(|fault| if path.is_empty() { fault } else { fault.under(path) }));
+        if path.is_empty() {
+            section.faults.extend(found);
+        } else {
+            section.judge(found);
+        }
     }
     config
 }
