@@ -85,7 +85,8 @@ impl RedisServer {
         };
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(10) {
-            if self.said("PING").is_ok_and(|said| !said.is_empty()) {
+            // Its own word: on a port that was taken meanwhile, somebody else's server answers.
+            if self.said("INFO server").is_ok_and(|said| said.contains(&format!("process_id:{}\r", child.id()))) {
                 self.child = Some(child);
                 return true;
             }

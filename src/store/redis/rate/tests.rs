@@ -32,7 +32,7 @@ impl Bench {
         // Keys end by the real clock, which is not the test's.
         let lasting = "floor(long / 1000) + 2";
         assert_eq!(prelude.matches(lasting).count(), 1, "how long keys last is in one place");
-        let prelude = prelude.replace(lasting, "floor(long / 1000) + 100000");
+        let prelude = prelude.replace(lasting, "floor(long / 1000) + 1000000000");
         let scripts = Scripts::new(&prelude);
         Some(Self { scripts, server, _process: process })
     }
