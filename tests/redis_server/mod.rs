@@ -86,7 +86,8 @@ impl RedisServer {
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(10) {
             // Its own word: on a port that was taken meanwhile, somebody else's server answers.
-            if self.said("INFO server").is_ok_and(|said| said.contains(&format!("process_id:{}\r", child.id()))) {
+            let own = format!("process_id:{}\r", child.id());
+            if self.said("INFO server").is_ok_and(|said| said.contains(&own) || said.starts_with("-NOAUTH")) {
                 self.child = Some(child);
                 return true;
             }
