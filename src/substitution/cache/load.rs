@@ -102,14 +102,21 @@ impl<K, T> Cache<K, T> {
         };
         order.soft = false;
         let operation = move |context| async move { load(context).await.map(Into::into).map_err(Error::Inner) };
-        let task = tokio::spawn(async move { order.load(T::clone, None, text, always, operation).await });
+        let mut aborted = self.inner.aborts.subscribe();
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                ended = order.load(T::clone, None, text, always, operation) => Some(ended),
+                _ = aborted.changed() => None,
+            }
+        });
         if let Some(value) = backup {
             return Ok(value);
         }
         match before(soft, task).await {
-            Some(Ok(ended)) => ended.map(|(value, _)| value),
+            Some(Ok(Some(ended))) => ended.map(|(value, _)| value),
             Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // The runtime is shutting down; or the wait was long enough.
+            // It was aborted, as when the runtime shuts down; or the wait was long enough.
             other => match self.inner.last_good(key, T::clone) {
                 Some(value) => Ok(value),
                 None if other.is_none() => Err(Error::Rejected(self.inner.rejected(RejectedKind::Timeout, None))),

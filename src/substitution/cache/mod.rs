@@ -4,8 +4,8 @@
 //! [`stale_if_error`](CacheConfig::stale_if_error) it is also what a pipeline says when the dependency is down: an open breaker, a timeout, a
 //! rate limit all give the last good answer, for as long as you allow.
 //!
-//! Not for answers that must be true now (balances, permissions, stock), nor for what is asked once. It is of this process alone: another one
-//! neither sees an entry nor hears of its removal.
+//! Not for answers that must be true now (balances, permissions, stock), nor for what is asked once. It is of this process alone, unless it has
+//! a second tier (feature `store`): a store behind it, where other processes find what this one has loaded.
 //!
 //! ```text
 //!            ttl                    stale_while_revalidate          stale_if_error
@@ -48,6 +48,39 @@
 //! a value that is due, waits for the new one (and gets the old one if it fails, or after the [soft timeout](CacheConfig::load_timeouts)); all others
 //! have the old one at once. If that caller goes away, the next one refreshes. [`get_or_spawn`](Cache::get_or_spawn) takes an operation that
 //! borrows nothing, and spawns it: then nobody waits for a refresh, and a load outlives its caller.
+//!
+//! # Each value for itself
+//!
+//! How long a value is fresh, and by which tags it is removed, can be said where it comes from: by the load ([`Loaded`]), by the call of a pipeline
+//! ([`kept`](crate::Cached::kept)), or once for all by the value itself ([`ttl_of`](CacheConfig::ttl_of), [`tags_of`](CacheConfig::tags_of)). Of ttls the first one said in that
+//! order counts; tags add up. Who needs to know what left, and why, has [`on_removal`](CacheConfig::on_removal).
+//!
+//! # Memoizing
+//!
+//! What other languages call `memoize` or `lru_cache` is a cache without a ttl and [`get_or_load`](Cache::get_or_load) around the function:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::convert::Infallible;
+//! use std::sync::LazyLock;
+//! use steadfast::{Cache, Error, Eviction};
+//!
+//! static SQUARES: LazyLock<Cache<u64, u64>> = LazyLock::new(|| Cache::new(128).eviction(Eviction::Lru).build().expect("valid"));
+//!
+//! async fn square(n: u64) -> Result<u64, Error<Infallible>> {
+//!     SQUARES.get_or_load(&n, |_| async { Ok(n * n) }).await // in truth, something that takes its time
+//! }
+//! assert_eq!((square(7).await?, square(7).await?), (49, 49));
+//! # Ok(()) }
+//! ```
+//!
+//! A function under `#[resilient(cache(ttl = 1m), key = n)]` is memoized, too.
+//!
+//! # A second tier
+//!
+//! With the feature `store`, [`second_tier`](CacheConfig#method.second_tier) puts any store behind the cache: SQLite or a directory to outlive a restart, Redis to share. A load asks
+//! it first, and tells it what it came to; a hit does not know of it, and when it is down the cache goes on as if there were none. What is to be changed in both tiers is changed by
+//! `cache.both()`. There is no snapshot of a cache to be saved and read back, for it does not know its keys: a second tier in a file is that, with every entry's own time.
 //!
 //! # What is kept
 //!
@@ -102,6 +135,7 @@ use std::hash::Hash as StdHash;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// One operation in so many looks after another part as well, so that one in which nothing happens does not keep what is over.
@@ -128,6 +162,8 @@ pub(crate) struct Inner<T> {
     /// Whether somebody is to be told of what leaves.
     listens: AtomicBool,
     tier: Option<tier::Tier<T>>,
+    /// Calls off what was spawned.
+    aborts: watch::Sender<()>,
 }
 
 struct Settings<T> {
@@ -176,6 +212,7 @@ impl<K, T> Cache<K, T> {
             failed_loads: Counter::default(),
             listens: AtomicBool::new(listens),
             tier: tier::Tier::of(&tier),
+            aborts: watch::Sender::new(()),
         };
         Self { inner: Arc::new(inner), keys: PhantomData }
     }
@@ -235,6 +272,12 @@ impl<K, T> Cache<K, T> {
     /// Removes everything, and says how many entries there were. Loads under way are not stored.
     pub fn clear(&self) -> u64 {
         self.inner.clear()
+    }
+
+    /// Drops the loads that [`get_or_spawn`](Self::get_or_spawn) has begun, before a shutdown say. Who waits for one has the old value, if there is one, else
+    /// [`LoadFailed`](crate::RejectedKind::LoadFailed). Loads in the futures of their callers go on, and so does the cache.
+    pub fn abort_loads(&self) {
+        self.inner.aborts.send_replace(());
     }
 
     /// Removes what is over, now rather than in passing.

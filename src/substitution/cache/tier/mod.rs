@@ -196,7 +196,9 @@ pub(super) struct Letter {
 
 /// Where a load leaves its letter, and the epoch that began with its end, for whoever led it.
 #[derive(Clone, Default)]
-pub(super) struct Outbox(Option<Arc<Mutex<Option<(u64, Letter)>>>>);
+pub(super) struct Outbox(Option<Arc<Posted>>);
+
+type Posted = Mutex<Option<(u64, Letter)>>;
 
 impl Outbox {
     pub(super) fn put(&self, epoch: u64, letter: Option<Letter>) {
