@@ -21,7 +21,7 @@
 //!   become one. Make keys of several parts with `Key::of_parts`, and no tenant's name can reach into another's.
 //! * **No future is dangerous to drop.** What it was to do is done whole, or not at all.
 //! * **Errors say what to do.** `error.kind()`, `error.is_retriable()`, `error.retry_after()`; never a key, a value or a token in the text.
-//! * **Nothing runs behind your back** but SQLite's own thread, which ends with the store. What is over is freed bit by bit, by whoever comes by.
+//! * **Nothing runs behind your back** but SQLite's own thread and the ear of a backplane, which end with the store. What is over is freed bit by bit, by whoever comes by.
 //!
 //! # Around a store
 //!
@@ -80,6 +80,47 @@
 //!
 //! Such a cache needs none of the wrappers above: each question has 250 ms, five failures in a row give the store a rest, down is the same as empty, and what could not be
 //! removed is not believed before it is. `remove`, `insert` and `clear` of the cache itself are for this process alone.
+//!
+//! # Near and far
+//!
+//! `Tiered` keeps near what it read far, for half the time it has left. Several processes with a near store each do not see what the others
+//! change until their copies end, unless they tell each other:
+//!
+//! ```
+//! # #[cfg(feature = "store")] #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use steadfast::store::{Key, LocalBackplane, MemoryStore, SetOptions, Store, Tiered};
+//!
+//! let backplane = LocalBackplane::new();          // RedisBackplane::builder(url).channel("users").build()?
+//! let far = MemoryStore::new();                   // RedisStore::connect(url).await?
+//! let users = Tiered::new(MemoryStore::new(), far).backplane(backplane);
+//! users.set(&Key::new("ada")?, "Ada".into(), SetOptions::new()).await?; // stored far, then near; then the others drop their copies
+//! # Ok(()) }
+//! # #[cfg(not(feature = "store"))] fn main() {}
+//! ```
+//!
+//! A word says which keys have changed, and nothing else; one that comes twice, late or out of order does no harm. One that is lost would: so
+//! whenever an ear was deaf (the connection broke, the server was restarted, more came than it could take in), everything near is dropped. While
+//! it is deaf, near copies are read all the same: they would be anyway if the far store is down, and they end. `stats().extra("backplane_gaps")` tells
+//! how often that was. Over something else than Redis, implement `Backplane`: two methods.
+//!
+//! # All keys
+//!
+//! `keys(&glob)` is a list; with a hundred thousand of them, and a backend elsewhere, walk:
+//!
+//! ```
+//! # #[cfg(feature = "store")] #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use steadfast::store::{Glob, MemoryStore, Store};
+//! # let store = MemoryStore::new();
+//! let mut sessions = store.walk_keys(Glob::new("session:*"));
+//! while let Some(key) = sessions.next().await? {
+//!     println!("{}", key.as_str());
+//! }
+//! # Ok(()) }
+//! # #[cfg(not(feature = "store"))] fn main() {}
+//! ```
+//!
+//! SQLite and Redis bring a thousand at a time, files a folder; writers are kept from nothing meanwhile. What is there all the time is found; what comes and
+//! goes may be. Where you page through keys yourself, in an admin screen for one, `keys_page` gives a page and a cursor for the next.
 //!
 //! # Defaults, and why
 //!

@@ -77,6 +77,8 @@ pub(super) fn lengths(fixed: &[u8], len: u64) -> Result<Lengths, Bad> {
             _ => return Err(Bad::Newer),
         },
         (Some(magic), None) if magic == MAGIC => return Err(Bad::Corrupt),
+        // What a power cut leaves of a record whose name was written before its bytes.
+        _ if fixed.iter().all(|byte| *byte == 0) => return Err(Bad::Corrupt),
         _ => return Err(Bad::Foreign),
     }
     let read = || Some((u32_at(fixed, 16)?, u32_at(fixed, 20)?, u64_at(fixed, 32)?));

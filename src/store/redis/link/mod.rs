@@ -341,6 +341,16 @@ impl Wire {
         }
     }
 
+    /// A connection of its own, for what is published.
+    pub(super) async fn ear(&self) -> RedisResult<redis::aio::PubSub> {
+        self.place.ear().await
+    }
+
+    /// How long a caller waits at most.
+    pub(super) const fn patience(&self) -> Duration {
+        self.patience
+    }
+
     fn heard(&self) {
         if self.silences.load(Ordering::Relaxed) != 0 {
             self.silences.store(0, Ordering::Relaxed);
