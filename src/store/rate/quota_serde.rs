@@ -11,7 +11,7 @@ use std::fmt;
 /// # #[cfg(feature = "serde")] fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use steadfast::store::rate::{Algorithm, Quota};
 ///
-/// #[derive(serde::Serialize, serde::Deserialize)]
+/// #[derive(Debug, serde::Serialize, serde::Deserialize)]
 /// struct Settings {
 ///     search: Quota,
 ///     export: Quota,
@@ -80,5 +80,48 @@ impl<'de> Visitor<'de> for Written {
             quota = quota.algorithm(named.ok_or_else(|| de::Error::unknown_variant(&name, NAMES))?);
         }
         Ok(burst.map_or(quota, |burst| quota.burst(burst)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<Quota, String> {
+        serde_json::from_str(json).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for quota in [
+            Quota::per_minute(100),
+            Quota::per_second(9).burst(3).algorithm(Algorithm::TokenBucket),
+            Quota::per(10, std::time::Duration::from_secs(90)).algorithm(Algorithm::SlidingLog),
+            Quota::monthly(5_000),
+        ] {
+            let text = serde_json::to_string(&quota).unwrap_or_default();
+            assert_eq!(read(&text), Ok(quota), "{text}");
+        }
+        assert_eq!(read(r#"{"rate": "9/s", "burst": 3, "algorithm": "gcra"}"#), Ok(Quota::per_second(9).burst(3)));
+        assert_eq!(read(r#"{"rate": "9 daily"}"#), Ok(Quota::daily(9)));
+        assert_eq!(read(r#"{"rate": "9/s, burst 3", "burst": 4}"#), Ok(Quota::per_second(9).burst(4)));
+    }
+
+    #[test]
+    fn what_cannot_work_is_named() {
+        for (json, says) in [
+            ("7", "a quota: `100/min`"),
+            (r#""many""#, "`many`"),
+            (r#""0/s""#, "limit: 0 is too small"),
+            (r#""9 daily, burst 3""#, "burst: 3 has no meaning"),
+            (r#"{"burst": 3}"#, "missing field `rate`"),
+            (r#"{"rate": "9/s", "bust": 3}"#, "unknown field `bust`, expected one of `rate`, `burst`, `algorithm`"),
+            (r#"{"rate": "9/s", "algorithm": "leaky"}"#, "unknown variant `leaky`, expected one of `gcra`"),
+            (r#"{"rate": "9/s", "rate": "8/s"}"#, "`rate` is there twice"),
+            (r#"{"rate": "9/s", "burst": -3}"#, "-3"),
+        ] {
+            let error = read(json).err().unwrap_or_default();
+            assert!(error.contains(says), "{json}: {error}");
+        }
     }
 }
