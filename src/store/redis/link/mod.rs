@@ -236,6 +236,16 @@ impl Link {
         answered
     }
 
+    /// A connection of its own, for what is published.
+    pub(super) async fn ear(&self) -> RedisResult<redis::aio::PubSub> {
+        self.wire.place.ear().await
+    }
+
+    /// How long a caller waits at most.
+    pub(super) fn patience(&self) -> Duration {
+        self.wire.patience
+    }
+
     pub(super) fn close(&self) {
         let server = {
             let mut state = lock(&self.wire.state);
@@ -339,16 +349,6 @@ impl Wire {
                 Err(late(effect))
             }
         }
-    }
-
-    /// A connection of its own, for what is published.
-    pub(super) async fn ear(&self) -> RedisResult<redis::aio::PubSub> {
-        self.place.ear().await
-    }
-
-    /// How long a caller waits at most.
-    pub(super) const fn patience(&self) -> Duration {
-        self.patience
     }
 
     fn heard(&self) {
