@@ -59,7 +59,6 @@ const TARGETS: &[Target] = &[
         peer: ("limit in Redis, 64 tasks", OURS),
         rule: Throughput(10.0),
     },
-    against("limit in Redis, 64 tasks", "redis-rs, script by hand", "limit in Redis / a script of one's own", Time(1.5)),
     Target {
         what: "monitor: 2 threads / 1 thread",
         ours: ("threads, monitor", "2 threads"),

@@ -72,13 +72,13 @@ pub(super) fn unknown_tags(names: &Names) -> Hash {
 }
 
 /// No name.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Far;
+#[derive(Clone, Default)]
+pub(crate) struct Far(());
 
 pub(super) struct Letter;
 
-#[derive(Clone, Copy, Default)]
-pub(super) struct Outbox;
+#[derive(Clone, Default)]
+pub(super) struct Outbox(());
 
 impl Outbox {
     pub(super) fn put(self, _epoch: u64, _letter: Letter) {}
