@@ -1,6 +1,6 @@
 //! Ten million calls through every policy, a third of them failing, a tenth of them dropped halfway; then the books are audited: every permit,
 //! place and token back, every counter adding up, memory flat. In paused time and on one thread, so a seed always gives the same run; and then
-//! once more, with a tenth of the calls, on two real threads in real time, where no two runs are the same and the books must be.
+//! once more, with a twentieth of the calls, on two real threads in real time, where no two runs are the same and the books must be.
 //!
 //! `cargo run --release --example soak`, or with numbers of your own: `-- CALLS SEED`; `-- 2000000 1 --threads 4` is the second half alone.
 
@@ -234,7 +234,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         print!("seed {seed}, digest {digest:016x}, {:.1} s", began.elapsed().as_secs_f64());
         println!("{}\n", cpu_seconds().map_or_else(String::new, |cpu| format!(", {cpu:.1} s of processor time")));
     }
-    let (calls, workers) = (if threads.is_some() { calls } else { calls / 10 }, threads.unwrap_or(2));
+    let (calls, workers) = (if threads.is_some() { calls } else { calls / 20 }, threads.unwrap_or(2));
     let began = std::time::Instant::now();
     Builder::new_multi_thread().worker_threads(workers).enable_time().build()?.block_on(soak(calls, seed))?;
     println!("seed {seed}, on {workers} threads in real time, {:.1} s", began.elapsed().as_secs_f64());

@@ -74,6 +74,16 @@ impl AdaptivePermit<'_> {
     }
 
     /// The call ended like this. Reads the clock.
+    ///
+    /// It takes the permit, so no place is given back twice:
+    ///
+    /// ```compile_fail,E0382
+    /// let limit = steadfast::AdaptiveLimit::new().build()?;
+    /// let permit = limit.try_acquire()?;
+    /// permit.settle(steadfast::Outcome::TimedOut);
+    /// permit.settle(steadfast::Outcome::TimedOut); // used after it was moved
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub fn settle(self, outcome: Outcome) {
         self.settle_at(outcome, Instant::now());

@@ -329,6 +329,16 @@ pub struct CircuitPermit<'a> {
 
 impl CircuitPermit<'_> {
     /// The call ended like this. Reads the clock where the outcome says anything.
+    ///
+    /// It takes the permit, so no place is given back twice:
+    ///
+    /// ```compile_fail,E0382
+    /// let breaker = steadfast::CircuitBreaker::failure_rate(0.5).build()?;
+    /// let permit = breaker.try_acquire()?;
+    /// permit.settle(steadfast::Outcome::TimedOut);
+    /// permit.settle(steadfast::Outcome::TimedOut); // used after it was moved
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub fn settle(self, outcome: Outcome) {
         self.end(outcome, None);

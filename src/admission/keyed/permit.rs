@@ -48,6 +48,16 @@ impl<'a> KeyPermit<'a> {
     }
 
     /// The call ended like this.
+    ///
+    /// It takes the permit, so no place is given back twice:
+    ///
+    /// ```compile_fail,E0382
+    /// let keys = steadfast::PerKey::new(9).bulkhead(steadfast::Bulkhead::new(1)).build()?;
+    /// let permit = keys.try_acquire("a", 1)?;
+    /// permit.settle(steadfast::Outcome::TimedOut);
+    /// permit.settle(steadfast::Outcome::TimedOut); // used after it was moved
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn settle(self, outcome: Outcome) {
         self.settle_at(outcome, Instant::now());
     }

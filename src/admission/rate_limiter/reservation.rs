@@ -21,6 +21,16 @@ impl Reservation<'_> {
 
     /// The call is made, and cost this much in truth: what was reserved beyond that is handed back, and what it cost beyond that is taken,
     /// at most until nothing is left.
+    ///
+    /// It takes the reservation, so nothing is handed back twice:
+    ///
+    /// ```compile_fail,E0382
+    /// let limiter = steadfast::RateLimiter::per_second(9).build()?;
+    /// let reservation = limiter.reserve(&steadfast::Call::now())?;
+    /// reservation.settle(1);
+    /// reservation.settle(1); // used after it was moved
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn settle(mut self, units: u32) {
         let reserved = self.receipt.map_or(0, Receipt::cost);
         let rest = self.receipt.take().and_then(|receipt| receipt.beyond(units));

@@ -176,6 +176,16 @@ pub struct ThrottlePermit<'a> {
 
 impl ThrottlePermit<'_> {
     /// The call ended like this.
+    ///
+    /// It takes the permit, so no place is given back twice:
+    ///
+    /// ```compile_fail,E0382
+    /// let (throttle, now) = (steadfast::Throttle::new().build()?, tokio::time::Instant::now());
+    /// let permit = throttle.try_acquire(steadfast::Priority::Normal, now)?;
+    /// permit.settle_at(steadfast::Outcome::TimedOut, now);
+    /// permit.settle_at(steadfast::Outcome::TimedOut, now); // used after it was moved
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub fn settle_at(self, outcome: Outcome, now: Instant) {
         let (machine, ticket) = (self.machine, self.ticket);
