@@ -3,9 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::time::Duration;
-#[cfg(any(feature = "testing", feature = "sqlite"))]
-use steadfast::store::rate::Algorithm;
-use steadfast::store::rate::{MemoryRateStore, Quota, RateStore, Source};
+use steadfast::store::rate::{Algorithm, MemoryRateStore, Quota, RateStore, Source, State};
 use steadfast::store::{Key, StoreErrorKind, Timestamp};
 
 fn key(name: impl std::fmt::Display) -> Key {
@@ -308,5 +306,22 @@ mod processes {
             assert_eq!(went.iter().sum::<u32>(), LIMIT, "{algorithm}: {went:?}");
         }
         std::fs::remove_dir_all(dir).unwrap();
+    }
+}
+
+/// `Quota::terms` refuses such a cost; but a store may have asked for another.
+#[test]
+fn h120_a_cost_that_can_never_go_is_refused_whatever_was_kept() {
+    let algorithms = [Algorithm::Gcra, Algorithm::TokenBucket, Algorithm::SlidingLog, Algorithm::SlidingCounter, Algorithm::FixedWindow];
+    for algorithm in algorithms {
+        for (limit, period) in [(1, Duration::from_secs(3_000_000_000)), (5, Duration::from_secs(1))] {
+            let terms = Quota::per(limit, period).algorithm(algorithm).terms(1).unwrap();
+            let now = 1_800_000_000_000_000;
+            let mut state = State::new(&terms, now);
+            for (now, cost) in [(now, u32::MAX), (now, 1), (now - 1, u32::MAX), (now + 1, limit + 1)] {
+                let decision = state.take(now, &terms, cost);
+                assert!(decision.allowed == (cost == 1), "{algorithm}: {decision:?}");
+            }
+        }
     }
 }

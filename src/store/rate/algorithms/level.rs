@@ -58,7 +58,7 @@ fn take(free: u128, cost: u32, held_us: u64, terms: &Terms) -> (u128, Standing) 
     let (left, wait) = match free.checked_sub(wanted) {
         Some(_) if cost == 0 => (free, 0),
         Some(left) => (left, 0),
-        None => (free, micros((wanted - free).div_ceil(limit)) + held_us),
+        None => (free, micros((wanted - free).div_ceil(limit)).saturating_add(held_us)),
     };
     let missing = full(terms) - left;
     let full_us = if missing == 0 { 0 } else { micros(missing.div_ceil(limit)) + held_us };

@@ -57,14 +57,14 @@ impl Log {
         }
     }
 
-    /// When the call went with whose end so many units are free again.
+    /// When the call went with whose end so many units are free again; the end of time when there are never so many.
     fn when(&self, missing: u64) -> u64 {
         let mut freed = 0;
         let last = self.calls.iter().find(|(_, units)| {
             freed += u64::from(*units);
             freed >= missing
         });
-        last.map_or(0, |(at, _)| *at)
+        last.map_or(u64::MAX, |(at, _)| *at)
     }
 
     /// Takes back the newest.
