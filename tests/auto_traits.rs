@@ -164,3 +164,67 @@ fn h128_calls_are_send_exactly_when_operation_and_error_are() {
     assert!(is_send!(Monitor::new().track("t", sendable(*call.attempt()))));
     assert!(!is_send!(Monitor::new().track("t", local(*call.attempt()))));
 }
+
+#[cfg(feature = "store")]
+mod stores {
+    use super::*;
+    use steadfast::store::backplane::HeardFuture;
+    use steadfast::store::*;
+
+    plain!(
+        Key,
+        KeyPolicy,
+        Glob,
+        Cursor,
+        KeysPage,
+        Entry,
+        Metadata,
+        SetOptions,
+        Timestamp,
+        Ttl,
+        CacheStats,
+        Capabilities,
+        StoreError,
+        StoreErrorKind,
+        MemoryStore,
+        MemoryStoreBuilder,
+        AnyStore,
+        StoreEvent,
+        StoreOperation,
+        LocalBackplane,
+        Notice,
+        Changed,
+        Heard,
+    );
+    assert_impl_all!(Tiered<MemoryStore, AnyStore>: Send, Sync, Unpin, Debug);
+    assert_impl_all!(Walk<'static, Tiered<MemoryStore, AnyStore>>: Send, Sync, Unpin, Debug);
+    assert_impl_all!(Namespace<FailSoft<Observed<Guarded<MemoryStore>>>>: Send, Sync, Unpin, Debug);
+    assert_impl_all!(StoreFuture<'static, Rc<()>>: Send, Unpin);
+    assert_impl_all!(HeardFuture<'static>: Send, Unpin);
+    assert_impl_all!(dyn DynStore: Send, Sync);
+    assert_impl_all!(dyn Backplane: Send, Sync);
+    assert_impl_all!(dyn Subscription: Send);
+    #[cfg(feature = "file")]
+    plain!(FileStore, FileStoreBuilder);
+    #[cfg(feature = "sqlite")]
+    plain!(SqliteStore, SqliteStoreBuilder);
+    #[cfg(feature = "http-store")]
+    plain!(HttpStore);
+    #[cfg(feature = "http-store")]
+    assert_impl_all!(HttpStoreBuilder: Send, Sync, Debug);
+    #[cfg(feature = "redis")]
+    plain!(RedisStore, RedisStoreBuilder, RedisOptions, RedisBackplane, RedisBackplaneBuilder);
+
+    #[test]
+    fn h92_their_futures_may_be_sent() {
+        fn send<T: Send>(_: T) {}
+        let (store, key) = (Tiered::new(MemoryStore::new(), AnyStore::new(MemoryStore::new())), Key::new("k").expect("a key"));
+        send(store.get(&key));
+        send(store.set(&key, "v".into(), SetOptions::new()));
+        send(store.delete_many(std::slice::from_ref(&key)));
+        send(store.delete_matching(&Glob::all()));
+        send(store.close());
+        let mut walk = store.walk_keys(Glob::all());
+        send(walk.next());
+    }
+}

@@ -2,6 +2,9 @@
 #![cfg(feature = "store")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[cfg(feature = "sqlite")]
+mod processes;
+
 use std::time::Duration;
 use steadfast::store::rate::{Algorithm, MemoryRateStore, Quota, RateStore, Source, State};
 use steadfast::store::{Key, StoreErrorKind, Timestamp};
@@ -237,9 +240,9 @@ async fn a_closed_store_says_so_and_its_settings_say_what_is_wrong() {
 }
 
 #[cfg(feature = "sqlite")]
-mod processes {
+mod one_file {
     use super::*;
-    use std::process::{Command, Stdio};
+    use crate::processes::{self, Dir, Process};
     use steadfast::store::rate::SqliteRateStore;
 
     const TASKS: usize = 32;
@@ -271,41 +274,23 @@ mod processes {
     /// The other process: does nothing unless it is told where and how.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn g66_child() {
-        let Ok(path) = std::env::var("STEADFAST_RATE_FILE") else { return };
-        let name = std::env::var("STEADFAST_RATE_ALGORITHM").unwrap();
+        let Some(name) = processes::role() else { return };
         let algorithm = *Algorithm::ALL.iter().find(|algorithm| algorithm.as_str() == name).unwrap();
-        println!("went={}", race(path.as_ref(), algorithm).await);
+        println!("went={}", race(processes::told("STEADFAST_FILE").as_ref(), algorithm).await);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn g66_two_processes_of_32_tasks_take_exactly_the_limit() {
-        let dir = std::env::temp_dir().join(format!("steadfast-rate-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+        let dir = Dir::new("rate");
         for algorithm in Algorithm::ALL {
             let path = dir.join(format!("{algorithm}.db"));
             open(&path).await.close().await.unwrap();
-            let child = || {
-                Command::new(std::env::current_exe().unwrap())
-                    .args(["processes::g66_child", "--exact", "--nocapture", "--test-threads=1"])
-                    .env("STEADFAST_RATE_FILE", &path)
-                    .env("STEADFAST_RATE_ALGORITHM", algorithm.as_str())
-                    .stdout(Stdio::piped())
-                    .stderr(Stdio::inherit())
-                    .spawn()
-                    .unwrap()
-            };
-            let children = [child(), child()];
-            let mut went = Vec::new();
-            for child in children {
-                let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
-                let text = String::from_utf8(output.stdout).unwrap();
-                let count = text.split("went=").nth(1).and_then(|rest| rest.split_whitespace().next()?.parse::<u32>().ok());
-                assert!(output.status.success() && count.is_some(), "{text}");
-                went.extend(count);
-            }
+            let child = || Process::start("one_file::g66_child", algorithm.as_str(), [("STEADFAST_FILE", &path)]);
+            let (one, other) = (child(), child());
+            let count = move || [one.number("went"), other.number("went")];
+            let went = tokio::task::spawn_blocking(count).await.unwrap();
             assert_eq!(went.iter().sum::<u32>(), LIMIT, "{algorithm}: {went:?}");
         }
-        std::fs::remove_dir_all(dir).unwrap();
     }
 }
 

@@ -2,10 +2,11 @@
 #![cfg(feature = "redis")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod processes;
 mod redis_server;
 
+use processes::Process;
 use redis_server::{Parrot, Proxy, RedisServer};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use steadfast::store::rate::{Algorithm, Quota, RateStore, Request};
 use steadfast::store::{Key, RedisOptions, RedisRateStore, StoreErrorKind as Kind};
@@ -54,10 +55,9 @@ const LIMIT: u32 = 1_000;
 /// The other process: does nothing unless it is told where and how.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn g66_child() {
-    let Ok(url) = std::env::var("STEADFAST_RATE_URL") else { return };
-    let named = std::env::var("STEADFAST_RATE_ALGORITHM").unwrap();
+    let Some(named) = processes::role() else { return };
     let algorithm = *Algorithm::ALL.iter().find(|algorithm| algorithm.as_str() == named).unwrap();
-    let store = RedisRateStore::builder(patient(url)).build().unwrap();
+    let store = RedisRateStore::builder(patient(processes::told("STEADFAST_URL"))).build().unwrap();
     let quota = Quota::per(LIMIT, 365 * 24 * HOUR).algorithm(algorithm);
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..TASKS {
@@ -77,25 +77,10 @@ async fn g66_child() {
 async fn g66_two_processes_of_32_tasks_take_exactly_the_limit() {
     let Some(server) = RedisServer::start() else { return };
     for algorithm in Algorithm::ALL {
-        let child = || {
-            Command::new(std::env::current_exe().unwrap())
-                .args(["g66_child", "--exact", "--nocapture", "--test-threads=1"])
-                .env("STEADFAST_RATE_URL", server.url())
-                .env("STEADFAST_RATE_ALGORITHM", algorithm.as_str())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::inherit())
-                .spawn()
-                .unwrap()
-        };
-        let children = [child(), child()];
-        let mut went = Vec::new();
-        for child in children {
-            let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
-            let text = String::from_utf8(output.stdout).unwrap();
-            let count = text.split("went=").nth(1).and_then(|rest| rest.split_whitespace().next()?.parse::<u32>().ok());
-            assert!(output.status.success() && count.is_some(), "{text}");
-            went.extend(count);
-        }
+        let child = || Process::start("g66_child", algorithm.as_str(), [("STEADFAST_URL", server.url())]);
+        let (one, other) = (child(), child());
+        let count = move || [one.number("went"), other.number("went")];
+        let went = tokio::task::spawn_blocking(count).await.unwrap();
         println!("{algorithm}: {went:?}");
         assert_eq!(went.iter().sum::<u32>(), LIMIT, "{algorithm}: {went:?}");
     }

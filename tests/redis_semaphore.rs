@@ -2,10 +2,11 @@
 #![cfg(feature = "redis")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod processes;
 mod redis_server;
 
+use processes::Process;
 use redis_server::{Proxy, RedisServer};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use steadfast::store::rate::{Holder, SemaphoreStore, Taken};
 use steadfast::store::{Key, RedisOptions, RedisSemaphoreStore, StoreErrorKind as Kind};
@@ -129,7 +130,7 @@ async fn the_number_grows_past_a_server_that_forgot_everything() {
 /// The other process: does nothing unless it is told where.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn g79_child() {
-    let Ok(url) = std::env::var("STEADFAST_PLACES_URL") else { return };
+    let Some(url) = processes::role() else { return };
     let (store, name) = (store_at(url.clone()), key("shared"));
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..16 {
@@ -157,13 +158,9 @@ async fn g79_child() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn g79_two_processes_are_never_more_than_there_are_places() {
     let Some(server) = RedisServer::start() else { return };
-    let child = || {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["g79_child", "--exact", "--nocapture", "--test-threads=1"]).env("STEADFAST_PLACES_URL", server.url());
-        command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap()
-    };
-    for mut child in [child(), child()] {
-        assert!(tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap().success());
+    let child = || Process::start("g79_child", &server.url(), [("", ""); 0]);
+    for child in [child(), child()] {
+        tokio::task::spawn_blocking(move || child.said()).await.unwrap();
     }
     assert!(server.say("GET done").ends_with("256"), "{}", server.say("GET done"));
     assert!(

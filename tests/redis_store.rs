@@ -90,6 +90,40 @@ async fn a19_neighbours_are_left_alone_and_nothing_is_flushed() {
 }
 
 #[tokio::test]
+async fn f65_a_hundred_thousand_keys_are_walked_through_a_page_at_a_time() {
+    let Some(server) = RedisServer::start() else { return };
+    let store = RedisStore::builder(patient(&server)).build().unwrap();
+    let keys: Vec<Key> = (0..100_000).map(|number| key(format!("k:{number}"))).collect();
+    for some in keys.chunks(10_000) {
+        let items: Vec<_> = some.iter().map(|key| (key.clone(), bytes::Bytes::from_static(b"v"))).collect();
+        assert_eq!(store.set_many(&items, SetOptions::new()).await.unwrap(), 10_000);
+    }
+    server.say("SET foreign 1");
+    let (mut from, mut pages, mut found, mut biggest) = (None, 0, std::collections::HashSet::new(), 0);
+    loop {
+        let page = store.keys_page(&Glob::all(), from.as_ref()).await.unwrap();
+        pages += 1;
+        biggest = biggest.max(page.keys.len());
+        found.extend(page.keys);
+        from = page.next;
+        if from.is_none() {
+            break;
+        }
+        if pages == 50 {
+            // Of what changes meanwhile, nothing is promised; of the rest, all.
+            assert_eq!(store.delete_many(&keys[..1_000]).await.unwrap(), 1_000);
+        }
+    }
+    assert!(keys[1_000..].iter().all(|key| found.contains(key)) && found.iter().all(|key| key.as_str().starts_with("k:")));
+    assert!(pages > 100 && biggest < 2_000, "{pages} pages of up to {biggest} keys");
+    let commands = server.say("INFO commandstats").to_lowercase();
+    assert!(commands.contains("cmdstat_scan") && !["_keys:", "_flush"].iter().any(|never| commands.contains(never)), "{commands}");
+    // The cursor of another store, of a file store for one.
+    let cursor = steadfast::store::Cursor::new("ab");
+    assert_eq!(kind(store.keys_page(&Glob::all(), Some(&cursor)).await), Kind::Unsupported);
+}
+
+#[tokio::test]
 async fn a17_braces_choose_no_slot_and_read_back() {
     let Some(server) = RedisServer::start() else { return };
     let store = RedisStore::builder(patient(&server)).build().unwrap();
@@ -164,6 +198,34 @@ async fn h81_killed_and_back_again() {
     println!("back after {:?}", begun.elapsed());
     assert_eq!(value(&store, "k").await, None);
     assert!(store.stats().errors >= 40);
+}
+
+#[tokio::test]
+async fn h83_what_the_server_evicts_or_ends_is_absent_and_nothing_else() {
+    let Some(server) = RedisServer::start_with(&["--maxmemory", "6mb", "--maxmemory-policy", "allkeys-random"]) else { return };
+    let store = RedisStore::builder(patient(&server)).build().unwrap();
+    let keys: Vec<Key> = (0..400).map(|number| key(format!("k{number}"))).collect();
+    for key in &keys {
+        assert!(store.set(key, vec![1; 32 << 10].into(), SetOptions::new().tag("t")).await.unwrap());
+    }
+    let there = store.get_many(&keys).await.unwrap();
+    assert!((1..400).contains(&there.len()), "{} of 400 are left", there.len());
+    assert!(there.values().all(|entry| entry.value.len() == 32 << 10));
+    for key in &keys {
+        // Even for an answer the server may make room.
+        let found = store.get(key).await.unwrap();
+        assert!(found.is_none_or(|entry| there.contains_key(key) && entry.value.len() == 32 << 10));
+        assert!(!store.exists(key).await.unwrap() || there.contains_key(key));
+    }
+    // Ended by the server's own clock, between a batch and the next.
+    assert!(store.set(&key("short"), "v".into(), SetOptions::new().ttl(Duration::from_secs(60))).await.unwrap());
+    server.say("PEXPIRE steadfast:short 1");
+    let begun = Instant::now();
+    while store.exists(&key("short")).await.unwrap() {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+    }
+    assert_eq!((value(&store, "short").await, store.delete(&key("short")).await), (None, Ok(false)));
+    assert_eq!((store.stats().errors, store.stats().corrupt), (0, 0));
 }
 
 #[tokio::test]

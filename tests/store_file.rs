@@ -2,40 +2,21 @@
 #![cfg(feature = "file")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod processes;
+
 use bytes::Bytes;
+use processes::{Dir, Process};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use steadfast::store::{FileStore, FileStoreBuilder, Glob, Key, SetOptions, Store, StoreErrorKind};
 
-/// A directory of a test's own, gone with it.
-struct Dir(PathBuf);
-
 impl Dir {
-    fn new(name: &str) -> Self {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("steadfast-{name}-{}-{number}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        Self(dir)
-    }
-
     fn store(&self) -> FileStoreBuilder {
-        FileStore::builder(self.0.join("cache"))
-    }
-
-    fn files(&self) -> Vec<PathBuf> {
-        fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
-            for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-                if entry.file_type().unwrap().is_dir() { walk(&entry.path(), found) } else { found.push(entry.path()) }
-            }
-        }
-        let mut found = Vec::new();
-        walk(&self.0, &mut found);
-        found
+        FileStore::builder(self.join("cache"))
     }
 
     fn temporaries(&self) -> usize {
@@ -44,12 +25,6 @@ impl Dir {
 
     fn values(&self) -> Vec<PathBuf> {
         self.files().into_iter().filter(|file| file.extension().is_some_and(|end| end == "v1")).collect()
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -72,7 +47,7 @@ async fn the_file_store_conforms() {
     let dir = Arc::new(Dir::new("conform"));
     let number = Arc::new(AtomicU64::new(0));
     let suite = conformance::stores(move |setup: Setup| {
-        let mut builder = FileStore::builder(dir.0.join(number.fetch_add(1, Ordering::Relaxed).to_string()));
+        let mut builder = FileStore::builder(dir.join(number.fetch_add(1, Ordering::Relaxed).to_string()));
         if let Some(entries) = setup.max_entries {
             builder = builder.max_entries(entries);
         }
@@ -92,8 +67,8 @@ async fn the_file_store_conforms() {
 #[tokio::test]
 async fn h113_no_key_leaves_the_directory() {
     let dir = Dir::new("paths");
-    fs::create_dir_all(&dir.0).unwrap();
-    fs::write(dir.0.join("canary"), "untouched").unwrap();
+    fs::create_dir_all(dir.path()).unwrap();
+    fs::write(dir.join("canary"), "untouched").unwrap();
     let store = dir.store().open().await.unwrap();
     let hostile = ["../canary", "/etc/passwd", "..", ".", "CON", "a.", "a ", "tmp/x", "a\0b", "\\..\\canary", &"../".repeat(1_400)];
     for raw in hostile {
@@ -102,15 +77,15 @@ async fn h113_no_key_leaves_the_directory() {
     assert_eq!(store.clear().await.unwrap(), hostile.len() as u64);
     put(&store, "../canary", "v").await;
     for file in dir.files() {
-        let inside = file.strip_prefix(dir.0.join("cache"));
+        let inside = file.strip_prefix(dir.join("cache"));
         let Ok(inside) = inside else {
-            assert_eq!(file, dir.0.join("canary"));
+            assert_eq!(file, dir.join("canary"));
             continue;
         };
         let name = inside.to_str().unwrap();
         assert!(name.len() == 68 && name.ends_with(".v1") && name[..2].chars().all(|c| c.is_ascii_hexdigit()), "{name}");
     }
-    assert_eq!(fs::read_to_string(dir.0.join("canary")).unwrap(), "untouched");
+    assert_eq!(fs::read_to_string(dir.join("canary")).unwrap(), "untouched");
 }
 
 #[cfg(unix)]
@@ -122,10 +97,10 @@ async fn h114_private_and_no_link_is_followed() {
     put(&store, "k", "v").await;
     let file = dir.values().remove(0);
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode(&file), mode(file.parent().unwrap()), mode(&dir.0.join("cache"))), (0o600, 0o700, 0o700));
+    assert_eq!((mode(&file), mode(file.parent().unwrap()), mode(&dir.join("cache"))), (0o600, 0o700, 0o700));
 
     // A link in the place of a value: not read, not written through.
-    let canary = dir.0.join("canary");
+    let canary = dir.join("canary");
     fs::rename(&file, &canary).unwrap(); // a record, even
     symlink(&canary, &file).unwrap();
     assert_eq!(got(&store, "k").await, None);
@@ -140,7 +115,7 @@ async fn h114_private_and_no_link_is_followed() {
     assert_eq!(fs::read(&canary).unwrap(), before);
 
     // A link in the place of a folder is an error, and nothing is written behind it.
-    let (shard, elsewhere) = (file.parent().unwrap(), dir.0.join("elsewhere"));
+    let (shard, elsewhere) = (file.parent().unwrap(), dir.join("elsewhere"));
     fs::remove_dir_all(shard).unwrap();
     fs::create_dir(&elsewhere).unwrap();
     symlink(&elsewhere, shard).unwrap();
@@ -160,7 +135,7 @@ async fn h114_private_and_no_link_is_followed() {
     assert_eq!((got(&store, "k").await, store.keys(&Glob::all()).await.unwrap()), (None, vec![key("other")]));
 
     // A directory that others may write to.
-    fs::set_permissions(dir.0.join("cache"), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(dir.join("cache"), fs::Permissions::from_mode(0o777)).unwrap();
     assert_eq!(dir.store().open().await.unwrap_err().kind(), StoreErrorKind::Denied);
 }
 
@@ -231,13 +206,13 @@ async fn h118_a_directory_that_goes_is_an_error_and_comes_back() {
     let dir = Dir::new("gone");
     let store = dir.store().open().await.unwrap();
     put(&store, "k", "v").await;
-    fs::remove_dir_all(dir.0.join("cache")).unwrap();
+    fs::remove_dir_all(dir.join("cache")).unwrap();
     assert_eq!(got(&store, "k").await, None);
     let error = store.set(&key("k"), "v".into(), SetOptions::new()).await.unwrap_err();
     assert_eq!((error.kind(), error.is_retriable()), (StoreErrorKind::Unavailable, false), "{error}");
     assert!(!error.to_string().contains("cache"), "no path in the text: {error}");
     assert_eq!(store.probe().await.map_err(|error| error.kind()), Err(StoreErrorKind::Unavailable));
-    fs::create_dir(dir.0.join("cache")).unwrap();
+    fs::create_dir(dir.join("cache")).unwrap();
     put(&store, "k", "v").await;
     assert_eq!(got(&store, "k").await, Some("v".into()));
     assert!(store.stats().errors >= 2);
@@ -248,9 +223,9 @@ async fn h118_a_directory_that_goes_is_an_error_and_comes_back() {
 #[tokio::test]
 async fn h118_a_full_disk_is_an_error_and_leaves_no_half_file() {
     let dir = Dir::new("full");
-    fs::create_dir_all(dir.0.join("cache")).unwrap();
+    fs::create_dir_all(dir.join("cache")).unwrap();
     let mut mount = Command::new("mount");
-    mount.args(["-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs"]).arg(dir.0.join("cache")).stderr(Stdio::null());
+    mount.args(["-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs"]).arg(dir.join("cache")).stderr(Stdio::null());
     let mounted = mount.status().is_ok_and(|status| status.success());
     if !mounted {
         eprintln!("SKIP: no right to mount a small file system");
@@ -262,7 +237,7 @@ async fn h118_a_full_disk_is_an_error_and_leaves_no_half_file() {
             let _ = Command::new("umount").arg("-l").arg(self.0).status();
         }
     }
-    let _unmount = Unmount(&dir.0.join("cache"));
+    let _unmount = Unmount(&dir.join("cache"));
     let store = dir.store().open().await.unwrap();
     put(&store, "k", "old").await;
     let error = store.set(&key("k"), vec![1; 2 << 20].into(), SetOptions::new()).await.unwrap_err();
@@ -329,18 +304,9 @@ fn h122_a_disk_that_stalls_stalls_nobody_else() {
 
 // ------------------------------------------------------------------ other processes
 
-const ROLE: &str = "STEADFAST_STORE_FILE_ROLE";
-
 /// This test binary again, in another role.
-fn child(role: &str, dir: &Dir) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "in_another_process", "--nocapture"])
-        .env(ROLE, role)
-        .env("STEADFAST_STORE_FILE_DIR", &dir.0)
-        .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap()
+fn child(role: &str, dir: &Dir) -> Process {
+    Process::start("in_another_process", role, [("STEADFAST_DIR", dir.path())])
 }
 
 const KEYS: u64 = 4;
@@ -358,8 +324,8 @@ fn is_whole(value: &[u8]) -> bool {
 /// Not a test of its own: what a child of the tests below does.
 #[test]
 fn in_another_process() {
-    let Ok(role) = std::env::var(ROLE) else { return };
-    let dir = Dir(std::env::var_os("STEADFAST_STORE_FILE_DIR").unwrap().into());
+    let Some(role) = processes::role() else { return };
+    let dir = Dir::of_parent(processes::told("STEADFAST_DIR"));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let store = dir.store().open().await.unwrap();
@@ -409,7 +375,6 @@ fn in_another_process() {
             role => panic!("no role {role}"),
         }
     });
-    std::mem::forget(dir); // it is the parent's
 }
 
 /// 50 times a writer is killed in the middle of what it does, while two readers read. (200 in the release check: set `STEADFAST_KILLS`.)
@@ -436,7 +401,7 @@ async fn h115_killed_writers_leave_whole_values() {
         .collect();
     let mut left = 0;
     for number in 0..kills {
-        let mut writer = child("writer", &dir);
+        let writer = child("writer", &dir);
         // Alive means: something changed since the last one was killed.
         let before = newest(&dir);
         let patience = Instant::now();
@@ -444,8 +409,7 @@ async fn h115_killed_writers_leave_whole_values() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         tokio::time::sleep(Duration::from_micros(u64::from(number) * 137 % 5_000)).await;
-        writer.kill().unwrap();
-        writer.wait().unwrap();
+        writer.kill();
         left += dir.temporaries();
     }
     done.store(true, Ordering::Relaxed);
@@ -471,8 +435,8 @@ fn newest(dir: &Dir) -> Option<std::time::SystemTime> {
 #[tokio::test]
 async fn h119_processes_that_share_a_directory_spoil_nothing() {
     let dir = Dir::new("shared");
-    for mut child in [child("mixed", &dir), child("mixed", &dir)] {
-        assert!(child.wait().unwrap().success());
+    for child in [child("mixed", &dir), child("mixed", &dir)] {
+        child.said();
     }
     let store = dir.store().open().await.unwrap();
     let keys = store.keys(&Glob::all()).await.unwrap();
@@ -513,8 +477,8 @@ async fn c36_the_books_are_right_whoever_stores_at_once() {
 async fn a24_one_winner_in_three_processes() {
     let dir = Dir::new("firsts");
     let store = dir.store().open().await.unwrap();
-    for mut child in [child("firsts", &dir), child("firsts", &dir), child("firsts", &dir)] {
-        assert!(child.wait().unwrap().success());
+    for child in [child("firsts", &dir), child("firsts", &dir), child("firsts", &dir)] {
+        child.said();
     }
     let won = store.keys(&Glob::new("won:*")).await.unwrap();
     let mut sum = 0;

@@ -2,29 +2,20 @@
 #![cfg(feature = "sqlite")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod processes;
+
 use bytes::Bytes;
+use processes::{Dir, Process};
 use rusqlite::Connection;
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use steadfast::store::{Glob, Key, SetOptions, SqliteStore, SqliteStoreBuilder, Store, StoreErrorKind};
 
-struct Dir(PathBuf);
-
 impl Dir {
-    fn new(name: &str) -> Self {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("steadfast-{name}-{}-{number}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir_all(&dir).unwrap();
-        Self(dir)
-    }
-
     fn file(&self) -> PathBuf {
-        self.0.join("cache.db")
+        self.join("cache.db")
     }
 
     fn store(&self) -> SqliteStoreBuilder {
@@ -33,13 +24,10 @@ impl Dir {
     }
 
     fn set_aside(&self) -> usize {
-        fs::read_dir(&self.0).unwrap().filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains(".corrupt-")).count()
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        fs::read_dir(self.path())
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains(".corrupt-"))
+            .count()
     }
 }
 
@@ -58,7 +46,7 @@ async fn the_sqlite_store_conforms() {
     let dir = std::sync::Arc::new(Dir::new("conform"));
     let number = std::sync::Arc::new(AtomicU64::new(0));
     let suite = conformance::stores(move |setup: Setup| {
-        let file = dir.0.join(format!("{}.db", number.fetch_add(1, Ordering::Relaxed)));
+        let file = dir.join(format!("{}.db", number.fetch_add(1, Ordering::Relaxed)));
         let mut builder = SqliteStore::builder(file).max_entries(setup.max_entries.unwrap_or(1_000_000));
         if let Some(bytes) = setup.max_value_bytes {
             builder = builder.max_value_bytes(bytes);
@@ -69,6 +57,36 @@ async fn the_sqlite_store_conforms() {
     let findings = suite.run().await;
     findings.assert();
     assert_eq!(findings.skipped(), ["C38"], "it is bounded by entries");
+}
+
+#[tokio::test]
+async fn f65_a_hundred_thousand_keys_are_walked_through_a_page_at_a_time() {
+    let dir = Dir::new("walk");
+    let store = dir.store().open().await.unwrap();
+    let keys: Vec<Key> = (0..100_000).map(|number| key(format!("{}:{number:06}", if number % 2 == 0 { "even" } else { "odd" }))).collect();
+    for some in keys.chunks(10_000) {
+        let items: Vec<_> = some.iter().map(|key| (key.clone(), Bytes::from_static(b"v"))).collect();
+        assert_eq!(store.set_many(&items, SetOptions::new()).await.unwrap(), 10_000);
+    }
+    let (mut from, mut pages, mut found) = (None, 0, Vec::new());
+    loop {
+        let page = store.keys_page(&Glob::new("odd:*"), from.as_ref()).await.unwrap();
+        assert!(page.keys.len() <= 1_000);
+        pages += 1;
+        found.extend(page.keys);
+        let Some(next) = page.next else { break };
+        // The very key it would go on after.
+        assert!(store.delete(&key(next.as_str())).await.unwrap());
+        from = Some(next);
+    }
+    assert_eq!((pages, found.len()), (51, 50_000), "each once; the last page is empty, as a full one does not know it is the last");
+    assert!(found.is_sorted_by_key(Key::as_str));
+    let mut walk = store.walk_keys(Glob::new("*:00000?"));
+    let mut some = Vec::new();
+    while let Some(key) = walk.next().await.unwrap() {
+        some.push(key);
+    }
+    assert_eq!(some.len(), 10);
 }
 
 #[tokio::test]
@@ -146,6 +164,49 @@ async fn a88_no_directory_no_database() {
     assert!(!error.to_string().contains("nowhere"), "{error}");
 }
 
+/// Root may write to what is read-only, so for root a file system is made so, if that is allowed.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a88_what_may_not_be_written_to_is_an_error_that_says_so() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::{Command, Stdio};
+    struct Unmount<'a>(&'a std::path::Path);
+    impl Drop for Unmount<'_> {
+        fn drop(&mut self) {
+            let _ = Command::new("umount").arg("-l").arg(self.0).stderr(Stdio::null()).status();
+        }
+    }
+    let mount = |options: &str, dir: &Dir| {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(dir.path()).stderr(Stdio::null());
+        mount.status().is_ok_and(|status| status.success())
+    };
+    let dir = Dir::new("readonly");
+    let mounted = mount("size=8m,mode=700", &dir);
+    let _unmount = mounted.then(|| Unmount(dir.path()));
+    let store = dir.store().open().await.unwrap();
+    put(&store, "k", "v").await;
+    store.close().await.unwrap();
+    if !(mounted && mount("remount,ro", &dir)) {
+        let modes = |file, folder| {
+            fs::set_permissions(dir.file(), fs::Permissions::from_mode(file)).unwrap();
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(folder)).unwrap();
+        };
+        modes(0o400, 0o500);
+        if fs::write(dir.join("probe"), "").is_ok() {
+            eprintln!("SKIP: root, and no right to mount a file system");
+            return;
+        }
+        let error = dir.store().open().await.unwrap_err();
+        modes(0o600, 0o700);
+        assert_eq!(error.kind(), StoreErrorKind::ReadOnly, "{error}");
+        return;
+    }
+    let error = dir.store().open().await.unwrap_err();
+    assert_eq!((error.kind(), error.is_retriable()), (StoreErrorKind::ReadOnly, false), "{error}");
+    assert_eq!(dir.set_aside(), 0, "and nothing is taken for damage");
+}
+
 #[tokio::test]
 async fn h121_a_lock_held_elsewhere_is_waited_for_no_longer_than_said() {
     let dir = Dir::new("locked");
@@ -180,10 +241,10 @@ async fn a87_a_long_reader_starves_nobody_and_the_log_is_folded_in() {
     for number in 0..300 {
         put(&store, &format!("k{number}"), vec![1; 50_000]).await;
     }
-    let log = fs::metadata(dir.0.join("cache.db-wal")).unwrap().len();
+    let log = fs::metadata(dir.join("cache.db-wal")).unwrap().len();
     assert!(log < 10 << 20, "a log of {log} bytes after 15 MB of writes");
     store.close().await.unwrap();
-    assert!(!dir.0.join("cache.db-wal").exists(), "closed, there is one file");
+    assert!(!dir.join("cache.db-wal").exists(), "closed, there is one file");
 }
 
 #[tokio::test]
@@ -203,33 +264,26 @@ async fn drop_ends_the_thread_and_lets_go_of_the_file() {
     drop((store.clone(), store));
     let patience = Instant::now();
     // Other tests of this binary have such threads, too; this one's is gone when the log is.
-    while dir.0.join("cache.db-wal").exists() && patience.elapsed() < Duration::from_secs(10) {
+    while dir.join("cache.db-wal").exists() && patience.elapsed() < Duration::from_secs(10) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert!(!dir.0.join("cache.db-wal").exists(), "{} threads", threads());
+    assert!(!dir.join("cache.db-wal").exists(), "{} threads", threads());
 }
 
 // ------------------------------------------------------------------ other processes
 
-const ROLE: &str = "STEADFAST_STORE_SQLITE_ROLE";
 const WRITERS: u32 = 4;
 const EACH: u32 = 250;
 
-fn child(role: &str, dir: &Dir) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "in_another_process", "--nocapture"])
-        .env(ROLE, role)
-        .env("STEADFAST_STORE_SQLITE_DIR", &dir.0)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
+fn child(role: &str, dir: &Dir) -> Process {
+    Process::start("in_another_process", role, [("STEADFAST_DIR", dir.path())])
 }
 
 /// Not a test of its own: what a child of the tests below does.
 #[test]
 fn in_another_process() {
-    let Ok(role) = std::env::var(ROLE) else { return };
-    let dir = Dir(std::env::var_os("STEADFAST_STORE_SQLITE_DIR").unwrap().into());
+    let Some(role) = processes::role() else { return };
+    let dir = Dir::of_parent(processes::told("STEADFAST_DIR"));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let mut tasks = tokio::task::JoinSet::new();
@@ -263,14 +317,13 @@ fn in_another_process() {
         }
         tasks.join_all().await;
     });
-    std::mem::forget(dir); // it is the parent's
 }
 
 #[tokio::test]
 async fn a87_two_processes_of_four_writers_lose_nothing_and_are_never_busy() {
     let dir = Dir::new("two");
-    for mut child in [child("count", &dir), child("count", &dir)] {
-        assert!(child.wait().unwrap().success());
+    for child in [child("count", &dir), child("count", &dir)] {
+        child.said();
     }
     let store = dir.store().open().await.unwrap();
     let won = store.keys(&Glob::new("won:*")).await.unwrap();
@@ -288,16 +341,16 @@ async fn a87_two_processes_of_four_writers_lose_nothing_and_are_never_busy() {
 async fn a88_a_killed_writer_leaves_whole_batches() {
     let dir = Dir::new("kill");
     let store = dir.store().open().await.unwrap();
-    for number in 0..10_u64 {
-        let mut writer = child("batches", &dir);
+    let kills: u64 = std::env::var("STEADFAST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(10);
+    for number in 0..kills {
+        let writer = child("batches", &dir);
         let before = newest(&store).await;
         let patience = Instant::now();
         while newest(&store).await == before && patience.elapsed() < Duration::from_secs(20) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        tokio::time::sleep(Duration::from_millis(number * 3)).await;
-        writer.kill().unwrap();
-        writer.wait().unwrap();
+        tokio::time::sleep(Duration::from_millis(number * 3 % 30)).await;
+        writer.kill();
         for writer in 0..WRITERS {
             let keys: Vec<_> = (0..20).map(|n| key(format!("batch:{writer}:{n}"))).collect();
             let found = store.get_many(&keys).await.unwrap();
@@ -306,6 +359,8 @@ async fn a88_a_killed_writer_leaves_whole_batches() {
         }
     }
     put(&store, "k", "v").await;
+    let whole: String = Connection::open(dir.file()).unwrap().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!((whole.as_str(), dir.set_aside()), ("ok", 0), "e17");
     assert_eq!(store.stats().current_entries, Some(store.clear().await.unwrap()));
 }
 

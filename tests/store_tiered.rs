@@ -131,6 +131,29 @@ async fn e60_near_hits_go_on_when_far_is_down() {
     assert_eq!((stats.hits, stats.misses, stats.extra("near_hits")), (2, 0, Some(1)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn e60_a_breaker_around_far_leaves_it_alone_and_comes_back_by_itself() {
+    use steadfast::{CircuitBreaker, Pipeline, RejectedKind};
+    let open_for = 10 * SECOND;
+    let careful = Pipeline::builder("far").circuit_breaker(CircuitBreaker::consecutive_failures(3).open_for(open_for)).build().unwrap();
+    let far = Far::new();
+    let store = Tiered::new(MemoryStore::new(), far.clone().guarded(careful));
+    store.set(&key("near"), "v".into(), SetOptions::new()).await.unwrap();
+    far.inner.set(&key("far"), "v".into(), SetOptions::new()).await.unwrap();
+    far.down.store(true, Ordering::SeqCst);
+    let mut kinds = Vec::new();
+    for _ in 0..6 {
+        assert_eq!(value(&store, "near").await, Some("v".into()), "near hits go on");
+        let error = store.get(&key("far")).await.unwrap_err(); // which a cache above takes to its loader
+        kinds.push(error.rejected().map(|rejected| rejected.kind()));
+    }
+    assert_eq!(kinds, [vec![None; 3], vec![Some(RejectedKind::CircuitOpen); 3]].concat());
+    far.down.store(false, Ordering::SeqCst);
+    tokio::time::sleep(open_for).await;
+    assert_eq!(value(&store, "far").await, Some("v".into()));
+    assert!(store.near().exists(&key("far")).await.unwrap());
+}
+
 /// Begins a get that has its answer from far, and is about to keep it near.
 async fn about_to_promote(store: &Both, far: &Far) -> tokio::task::JoinHandle<Option<Bytes>> {
     far.inner.set(&key("k"), "old".into(), SetOptions::new()).await.unwrap();
@@ -240,16 +263,20 @@ async fn patterns_and_tags_reach_both() {
 #[cfg(feature = "testing")]
 #[tokio::test(start_paused = true)]
 async fn the_tiered_store_conforms() {
+    use steadfast::store::LocalBackplane;
     use steadfast::testing::conformance::{self, Setup, Time};
-    let suite = conformance::stores(|setup: Setup| async move {
-        let mut far = MemoryStore::builder();
-        if let Some(bytes) = setup.max_value_bytes {
-            far = far.max_value_bytes(bytes);
-        }
-        let possible = setup.max_entries.is_none() && setup.max_size_bytes.is_none();
-        possible.then(|| Tiered::new(MemoryStore::new(), far.build().unwrap()))
-    });
-    suite.time(Time::Virtual).run().await.assert();
+    for among_others in [false, true] {
+        let suite = conformance::stores(move |setup: Setup| async move {
+            let mut far = MemoryStore::builder();
+            if let Some(bytes) = setup.max_value_bytes {
+                far = far.max_value_bytes(bytes);
+            }
+            let possible = setup.max_entries.is_none() && setup.max_size_bytes.is_none();
+            let store = possible.then(|| Tiered::new(MemoryStore::new(), far.build().unwrap()))?;
+            Some(if among_others { store.backplane(LocalBackplane::new()) } else { store })
+        });
+        suite.time(Time::Virtual).run().await.assert();
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use steadfast::store::{AnyStore, CacheStats, Entry, Glob, Key, MemoryStore, SetOptions, Store, StoreError, StoreErrorKind, StoreEvent};
+use steadfast::store::{
+    AnyStore, CacheStats, Entry, Glob, Key, MemoryStore, SetOptions, Store, StoreError, StoreErrorKind, StoreEvent, Timestamp, Ttl,
+};
 use steadfast::{CircuitBreaker, Pipeline, RejectedKind, Retry, Verdict};
 
 const MS: Duration = Duration::from_millis(1);
@@ -132,6 +134,35 @@ async fn a_first_set_that_hung_is_not_sent_again() {
     assert_eq!(flaky.calls(), 1, "the second would find the first");
     flaky.left.store(1, Ordering::Relaxed);
     assert_eq!(store.set(&key("k"), "v".into(), SetOptions::new()).await, Ok(true));
+}
+
+#[tokio::test]
+async fn h95_a_probe_that_reads_something_else_says_so() {
+    /// Gives back what it likes.
+    struct Liar(Option<&'static str>);
+    impl Store for Liar {
+        async fn get(&self, _: &Key) -> Result<Option<Entry>, StoreError> {
+            Ok(self.0.map(|value| Entry::new(value.into(), Ttl::Never, Timestamp::now())))
+        }
+        async fn set(&self, _: &Key, _: Bytes, _: SetOptions) -> Result<bool, StoreError> {
+            Ok(true)
+        }
+        async fn delete(&self, _: &Key) -> Result<bool, StoreError> {
+            Ok(true)
+        }
+        async fn clear(&self) -> Result<u64, StoreError> {
+            Ok(0)
+        }
+        fn stats(&self) -> CacheStats {
+            CacheStats::default()
+        }
+    }
+    for (answer, word) in [(Some("something else"), "another value"), (None, "did not find")] {
+        let error = Liar(answer).probe().await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+        assert!(error.detail().contains(word), "{error}");
+        assert_eq!(Liar(answer).fail_soft().probe().await, Err(error), "and nobody makes less of it");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 //! | I want to .. | take |
 //! |---|---|
 //! | keep values where all machines see them | `RedisStore` |
+//! | keep near copies of them in each process, which go when another changes one | `Tiered` with a `RedisBackplane`; see [stores](super::stores) |
 //! | hold a tenant to a quota over all machines | `SharedLimit` on a `RedisRateStore` |
 //! | let so many run at once over all machines, or one | `RedisSemaphoreStore`, for semaphores and locks |
 //! | open a circuit on all machines when it opens on one | `SharedBreaker` on a `RedisStore` |

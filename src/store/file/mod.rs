@@ -36,6 +36,8 @@ mod disk;
 #[cfg(test)]
 mod faults;
 mod path;
+#[cfg(test)]
+mod platter;
 mod record;
 mod room;
 mod seam;

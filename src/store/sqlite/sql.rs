@@ -74,7 +74,7 @@ impl Sql {
             tagged: format!("DELETE FROM \"{t}\" WHERE key IN (SELECT key FROM \"{t}_tags\" WHERE tag = ?1) RETURNING {LIVE}"),
             clear: format!("DELETE FROM \"{t}\""),
             count_live: format!("SELECT count(*) FROM \"{t}\" WHERE ?1 AND {LIVE}"),
-            keys: format!("SELECT key FROM \"{t}\" WHERE key >= ?1 AND key > ?3 AND {LIVE} ORDER BY key LIMIT ?4"),
+            keys: format!("SELECT key FROM \"{t}\" WHERE key >= ?1 AND {LIVE} ORDER BY key LIMIT ?3"),
             purge: format!("DELETE FROM \"{t}\" WHERE rowid IN (SELECT rowid FROM \"{t}\" WHERE expires <= ?1 ORDER BY expires LIMIT ?2)"),
             books: format!("SELECT entries, bytes, version, page_count, page_size FROM \"{t}_books\", pragma_page_count, pragma_page_size"),
             evict: format!("DELETE FROM \"{t}\" WHERE rowid IN (SELECT rowid FROM \"{t}\" ORDER BY created, rowid LIMIT ?1)"),
@@ -181,7 +181,7 @@ impl Sql {
         Ok(self.some_keys(connection, glob, "", None, now)?.0)
     }
 
-    /// Those among the next `most` rows after a key, and the last of these rows if more may come. No key is as short as the empty text.
+    /// Those among the next `most` rows after a key (or the empty text), and the last of these rows if more may come.
     pub(super) fn some_keys(
         &self,
         connection: &Connection,
@@ -192,7 +192,9 @@ impl Sql {
     ) -> Result<(Vec<Key>, Option<String>), Failure> {
         let prefix = glob.literal_prefix();
         let mut statement = connection.prepare_cached(&self.keys)?;
-        let mut rows = statement.query(params![prefix, millis(now), after, most.map_or(-1, i64::from)])?;
+        // Nothing comes between a text and itself with a zero after it, and one bound is what an index can use.
+        let next = if after.is_empty() { String::new() } else { format!("{after}\0") };
+        let mut rows = statement.query(params![prefix.max(&next), millis(now), most.map_or(-1, i64::from)])?;
         let (mut keys, mut seen, mut last) = (Vec::new(), 0, None);
         while let Some(row) = rows.next()? {
             let text = row.get_ref(0)?.as_str().unwrap_or_default();

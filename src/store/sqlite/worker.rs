@@ -146,6 +146,9 @@ impl Desk {
             opened => opened,
         };
         self.connection = Some(opened.map_err(|failure| match failure {
+            Failure::Sqlite(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) && is_read_only(&self.opening.path) => {
+                read_only()
+            }
             Failure::Sqlite(error) => of_sqlite(&error),
             Failure::Store(error) => error,
         })?);
@@ -168,8 +171,7 @@ fn open(opening: &Opening) -> Result<Connection, Failure> {
         }
     };
     if !matches!(mode.as_str(), "wal" | "memory") {
-        let why = "no write-ahead log here: a read-only file, or a network file system";
-        return Err(StoreError::new(StoreErrorKind::ReadOnly).in_store(NAME).with_detail(why).into());
+        return Err(read_only().into());
     }
     connection.pragma_update(None, "synchronous", if opening.durable { "FULL" } else { "NORMAL" })?;
     connection.pragma_update(None, "trusted_schema", false)?;
@@ -220,6 +222,18 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 
 fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+fn read_only() -> StoreError {
+    let why = "no write-ahead log here: a read-only file, or a network file system";
+    StoreError::new(StoreErrorKind::ReadOnly).in_store(NAME).with_detail(why)
+}
+
+/// Whether it is there, and not to be written to: SQLite finds then that it cannot open the log, and says just that.
+fn is_read_only(path: &Path) -> bool {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    let written = std::fs::OpenOptions::new().write(true).open(path);
+    std::fs::File::open(path).is_ok() && written.is_err_and(|error| matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem))
 }
 
 /// Whether it was a database once. Anything else is somebody's file under a wrong path, and stays where it is.
