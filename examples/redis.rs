@@ -4,8 +4,9 @@
 //! Another one: `REDIS_URL=redis://:secret@host:6379/0`.
 
 use std::time::Duration;
+use steadfast::CircuitBreaker;
 use steadfast::store::rate::{OnOutage, Quota, SharedLimit};
-use steadfast::store::{Key, RedisRateStore, RedisStore, SetOptions, Store};
+use steadfast::store::{Key, RedisRateStore, RedisStore, SetOptions, SharedBreaker, Store};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -43,5 +44,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("(nobody there to reset it)");
     }
     println!("{:?}", limit.stats());
+
+    // A circuit for all: opened by hand in one process (here: by one of two breakers), open in the others soon.
+    let breakers = [CircuitBreaker::failure_rate(0.5).build()?, CircuitBreaker::failure_rate(0.5).build()?];
+    let share = |breaker| SharedBreaker::new("example", breaker).store(RedisStore::builder(url.as_str()).build()?).build();
+    let shared = [share(&breakers[0])?, share(&breakers[1])?];
+    breakers[0].open_for(Duration::from_secs(2));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    println!("one breaker is {}, the other {}: {:?}", breakers[0].state(), breakers[1].state(), shared[1].stats());
+    breakers[0].force_close();
     Ok(())
 }

@@ -1,15 +1,17 @@
 //! Ten million calls through every policy, a third of them failing, a tenth of them dropped halfway; then the books are audited: every permit,
-//! place and token back, every counter adding up, memory flat. In paused time and on one thread, so a seed always gives the same run.
+//! place and token back, every counter adding up, memory flat. In paused time and on one thread, so a seed always gives the same run; and then
+//! once more, with a tenth of the calls, on two real threads in real time, where no two runs are the same and the books must be.
 //!
-//! `cargo run --release --example soak`, or with numbers of your own: `-- CALLS SEED`; `-- 2000000 1 threads` does it on two real threads in
-//! real time, where no two runs are the same.
+//! `cargo run --release --example soak`, or with numbers of your own: `-- CALLS SEED`; `-- 2000000 1 --threads 4` is the second half alone.
 
+use lexopt::ValueExt;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use steadfast::{Bulkhead, CircuitBreaker, Error, Monitor, Pipeline, RateLimiter, RejectedKind, Retry, Verdict};
+use tokio::runtime::Builder;
 use tokio::time::Instant;
 
 const TASKS: u64 = 200;
@@ -111,6 +113,15 @@ async fn task(pipeline: Pipeline, seed: u64, task: u64, calls: u64, began: Insta
     seen
 }
 
+/// Seconds of processor time so far, where the system tells.
+fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // Behind the name, which may hold anything, user and system time are the 12th and 13th, in hundredths.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut next = || fields.next()?.parse::<u32>().ok();
+    Some(f64::from(next()? + next()?) / 100.0)
+}
+
 /// Pages of this process in memory, where the system tells.
 fn resident_kib() -> Option<u64> {
     let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
@@ -198,22 +209,34 @@ async fn soak(calls: u64, seed: u64) -> Result<u64, Box<dyn std::error::Error>> 
     audit("attempts of the breaker's next call", pipeline.call(|| async { Ok::<u64, Fault>(1) }).await?, 1);
     audit("tasks alive", tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64, 0);
     if let (Some(before), Some(after)) = (before, after) {
-        println!("memory: {before} KiB after the first tenth, {after} KiB at the end");
+        println!("memory: {before} KiB after the first tenth, {after} KiB at the end (resident)");
+        audit("resident beyond 16 MiB", after >> 14, 0);
         audit("MiB grown", after.saturating_sub(before) >> 12 << 2, 0);
     }
     if wrong.is_empty() { Ok(digest) } else { Err(wrong.join("\n").into()) }
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let number = |place: usize, or| words.get(place).map_or(Ok(or), |word| word.parse::<u64>());
-    let (calls, seed) = (number(0, 10_000_000)?, number(1, 42)?);
+    let (mut numbers, mut threads) = (Vec::new(), None);
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            lexopt::Arg::Long("threads") => threads = Some(arguments.value()?.parse::<usize>()?.max(1)),
+            lexopt::Arg::Value(number) => numbers.push(number.parse::<u64>()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let number = |place: usize, or| numbers.get(place).copied().unwrap_or(or);
+    let (calls, seed) = (number(0, 10_000_000), number(1, 42));
+    if threads.is_none() {
+        let began = std::time::Instant::now();
+        let digest = Builder::new_current_thread().enable_time().start_paused(true).build()?.block_on(soak(calls, seed))?;
+        print!("seed {seed}, digest {digest:016x}, {:.1} s", began.elapsed().as_secs_f64());
+        println!("{}\n", cpu_seconds().map_or_else(String::new, |cpu| format!(", {cpu:.1} s of processor time")));
+    }
+    let (calls, workers) = (if threads.is_some() { calls } else { calls / 10 }, threads.unwrap_or(2));
     let began = std::time::Instant::now();
-    let digest = if words.get(2).is_some_and(|word| word == "threads") {
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build()?.block_on(soak(calls, seed))?
-    } else {
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?.block_on(soak(calls, seed))?
-    };
-    println!("seed {seed}, digest {digest:016x}, {:.1} s", began.elapsed().as_secs_f64());
+    Builder::new_multi_thread().worker_threads(workers).enable_time().build()?.block_on(soak(calls, seed))?;
+    println!("seed {seed}, on {workers} threads in real time, {:.1} s", began.elapsed().as_secs_f64());
     Ok(())
 }

@@ -114,6 +114,7 @@
 //! All else is always there. Time is `tokio::time`, so a paused clock (`start_paused = true`) moves every policy in a test.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod admission;
 #[cfg(feature = "batch")]
@@ -146,6 +147,8 @@ pub mod chaos;
 pub mod classify;
 pub mod fault;
 mod guarded;
+#[cfg(all(test, steadfast_loom))]
+mod models;
 pub mod outcome;
 mod random;
 mod sorted;

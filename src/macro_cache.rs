@@ -22,6 +22,60 @@ pub trait Keep: Clone + Send + Sync + 'static {}
 #[diagnostic::do_not_recommend]
 impl<T: Clone + Send + Sync + 'static> Keep for T {}
 
+/// Where answers are kept.
+pub trait Keeps<T> {
+    /// The cache, or why there is none.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    fn cache(&self) -> Result<&Cache<String, T>, Rejected>;
+}
+
+impl<T: Keep> Keeps<T> for &'static Kept {
+    fn cache(&self) -> Result<&Cache<String, T>, Rejected> {
+        self.live()
+    }
+}
+
+impl<T> Keeps<T> for &Cache<String, T> {
+    fn cache(&self) -> Result<&Cache<String, T>, Rejected> {
+        Ok(self)
+    }
+}
+
+/// A place where a cache lives.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a cache for answers by a text",
+    label = "expected a `Cache<String, _>`",
+    note = "`cached = ...` takes a place of type `Cache<String, T>`, for answers of type `T`: a `static` `LazyLock` of one, or a field such as `self.quotes`"
+)]
+pub trait AsCache {
+    /// Of its answers.
+    type Value;
+    /// The cache.
+    fn as_cache(&self) -> &Cache<String, Self::Value>;
+}
+
+impl<T> AsCache for Cache<String, T> {
+    type Value = T;
+    fn as_cache(&self) -> &Self {
+        self
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<D: std::ops::Deref<Target: AsCache>> AsCache for D {
+    type Value = <D::Target as AsCache>::Value;
+    fn as_cache(&self) -> &Cache<String, Self::Value> {
+        self.deref().as_cache()
+    }
+}
+
+/// A handle of the cache that lives at `place`.
+pub fn place<C: AsCache + ?Sized>(place: &C) -> Cache<String, C::Value> {
+    place.as_cache().clone()
+}
+
 /// The settings that were said.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -58,7 +112,7 @@ impl Kept {
         Self { name, settings, first: OnceLock::new(), others: Mutex::new(Vec::new()) }
     }
 
-    fn cache<T: Keep>(&'static self) -> Result<&'static Cache<String, T>, Rejected> {
+    fn live<T: Keep>(&'static self) -> Result<&'static Cache<String, T>, Rejected> {
         let first = self.first.get_or_init(|| Box::new(self.build::<T>()));
         let built = match first.downcast_ref::<Built<T>>() {
             Some(built) => built,
@@ -89,7 +143,7 @@ impl Kept {
         let Settings { ttl, stale_if_error, capacity } = (self.settings)();
         let config: CacheConfig<String, T> = Cache::new(capacity).name(self.name).ttl(ttl).stale_if_error(stale_if_error);
         config.build().map_err(|error| {
-            tracing::error!(pipeline = self.name, %error, "a cache made by #[resilient] cannot be built; every call of it is rejected");
+            tracing::error!(name: "steadfast.cache_invalid", target: "steadfast", pipeline = self.name, %error, "a cache made by #[resilient] cannot be built; every call of it is rejected");
             let origin = Origin::new(self.name.into());
             Rejected::new(RejectedKind::Custom("its cache cannot be built")).in_call(&origin, 0, Duration::ZERO, Some(error.to_string()))
         })
@@ -97,26 +151,28 @@ impl Kept {
 }
 
 /// The call, unless its answer is known.
-pub async fn call<J, T, E, F, Fut>(request: Request<'_, J>, kept: &'static Kept, operation: F) -> Result<T, Error<E>>
+pub async fn call<P, J, T, E, F, Fut>(request: Request<'_, J>, kept: P, operation: F) -> Result<T, Error<E>>
 where
+    P: Keeps<T>,
     T: Keep,
     E: 'static,
     J: Judge<T, E>,
     F: Fn() -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
-    let cache = kept.cache().map_err(Error::Rejected)?;
+    let cache = Keeps::<T>::cache(&kept).map_err(Error::Rejected)?;
     request.cached(cache).call(operation).await
 }
 
 /// The call, with a judge of its own.
-pub fn call_judged<T, E, F, Fut>(
+pub fn call_judged<P, T, E, F, Fut>(
     request: Request<'_>,
-    kept: &'static Kept,
+    kept: P,
     operation: F,
     judge: impl Fn(&E) -> Verdict,
 ) -> impl Future<Output = Result<T, Error<E>>>
 where
+    P: Keeps<T>,
     T: Keep,
     E: 'static,
     F: Fn() -> Fut,
@@ -126,14 +182,15 @@ where
 }
 
 /// The call, with a fallback where there is no last good answer.
-pub async fn call_or_else<J, T, E, A, F, Fut, G, Later>(
+pub async fn call_or_else<P, J, T, E, A, F, Fut, G, Later>(
     request: Request<'_, J>,
-    kept: &'static Kept,
+    kept: P,
     operation: F,
     answer: &mut Option<A>,
     fallback: G,
 ) -> Result<T, Error<E>>
 where
+    P: Keeps<T>,
     T: Keep,
     E: 'static,
     J: Judge<T, E>,
@@ -142,21 +199,22 @@ where
     G: FnOnce(Error<E>) -> Later,
     Later: Future<Output = Result<T, A>>,
 {
-    let cache = kept.cache().map_err(Error::Rejected)?;
+    let cache = Keeps::<T>::cache(&kept).map_err(Error::Rejected)?;
     let instead = crate::substitution::OrElse(move |error| set_aside(fallback(error), answer));
     request.cached(cache).call_or(operation, instead).await
 }
 
 /// The call, with a judge of its own and a fallback.
-pub fn call_judged_or_else<T, E, A, F, Fut, G, Later>(
+pub fn call_judged_or_else<P, T, E, A, F, Fut, G, Later>(
     request: Request<'_>,
-    kept: &'static Kept,
+    kept: P,
     operation: F,
     judge: impl Fn(&E) -> Verdict,
     answer: &mut Option<A>,
     fallback: G,
 ) -> impl Future<Output = Result<T, Error<E>>>
 where
+    P: Keeps<T>,
     T: Keep,
     E: 'static,
     F: Fn() -> Fut,

@@ -49,7 +49,7 @@ impl Site {
     #[cold]
     fn build(&self, build: fn(&'static str) -> PipelineBuilder) -> Result<Pipeline, Rejected> {
         build(self.name).build().map_err(|error| {
-            tracing::error!(pipeline = self.name, %error, "a pipeline made by #[resilient] cannot be built; every call of it is rejected");
+            tracing::error!(name: "steadfast.pipeline_invalid", target: "steadfast", pipeline = self.name, %error, "a pipeline made by #[resilient] cannot be built; every call of it is rejected");
             let origin = Origin::new(self.name.into());
             Rejected::new(RejectedKind::Custom("its pipeline cannot be built")).in_call(&origin, 0, Duration::ZERO, Some(error.to_string()))
         })

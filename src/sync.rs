@@ -47,6 +47,28 @@ pub(crate) fn shard() -> usize {
 #[repr(align(128))]
 pub(crate) struct Padded<T>(pub(crate) T);
 
+/// One for each of so many threads, so that they write without meeting; who reads visits all.
+#[derive(Debug)]
+pub(crate) struct Shards<T>(Box<[Padded<T>]>);
+
+impl<T: Default> Shards<T> {
+    /// At least so many: a power of two.
+    pub(crate) fn new(count: usize) -> Self {
+        Self((0..count.max(1).next_power_of_two()).map(|_| Padded::default()).collect())
+    }
+
+    /// This thread's.
+    #[inline]
+    pub(crate) fn mine(&self) -> &T {
+        // A power of two, see `new`: the mask keeps the index in bounds.
+        &self.0[shard() & (self.0.len() - 1)].0
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|one| &one.0)
+    }
+}
+
 /// A counter that many threads add to without waiting for each other.
 #[derive(Debug, Default)]
 pub(crate) struct Counter {

@@ -155,3 +155,44 @@ mod tests {
         assert_eq!(versions.get()[0], 499);
     }
 }
+
+#[cfg(all(test, steadfast_loom))]
+mod models {
+    use super::*;
+    use crate::models::model;
+    use crate::sync::atomic::AtomicU64;
+    use loom::thread;
+    use std::sync::Arc;
+
+    /// A version whose parts loom watches: read before they are published, they may be what they were made with.
+    struct Parts([AtomicU64; 2]);
+
+    impl Parts {
+        fn of(n: u64) -> Self {
+            let parts = Self([AtomicU64::new(u64::MAX), AtomicU64::new(u64::MAX)]);
+            parts.0.iter().for_each(|part| part.store(n, Ordering::Relaxed));
+            parts
+        }
+
+        fn read(&self) -> [u64; 2] {
+            self.0.each_ref().map(|part| part.load(Ordering::Relaxed))
+        }
+    }
+
+    #[test]
+    fn h51_a_version_is_there_before_anybody_is_sent_to_it() {
+        model(4, || {
+            let versions = Arc::new(Versions::new(Parts::of(0)));
+            let other = Arc::clone(&versions);
+            let changes = thread::spawn(move || {
+                other.change(|_| Parts::of(1), |_, _| false);
+                other.change(|_| Parts::of(2), |_, _| false);
+            });
+            let first = versions.get().read();
+            let second = versions.get().read();
+            assert!(first[0] == first[1] && second[0] == second[1] && first[0] <= second[0] && second[0] <= 2, "{first:?}, {second:?}");
+            changes.join().expect("no panic");
+            assert_eq!(versions.get().read(), [2, 2]);
+        });
+    }
+}

@@ -111,6 +111,20 @@ proptest! {
         prop_assert!(backoff.longest(retry) <= cap);
     }
 
+    /// In numbers that cannot overflow: the base times 1, n, 2^(n-1), or the nth of Fibonacci's.
+    #[test]
+    fn h30_delays_are_those_of_exact_arithmetic(kind in 0_usize..4, base in any_duration(), cap in any_duration(), retry in any_retry()) {
+        let times = match kind {
+            0 => 1,
+            1 => u128::from(retry),
+            2 => 1_u128.checked_shl(retry - 1).unwrap_or(u128::MAX),
+            _ => (1..retry.min(200)).try_fold((0_u128, 1_u128), |(a, b), _| Some((b, a.checked_add(b)?))).map_or(u128::MAX, |(_, b)| b),
+        };
+        let exact = base.as_nanos().saturating_mul(times).min(cap.as_nanos());
+        let delay = EXACT[kind](base).max_delay(cap).nominal(retry);
+        prop_assert_eq!(delay.as_nanos(), exact, "{:?} times {}", base, times);
+    }
+
     #[test]
     fn h31_jitter_stays_in_range(
         kind in 0_usize..5, base in any_duration(), cap in any_duration(), extra in any_duration(), seed in any::<u64>(),

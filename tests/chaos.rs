@@ -2,6 +2,7 @@
 #![cfg(feature = "chaos")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use futures_util::FutureExt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -363,3 +364,19 @@ fn h92_where_nothing_is_drawn_nothing_is_allocated() {
 static_assertions::assert_impl_all!(Chaos: Send, Sync, Unpin, Clone, std::fmt::Debug);
 static_assertions::assert_impl_all!(ChaosConfig: Send, Sync, Unpin, Clone, std::fmt::Debug);
 static_assertions::assert_impl_all!(Injection: Send, Sync, Unpin, Copy, std::fmt::Debug);
+
+#[test]
+fn h40_latency_outside_a_runtime_is_a_clear_error_or_none_and_no_panic() {
+    let (chaos, operation) = (Chaos::seeded(1).latency(1.0, MS).build().unwrap(), Operation::default());
+    let pipeline = Pipeline::builder("p").chaos(chaos.clone()).build().unwrap();
+    let refused = pipeline.call(|| operation.run()).now_or_never().expect("no wait").unwrap_err();
+    assert_eq!((refused.kind(), operation.runs()), (Some(RejectedKind::NoRuntime), 0));
+    let refused = chaos.call(&Call::now(), || operation.run()).now_or_never().expect("no wait").unwrap_err();
+    assert_eq!((refused.kind(), operation.runs()), (Some(RejectedKind::NoRuntime), 0));
+    // Who cannot be told is not disturbed.
+    assert_eq!(chaos.around(|| operation.run())().now_or_never(), Some(Ok(1)));
+    assert_eq!((operation.runs(), chaos.counts().of(Injection::Latency)), (1, 0), "nothing was injected");
+    // What needs no timer is injected all the same.
+    let faults = Chaos::seeded(1).fault(1.0, down).build().unwrap();
+    assert_eq!(faults.around(|| operation.run())().now_or_never(), Some(Err(down())));
+}

@@ -1,5 +1,6 @@
 //! The circuit breaker from outside: the rows B*, W*, X* of the scenarios and the hazards H*, by id, in virtual time.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use steadfast::{
     CircuitBreaker, CircuitBreakerConfig, CircuitPermit, CircuitState, Outcome, Rejected, RejectedKind, TransitionCause, Transitions,
@@ -1023,4 +1024,73 @@ fn types_cross_threads() {
     static_assertions::assert_impl_all!(CircuitBreakerConfig: Clone, Send, Sync, PartialEq, std::fmt::Debug);
     static_assertions::assert_impl_all!(CircuitPermit<'static>: Send, Sync, std::fmt::Debug);
     static_assertions::assert_impl_all!(Transitions: Send, Sync);
+}
+
+// ---- edges that mutants showed to be untested ----
+
+#[tokio::test(start_paused = true)]
+async fn the_open_time_of_ones_own_is_asked_for_by_the_probe_that_decides_and_by_no_other() {
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let breaker = live(p().probes(3).close_after(2).open_for_fn(|_| secs(7 + u64::from(ASKED.fetch_add(1, Ordering::Relaxed)))));
+    breaker.force_open();
+    advance(secs(30)).await;
+    let [bad, good, worse] = [permit(&breaker), permit(&breaker), permit(&breaker)];
+    bad.settle(F);
+    assert_eq!(ASKED.load(Ordering::Relaxed), 0, "two may still succeed");
+    good.settle(S);
+    assert_eq!(ASKED.load(Ordering::Relaxed), 0, "a success opens nothing");
+    worse.settle(F);
+    assert_eq!((ASKED.load(Ordering::Relaxed), breaker.next_probe_in()), (1, Some(secs(7))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn h14_a_drop_does_not_ask_for_the_open_time_of_ones_own() {
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let rules = CircuitBreaker::consecutive_failures(1).open_for(secs(30)).open_jitter(0.0).abandoned_after(secs(1));
+    let breaker = live(rules.open_for_fn(|_| secs(7 + u64::from(ASKED.fetch_add(1, Ordering::Relaxed)))));
+    let permit = permit(&breaker);
+    advance(secs(2)).await;
+    drop(permit);
+    assert_eq!((ASKED.load(Ordering::Relaxed), breaker.next_probe_in()), (0, Some(secs(30))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_only_tells_of_each_rule_although_all_break_at_once() {
+    let breaker = live(p().min_calls(2).consecutive_failures(2).slow_calls(secs(1), 0.5));
+    breaker.metrics_only();
+    let mut told = breaker.subscribe();
+    let permits = [permit(&breaker), permit(&breaker), permit(&breaker)];
+    advance(secs(2)).await;
+    permits.map(|permit| permit.settle(F));
+    let causes: Vec<_> = std::iter::from_fn(|| told.try_next()).map(|t| t.cause).collect();
+    assert_eq!(causes, [TransitionCause::ConsecutiveFailures, TransitionCause::FailureRate, TransitionCause::SlowCalls]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h52_when_the_generations_come_around_nothing_of_the_first_is_left() {
+    let breaker = live(j().min_calls(100));
+    let slow = permit(&breaker);
+    advance(secs(5)).await;
+    slow.settle(F);
+    play(&breaker, "SF");
+    assert_eq!((breaker.snapshot().calls, breaker.snapshot().slow_calls), (3, 1));
+    (0..64).for_each(|_| breaker.reset());
+    let anew = breaker.snapshot();
+    assert_eq!((anew.generation, anew.calls, anew.failures, anew.slow_calls), (64, 0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_round_counts_its_probes_and_tells_when_the_next_may_go() {
+    let breaker = live(j().probe_lease(secs(60)));
+    breaker.force_open();
+    assert!(breaker.half_open());
+    assert_eq!(breaker.next_probe_in(), Some(Duration::ZERO));
+    let probes = [permit(&breaker), permit(&breaker), permit(&breaker), permit(&breaker)];
+    assert_eq!(breaker.next_probe_in(), Some(secs(60)));
+    let [good, slow, ..] = probes;
+    good.settle(S);
+    advance(secs(5)).await;
+    slow.settle(S);
+    let seen = breaker.snapshot();
+    assert_eq!((seen.state, seen.calls, seen.failures, seen.slow_calls), (CircuitState::HalfOpen, 2, 1, 1));
 }

@@ -176,6 +176,15 @@ async fn h33_a_clock_that_goes_back_ends_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn h33_once_it_is_over_no_clock_brings_it_back() {
+    let breaker = just_closed(rules()).await;
+    let during = Instant::now() + secs(1);
+    advance(secs(10)).await;
+    assert_eq!(through(&breaker, 1), 1);
+    assert!((0..100).all(|_| breaker.try_acquire_at(during).is_ok()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pipeline_refuses_the_rest_as_circuit_open() {
     let pipeline = Pipeline::builder("cold").circuit_breaker(rules()).build().unwrap();
     pipeline.circuit_breaker().unwrap().force_open();

@@ -249,6 +249,14 @@ mod conformance {
         rate_conformance::semaphores(|| async { MemorySemaphoreStore::new() }).run().await.assert();
     }
 
+    #[cfg(feature = "sqlite")]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_sqlite_store_conforms() {
+        use steadfast::store::rate::SqliteSemaphoreStore;
+        let make = || async { SqliteSemaphoreStore::builder(":memory:").busy_timeout(Duration::from_secs(10)).open().await.unwrap() };
+        rate_conformance::semaphores(make).run().await.assert();
+    }
+
     #[derive(Clone, Copy, Debug, PartialEq)]
     enum Wrong {
         LooksThenTakes,
@@ -312,5 +320,128 @@ mod conformance {
             let findings = suite.time(Time::Virtual).only(found_by).run().await;
             assert_eq!(findings.failed(), 1, "{wrong:?} was not found by {found_by}: {findings}");
         }
+    }
+}
+
+#[cfg(feature = "sqlite")]
+mod sqlite {
+    use super::*;
+    use std::path::{Path, PathBuf};
+    use std::process::{Child, Command, Stdio};
+    use steadfast::store::rate::SqliteSemaphoreStore;
+
+    const PLACES: u32 = 3;
+
+    struct Dir(PathBuf);
+
+    impl Dir {
+        fn new(name: &str) -> Self {
+            let dir = std::env::temp_dir().join(format!("steadfast-places-{name}-{}", std::process::id()));
+            let _ = std::fs::remove_dir_all(&dir);
+            std::fs::create_dir_all(&dir).unwrap();
+            Self(dir)
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    async fn open(dir: &Path) -> SqliteSemaphoreStore {
+        SqliteSemaphoreStore::builder(dir.join("places.db")).busy_timeout(30 * SECOND).open().await.unwrap()
+    }
+
+    fn child(dir: &Path, job: &str) -> Child {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["sqlite::g79_child", "--exact", "--nocapture", "--test-threads=1"]);
+        command.env("STEADFAST_PLACES_DIR", dir).env("STEADFAST_PLACES_JOB", job);
+        command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap()
+    }
+
+    /// The other process: does nothing unless it is told where and what.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn g79_child() {
+        let Ok(dir) = std::env::var("STEADFAST_PLACES_DIR") else { return };
+        let dir = Path::new(&dir);
+        let (store, k) = (open(dir).await, key("shared"));
+        if std::env::var("STEADFAST_PLACES_JOB").unwrap() == "hold" {
+            let Taken::Held { fence } = store.take(&k, Holder::random(), 1, 2 * SECOND).await.unwrap() else { panic!("it is free") };
+            std::fs::write(dir.join("fence.new"), fence.to_string()).unwrap();
+            std::fs::rename(dir.join("fence.new"), dir.join("fence")).unwrap();
+            sleep(600 * SECOND).await; // until it is killed
+        }
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let (store, k, dir) = (store.clone(), k.clone(), dir.to_owned());
+            tasks.spawn(async move {
+                for _ in 0..8 {
+                    let holder = Holder::random();
+                    while let Taken::Full { .. } = store.take(&k, holder, PLACES, 60 * SECOND).await.unwrap() {
+                        sleep(MS).await;
+                    }
+                    // Inside: as many files as holders, which no database has counted.
+                    let mine = dir.join(format!("in-{}", holder.to_hex()));
+                    std::fs::write(&mine, "").unwrap();
+                    let inside = std::fs::read_dir(&dir)
+                        .unwrap()
+                        .filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().starts_with("in-"));
+                    let inside = u32::try_from(inside.count()).unwrap();
+                    std::fs::remove_file(&mine).unwrap();
+                    assert!(store.release(&k, holder).await.unwrap());
+                    assert!((1..=PLACES).contains(&inside), "{inside} at once where there are {PLACES} places");
+                }
+            });
+        }
+        tasks.join_all().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn g79_two_processes_are_never_more_than_there_are_places() {
+        let dir = Dir::new("race");
+        open(&dir.0).await.close().await.unwrap();
+        for mut child in [child(&dir.0, "race"), child(&dir.0, "race")] {
+            assert!(tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap().success());
+        }
+        assert_eq!(open(&dir.0).await.holders(&key("shared")).await.unwrap(), 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn g79_a_killed_holder_gives_its_place_back_and_the_fence_goes_on() {
+        let dir = Dir::new("kill");
+        let store = open(&dir.0).await;
+        let mut holder = child(&dir.0, "hold");
+        let begun = Instant::now();
+        let fence: u64 = loop {
+            if let Ok(text) = std::fs::read_to_string(dir.0.join("fence")) {
+                break text.parse().unwrap();
+            }
+            assert!(begun.elapsed() < 30 * SECOND, "the other process takes no place");
+            sleep(5 * MS).await;
+        };
+        holder.kill().unwrap();
+        holder.wait().unwrap();
+        let begun = Instant::now();
+        let next = loop {
+            match store.take(&key("shared"), Holder::random(), 1, SECOND).await.unwrap() {
+                Taken::Held { fence } => break fence,
+                Taken::Full { retry_after } => {
+                    assert!(retry_after <= Some(2 * SECOND) && begun.elapsed() < 30 * SECOND, "{retry_after:?}");
+                    sleep(20 * MS).await;
+                }
+            }
+        };
+        assert!(next > fence);
+    }
+
+    #[tokio::test]
+    async fn a93_what_cannot_work_is_named() {
+        let error = SqliteSemaphoreStore::builder(":memory:").table("a table").open().await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::InvalidConfig);
+        assert!(error.to_string().contains("table"), "{error}");
+        let store = SqliteSemaphoreStore::builder(":memory:").open().await.unwrap();
+        let taken = store.take(&key("k"), Holder::random(), 0, Duration::ZERO).await.unwrap_err();
+        assert!(taken.to_string().contains("max") && taken.to_string().contains("ttl"), "{taken}");
     }
 }

@@ -451,3 +451,82 @@ fn defaults_of_coalesce() {
         })
     });
 }
+
+/// The sources of the crate, of its macros and of their tests.
+fn sources() -> Vec<String> {
+    fn collect(folder: &Path, found: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let mut found = Vec::new();
+    ["src", "tests", "macros"].iter().for_each(|folder| collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut found));
+    found
+}
+
+/// Functions between `proptest! {` and the bracket that ends it, which stands as far in.
+fn properties(source: &str) -> usize {
+    let (mut count, mut end) = (0, None);
+    for line in source.lines() {
+        match &end {
+            None if line.trim_start().trim_start_matches("proptest::").starts_with("proptest! {") => {
+                end = Some(line.replace(line.trim_start(), "}"))
+            }
+            Some(last) if line == last => end = None,
+            Some(_) if line.trim_start().starts_with("fn ") => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
+#[test]
+fn the_page_on_tests_counts_right() {
+    let sources = sources();
+    let lines =
+        |wanted: fn(&str) -> bool| sources.iter().flat_map(|source| source.lines()).filter(|line| wanted(line.trim_start())).count();
+    let mut hazards: Vec<String> = Vec::new();
+    for name in sources
+        .iter()
+        .flat_map(|source| source.lines())
+        .filter_map(|line| line.trim_start().strip_prefix("fn ").or(line.trim_start().strip_prefix("async fn ")))
+    {
+        let words = name.split('(').next().unwrap().split('_');
+        hazards.extend(
+            words
+                .filter(|word| word.strip_prefix('h').is_some_and(|n| n.len() > 1 && n.chars().all(|c| c.is_ascii_digit())))
+                .map(str::to_owned),
+        );
+    }
+    hazards.sort();
+    hazards.dedup();
+    let models =
+        ["src/admission/models.rs", "src/admission/adaptive/models.rs", "src/admission/keyed/models.rs", "src/substitution/models.rs"];
+    let folder = |path: &str, extension: &str| {
+        let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+        files.filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().ends_with(extension)).count()
+    };
+    let counted = |what: &str| match what.trim_end_matches(" *") {
+        "tests in the sources" => Some(lines(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))),
+        "properties, tried on random input" => Some(sources.iter().map(|source| properties(source)).sum()),
+        "loom models" => Some(models.iter().map(|path| read(path).matches("#[test]").count()).sum()),
+        "known hazards of such libraries with a test of their id" => Some(hazards.len()),
+        "compile errors of the attribute, word for word" => Some(folder("macros/tests/ui", ".stderr")),
+        "fuzz targets" => Some(folder("tests/fuzz/targets", ".rs")),
+        _ => None,
+    };
+    let rows = table("how_it_is_tested", "# In figures");
+    for row in rows.iter().filter(|row| row[0].ends_with('*')) {
+        let real = counted(&row[0]).unwrap_or_else(|| panic!("nothing counts `{}`", row[0]));
+        let said = row[1].trim_start_matches("at least ").split(' ').next().unwrap();
+        let said = usize::try_from(number(said).unwrap()).unwrap();
+        // A page that says far less than there is has not been looked at for long.
+        assert!(real >= said && real <= said + said / 2, "{}: the page says {said}, and there are {real}", row[0]);
+    }
+    assert!(rows.iter().filter(|row| row[0].ends_with('*')).count() > 5);
+}

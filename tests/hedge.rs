@@ -355,6 +355,39 @@ async fn u_retries_and_hedges_are_taken_from_one_budget() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn h76_a_leg_that_never_begins_costs_no_token() {
+    let script = [(30, Err("down")), (0, Ok(1))];
+    for (queue, retries) in [(0, false), (5, false), (0, true), (5, true)] {
+        let budget = Budget::new(0.001).min_per_second(0.0).burst(1).build().unwrap();
+        // The only place is the first leg's: the second is refused, or stands in line until the first has failed.
+        let places = Bulkhead::new(1).queue(queue).max_wait(20 * MS).build().unwrap();
+        let hedge = Hedge::after(10 * MS);
+        let stack = if retries {
+            builder(hedge).retry(Retry::constant(0, Duration::ZERO).budget(budget.clone()))
+        } else {
+            builder(hedge.budget(budget.clone()))
+        };
+        let (pipeline, log) = (stack.bulkhead(places).build().unwrap(), Log::new());
+        let slow = [(15, Ok(0)), (0, Ok(1))];
+        assert_eq!(pipeline.call_with(log.legs(&slow)).await, Ok(0));
+        assert_eq!(budget.available(), 1, "queue of {queue}: the operation ran once");
+        if queue == 0 {
+            assert_eq!(pipeline.call_with(log.legs(&script)).await, inner("down"));
+            assert_eq!((budget.available(), log.started().len()), (1, 2));
+        }
+        // Dropped while the second leg stands in line.
+        let mut call = Box::pin(pipeline.call_with(log.legs(&slow)));
+        assert!(tokio::time::timeout(12 * MS, call.as_mut()).await.is_err());
+        drop(call);
+        assert_eq!(budget.available(), 1);
+        // One that begins costs one.
+        let free = builder(Hedge::after(10 * MS).budget(budget.clone())).build().unwrap();
+        assert_eq!(free.call_with(log.legs(&slow)).await, Ok(1));
+        assert_eq!(budget.available(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn x10_no_hedge_that_could_hardly_answer_in_time() {
     // Fixed: less time left than the delay.
     let (pipeline, log) = (hedged(Hedge::after(60 * MS)), Log::new());
@@ -684,6 +717,27 @@ async fn a_value_judged_a_failure_is_hedged_and_given_when_nothing_better_comes(
         assert_eq!(answer, Ok(second));
         let told: Vec<_> = std::iter::from_fn(|| events.try_next()).collect();
         assert!(matches!(told.last(), Some(Event::CallFinished { end: told, attempts: 2, .. }) if *told == end), "{told:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_judged_a_failure_is_not_hidden_by_a_leg_that_is_refused() {
+    let judge = |result: &Result<u32, String>| if result.is_ok() { Verdict::transient() } else { Verdict::Permanent };
+    let one = |hedge: HedgeConfig| builder(hedge).rate_limit(RateLimiter::per_hour(1)).build().unwrap();
+    let pipeline = one(Hedge::after(Duration::MAX));
+    let mut events = pipeline.events();
+    assert_eq!(pipeline.classify(judge).call(|| async { Ok(503) }).await, Ok(503), "not `RateLimited`");
+    let told: Vec<_> = std::iter::from_fn(|| events.try_next()).collect();
+    assert!(matches!(told.last(), Some(Event::CallFinished { end: CallEnd::Failure, attempts: 1, .. })), "{told:?}");
+    // The same of the last of three, and the latest counts: of an answer and an error, of an error and an answer.
+    for (first, second, expected) in [(Ok(1), Err("down"), inner("down")), (Err("down"), Ok(2), Ok(2)), (Ok(1), Ok(2), Ok(2))] {
+        let judge = |_: &Result<u32, String>| Verdict::transient();
+        let pipeline = builder(Hedge::after(Duration::MAX).max_hedges(2)).rate_limit(RateLimiter::per_hour(2)).build().unwrap();
+        let answer = pipeline.classify(judge).call_with(|attempt| {
+            let answer = if attempt.is_hedge() { second } else { first };
+            async move { answer.map_err(str::to_owned) }
+        });
+        assert_eq!(answer.await, expected);
     }
 }
 

@@ -6,8 +6,8 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use steadfast::{
-    Bulkhead, BulkheadConfig, Call, CircuitBreaker, CircuitState, Outcome, PerKey, PerKeyConfig, Pipeline, Priority, RateLimiter, Rejected,
-    RejectedKind, Verdict,
+    Bulkhead, BulkheadConfig, Call, CircuitBreaker, CircuitState, Gate, GateFuture, Outcome, PerKey, PerKeyConfig, Pipeline, Priority,
+    RateLimiter, Rejected, RejectedKind, Verdict,
 };
 use tokio::time::{Instant, advance, sleep};
 
@@ -598,4 +598,73 @@ async fn what_a_call_waits_for_at_later_gates_is_not_the_time_of_its_operation()
     }
     let key = keys.snapshot("a").unwrap();
     assert_eq!((key.circuit, key.counts.unwrap().max), (Some(CircuitState::Closed), Some(SECOND / 2)));
+}
+
+/// A gate that takes its time, and then refuses everybody.
+struct Shut(Duration);
+
+impl Gate for Shut {
+    fn admit<'a>(&'a self, _: Call<'a>) -> GateFuture<'a> {
+        Box::pin(async {
+            sleep(self.0).await;
+            Err(Rejected::new(RejectedKind::Custom("shut")))
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h06_units_that_were_waited_for_come_back_when_a_later_gate_refuses() {
+    let config = || PerKey::new(9).rate_limit(RateLimiter::per_second(1).smooth().max_wait(10 * SECOND));
+    // With a rate only, and with places that are given back by the same road.
+    for keys in [config(), config().bulkhead(Bulkhead::new(5).queue(5))] {
+        let keys = keys.build().unwrap();
+        let pipeline = Pipeline::builder("p").per_key(keys.clone()).gate(Shut(Duration::ZERO)).build().unwrap();
+        assert!(keys.try_acquire("a", 1).is_ok());
+        let begun = Instant::now();
+        // Each waits for the unit that the one before it has handed back, and for nothing else.
+        for _ in 0..3 {
+            let refused = pipeline.key("a").call(|| async { Ok::<_, String>(()) }).await.unwrap_err();
+            assert_eq!((refused.kind(), begun.elapsed()), (Some(RejectedKind::Custom("shut")), SECOND));
+        }
+        let key = keys.snapshot("a").unwrap();
+        assert_eq!((key.available, key.waiting, key.in_use.unwrap_or(0)), (Some(1), 0, 0));
+        // One whose unit is used does not get it back.
+        assert!(keys.acquire(&Call::now().for_key("a")).await.is_ok());
+        assert_eq!(keys.snapshot("a").unwrap().available, Some(0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h06_units_that_were_had_at_once_come_back_to_those_who_wait_by_now() {
+    let keys = PerKey::new(9).rate_limit(RateLimiter::per_minute(1).smooth().max_wait(600 * SECOND)).build().unwrap();
+    let pipeline = Pipeline::builder("p").per_key(keys.clone()).gate(Shut(SECOND)).build().unwrap();
+    let begun = Instant::now();
+    let refused = pipeline.key("a").call(|| async { Ok::<_, String>(()) });
+    let waits = async {
+        tokio::task::yield_now().await;
+        keys.acquire(&Call::now().for_key("a")).await.map(|permit| permit.settle(S)).unwrap();
+        begun.elapsed()
+    };
+    let (refused, waited) = tokio::join!(refused, waits);
+    assert_eq!((refused.unwrap_err().kind(), waited), (Some(RejectedKind::Custom("shut")), SECOND));
+    assert_eq!(keys.snapshot("a").unwrap().available, Some(0), "one unit, taken once");
+    // And it is one only: the next comes when the minute is over.
+    assert_eq!(kind(keys.try_acquire("a", 1)), Some(RejectedKind::RateLimited));
+}
+
+#[tokio::test(start_paused = true)]
+async fn h06_what_time_has_made_good_is_not_handed_back_as_well() {
+    // The unit is had at 0 s, refused at 70 s: by then the bucket is full without it.
+    let keys = PerKey::new(9).rate_limit(RateLimiter::per_minute(1).smooth().max_wait(600 * SECOND)).build().unwrap();
+    let pipeline = Pipeline::builder("p").per_key(keys.clone()).gate(Shut(70 * SECOND)).build().unwrap();
+    let begun = Instant::now();
+    let refused = pipeline.key("a").call(|| async { Ok::<_, String>(()) });
+    let others = async {
+        tokio::task::yield_now().await;
+        for at in [60, 120, 180] {
+            keys.acquire(&Call::now().for_key("a")).await.unwrap().settle(S);
+            assert_eq!(begun.elapsed(), at * SECOND);
+        }
+    };
+    assert!(tokio::join!(refused, others).0.is_err());
 }

@@ -232,7 +232,7 @@ async fn h93_down_at_the_start() {
     server.restart();
     let begun = Instant::now();
     while limit.check(&Key::new("k").unwrap()).await.unwrap().source != Source::Remote {
-        assert!(begun.elapsed() < Duration::from_secs(3), "it is never asked again");
+        assert!(begun.elapsed() < Duration::from_secs(20), "it is never asked again");
         for_ms(5).await;
     }
 }

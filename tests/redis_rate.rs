@@ -194,11 +194,13 @@ async fn h99_poisoned_keys_are_well_again_within_a_window() {
     for number in 1..=number {
         let algorithm = Algorithm::ALL[(number - 1) / 12];
         let quota = Quota::per(5, window).algorithm(algorithm);
-        let mut went = 0;
+        let (mut went, began) = (0, std::time::Instant::now());
         for _ in 0..20 {
             went += u32::from(store.acquire(&key(&format!("p{number}")), &quota, 1).await.unwrap().allowed);
         }
-        assert!((1..=10).contains(&went), "{algorithm}, poison {number}: {went} of 20 went");
+        // On a busy machine there is time for more of them.
+        let most = 10 + 5 * u32::try_from(began.elapsed().as_millis() / window.as_millis() + 1).unwrap();
+        assert!((1..=most.min(20)).contains(&went), "{algorithm}, poison {number}: {went} of 20 went in {:?}", began.elapsed());
     }
     assert!(store.healed() > 20, "{}", store.healed());
     no_key_is_immortal(&server, 2 * window);
@@ -267,6 +269,82 @@ async fn h101_every_key_ends() {
     assert_eq!(server.count("DBSIZE"), 0, "{}", server.say("KEYS *"));
 }
 
+/// Of each key: what it is called, and how long it has; -1 is for ever.
+fn lives(server: &RedisServer) -> Vec<(String, i64)> {
+    let said = server.say("KEYS steadfast*");
+    let names = said.lines().filter(|line| line.starts_with("steadfast")).map(str::to_owned);
+    names.map(|name| (name.clone(), server.count(&format!("PTTL {name}")))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g75_no_counter_is_immortal_though_the_server_is_killed_in_the_middle() {
+    // With a log of what was done, of which a kill may leave half a step.
+    let Some(mut server) = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]) else { return };
+    let mut seen = 0;
+    for round in 0..5 {
+        let mut tasks = tokio::task::JoinSet::new();
+        for (number, algorithm) in Algorithm::ALL.into_iter().enumerate() {
+            let (store, quota) = (store(&server), Quota::per(1_000_000, HOUR).algorithm(algorithm));
+            let quota = if algorithm == Algorithm::SlidingLog { Quota::per(10_000, HOUR).algorithm(algorithm) } else { quota };
+            tasks.spawn(async move {
+                let mut asked = 0;
+                while store.acquire(&key(&format!("k{number}.{}.{}", round, asked % 50)), &quota, 1).await.is_ok() {
+                    asked += 1;
+                }
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(100 + 37 * round)).await;
+        server = tokio::task::spawn_blocking(move || {
+            server.kill();
+            server
+        })
+        .await
+        .unwrap();
+        tasks.join_all().await;
+        server = tokio::task::spawn_blocking(move || {
+            server.restart();
+            server
+        })
+        .await
+        .unwrap();
+        let lives = lives(&server);
+        seen = lives.len();
+        let immortal: Vec<_> = lives.into_iter().filter(|(_, left)| *left == -1).collect();
+        assert!(immortal.is_empty(), "of {seen}: {immortal:?}");
+    }
+    println!("{seen} keys after five kills, and each of them ends");
+    assert!(seen > 0, "nothing has survived, so nothing was seen");
+}
+
+#[tokio::test]
+async fn g83_a_key_that_the_server_drops_is_a_key_that_nobody_has_used() {
+    let Some(server) = RedisServer::start_with(&["--maxmemory", "3mb", "--maxmemory-policy", "allkeys-random"]) else { return };
+    let store = store(&server);
+    for algorithm in Algorithm::ALL {
+        let quota = Quota::per(5, HOUR).algorithm(algorithm);
+        for drop in ["DEL", "UNLINK", "PEXPIRE"] {
+            for _ in 0..5 {
+                assert!(store.acquire(&key("k"), &quota, 1).await.unwrap().allowed);
+            }
+            assert!(!store.acquire(&key("k"), &quota, 1).await.unwrap().allowed);
+            let name = name(algorithm, "k");
+            assert_eq!(server.count(&format!("{drop} {name}{}", if drop == "PEXPIRE" { " 0" } else { "" })), 1, "{drop} {name}");
+            let after = store.acquire(&key("k"), &quota, 1).await.unwrap();
+            assert_eq!((after.allowed, after.remaining), (true, 4), "{algorithm}, after {drop}");
+            assert!(store.reset(&key("k")).await.unwrap());
+        }
+        // And where it is short of memory it drops whatever it likes, in the middle of everything.
+        for number in 0..300 {
+            server.say(&format!("SETRANGE {algorithm}{number} 30000 x"));
+            let decision = store.acquire(&key(&format!("k{}", number % 7)), &quota, 1).await.unwrap();
+            assert!(decision.remaining <= 4 && decision.reset_after <= 2 * HOUR, "{decision:?}");
+        }
+        assert_eq!(store.healed(), 0);
+    }
+    let evicted = server.say("INFO stats");
+    assert!(!evicted.contains("evicted_keys:0\r"), "nothing was evicted");
+}
+
 #[tokio::test]
 async fn h102_in_a_cluster_a_name_lies_in_one_place() {
     let cluster_port = redis_server::free_port().to_string();
@@ -274,7 +352,7 @@ async fn h102_in_a_cluster_a_name_lies_in_one_place() {
     server.say("CLUSTER ADDSLOTSRANGE 0 16383");
     let begun = Instant::now();
     while !server.say("CLUSTER INFO").contains("cluster_state:ok") {
-        assert!(begun.elapsed() < Duration::from_secs(10), "no cluster");
+        assert!(begun.elapsed() < Duration::from_secs(20), "no cluster");
         std::thread::sleep(Duration::from_millis(20));
     }
     let store = store(&server);
@@ -339,10 +417,18 @@ async fn h106_what_the_server_says_instead_of_a_decision() {
     }
 }
 
+/// What the server has worked, whoever else keeps the machine busy.
+fn worked(server: &RedisServer) -> Duration {
+    let said = server.say("INFO cpu");
+    let of = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok()).unwrap();
+    Duration::from_secs_f64(of("used_cpu_sys:") + of("used_cpu_user:"))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h108_no_script_is_slow() {
-    let Some(server) = RedisServer::start_with(&["--slowlog-log-slower-than", "5000"]) else { return };
+    let Some(server) = RedisServer::start() else { return };
     let store = store(&server);
+    let began = worked(&server);
     for algorithm in Algorithm::ALL {
         // A log of many thousands, whose oldest go all at once.
         let quota = Quota::per(20_000, Duration::from_millis(1_000)).algorithm(algorithm);
@@ -357,12 +443,13 @@ async fn h108_no_script_is_slow() {
         }
         tasks.join_all().await;
     }
+    let each = (worked(&server) - began) / (5 * 64 * 100);
     tokio::time::sleep(Duration::from_millis(700)).await;
+    let before = worked(&server);
     let _ = store.acquire(&key("k"), &Quota::per(20_000, Duration::from_millis(1_000)).algorithm(Algorithm::SlidingLog), 1).await.unwrap();
-    let slow = server.count("SLOWLOG LEN");
-    let all = server.say("INFO commandstats");
-    println!("{}", all.lines().filter(|line| line.contains("evalsha")).collect::<String>());
-    assert!(slow <= 3, "{slow} commands took more than 5 ms: {}", server.say("SLOWLOG GET"));
+    let last = worked(&server) - before;
+    println!("{each:?} of the server for each decision, {last:?} for one that forgets thousands");
+    assert!(each < Duration::from_micros(300) && last < Duration::from_millis(20), "{each:?}, {last:?}");
 }
 
 #[tokio::test]

@@ -159,7 +159,7 @@ async fn h81_killed_and_back_again() {
     server.restart();
     let begun = Instant::now();
     while store.exists(&key("k")).await.is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(5), "it is not back");
+        assert!(begun.elapsed() < Duration::from_secs(20), "it is not back");
     }
     println!("back after {:?}", begun.elapsed());
     assert_eq!(value(&store, "k").await, None);
@@ -198,7 +198,7 @@ async fn h94_a_frozen_server_costs_a_caller_no_more_than_said() {
     server.thaw();
     let begun = Instant::now();
     while store.get(&key("k")).await.is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(5), "it is not back");
+        assert!(begun.elapsed() < Duration::from_secs(20), "it is not back");
     }
     println!("back after {:?}", begun.elapsed());
 }

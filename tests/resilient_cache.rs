@@ -6,9 +6,9 @@ mod support_resilient {
 }
 
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
-use steadfast::{Error, Verdict, resilient};
+use steadfast::{Cache, Error, Pipeline, PipelineConfig, Registry, RegistryConfig, Verdict, resilient};
 use support_resilient::errors::{ApiError, Counter};
 use tokio::time::advance;
 
@@ -105,4 +105,65 @@ async fn many_callers_are_one_call_and_can_be_spawned() {
         assert_eq!(task.await.ok().and_then(Result::ok), Some(0));
     }
     assert_eq!(CALLS.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+static QUOTES: LazyLock<Cache<String, u32>> =
+    LazyLock::new(|| Cache::new(100).ttl(10 * SECOND).stale_if_error(60 * SECOND).build().expect("valid"));
+
+static REGISTRY: LazyLock<Registry> =
+    LazyLock::new(|| RegistryConfig::new().pipeline("payments", PipelineConfig::new()).build().expect("valid"));
+
+#[resilient(pipeline = "payments", cached = QUOTES, key = id)]
+async fn price(id: u64, calls: &Counter, fails: bool) -> Result<u32, ApiError> {
+    let call = calls.next();
+    if fails { Err(ApiError::Status(503)) } else { Ok(call + u32::from(id == 0)) }
+}
+
+#[resilient(pipeline = "payments", cache(ttl = 10s), key = id)]
+async fn own_price(id: u64, calls: &Counter) -> Result<u32, ApiError> {
+    Ok(calls.next() + u32::from(id == 0))
+}
+
+#[resilient(retry(1, fixed(1ms)), cached = QUOTES, key = "of {id}", fallback = |_| async { Ok(0) })]
+async fn or_nothing(id: u64, calls: &Counter) -> Result<u32, ApiError> {
+    calls.fail_until(100)?;
+    Ok(id as u32)
+}
+
+#[tokio::test(start_paused = true)]
+async fn form_19_by_name_and_cached_in_a_place() {
+    let calls = Counter::default();
+    assert_eq!((price(7, &calls, false).await.ok(), price(7, &calls, false).await.ok()), (Some(1), Some(1)));
+    assert_eq!(QUOTES.get("7"), Some(1), "it can be looked at");
+    advance(10 * SECOND).await;
+    assert_eq!((price(7, &calls, true).await.ok(), calls.count()), (Some(1), 2), "the last good one");
+    QUOTES.remove("7");
+    assert!(price(7, &calls, true).await.is_err());
+    assert_eq!((own_price(7, &calls).await.ok(), own_price(7, &calls).await.ok()), (Some(4), Some(4)), "one of its own");
+    QUOTES.insert("of 1", 11);
+    assert_eq!((or_nothing(1, &calls).await.ok(), or_nothing(2, &calls).await.ok()), (Some(11), Some(0)));
+}
+
+struct Shop {
+    prices: Cache<String, Arc<str>>,
+    pipeline: Pipeline,
+    sold: u32,
+}
+
+impl Shop {
+    #[resilient(pipeline = self.pipeline, cached = self.prices, key = what, classify = |_: &ApiError| Verdict::Permanent)]
+    async fn sell(&mut self, what: &str) -> Result<Arc<str>, ApiError> {
+        self.sold += 1;
+        Ok(Arc::from(format!("{what} {}", self.sold)))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_in_what_is_lent() {
+    let (prices, pipeline) = (Cache::new(10).build().expect("valid"), Pipeline::builder("shop").build().expect("valid"));
+    let mut shop = Shop { prices, pipeline, sold: 0 };
+    assert_eq!(shop.sell("tea").await.ok().as_deref(), Some("tea 1"));
+    assert_eq!((shop.sell("tea").await.ok().as_deref(), shop.sold), (Some("tea 1"), 1));
+    shop.prices.clear();
+    assert_eq!(shop.sell("tea").await.ok().as_deref(), Some("tea 2"));
 }

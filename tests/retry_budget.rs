@@ -1,7 +1,7 @@
 //! The budget: retries are a share of the calls, whatever becomes of them.
 
 use std::time::Duration;
-use steadfast::{Budget, Outcome, Retry, RetryConfig, StopReason, Verdict};
+use steadfast::{Budget, Bulkhead, Call, Error, Jitter, Outcome, Pipeline, Retry, RetryConfig, StopReason, Verdict};
 use tokio::time::Instant;
 
 const MS: Duration = Duration::from_millis(1);
@@ -162,4 +162,39 @@ fn configurations_compare_by_value_and_shared_budgets_by_bucket() {
     let budget = Budget::new(0.1).build().expect("valid");
     assert_eq!(config().budget(budget.clone()), config().budget(budget.clone()));
     assert_ne!(config().budget(budget.clone()), config().budget(Budget::new(0.1).build().expect("valid")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn h69_a_retry_that_never_begins_costs_no_token() {
+    let budget = Budget::new(0.001).min_per_second(0.0).burst(1).build().expect("valid");
+    let retry = Retry::constant(1, 10 * MS).jitter(Jitter::None).budget(budget.clone());
+    let places = Bulkhead::new(1).queue(1).max_wait(SEC).build().expect("valid");
+    let pipeline = Pipeline::builder("p").retry(retry).bulkhead(places.clone()).build().expect("valid");
+    let call = || pipeline.call(|| async { Err::<(), _>("down") });
+    let sleeps = || async { tokio::time::timeout(5 * MS, call()).await.is_err() };
+    assert!(sleeps().await);
+    assert_eq!(budget.available(), 1, "dropped in the pause");
+
+    // Refused at the gate: one runs, one stands in line.
+    let (answer, ()) = tokio::join!(call(), async {
+        tokio::time::sleep(5 * MS).await;
+        let _held = places.try_acquire().expect("free");
+        let waiter = Call::now();
+        let mut waits = std::pin::pin!(places.acquire(&waiter));
+        assert!(tokio::time::timeout(20 * MS, waits.as_mut()).await.is_err());
+        assert_eq!(budget.available(), 1, "refused");
+    });
+    assert_eq!(answer, Err(Error::Inner("down")));
+
+    // Dropped in line.
+    let (dropped, ()) = tokio::join!(tokio::time::timeout(20 * MS, call()), async {
+        tokio::time::sleep(5 * MS).await;
+        let _held = places.try_acquire().expect("free");
+        tokio::time::sleep(20 * MS).await;
+    });
+    assert!(dropped.is_err());
+    assert_eq!(budget.available(), 1, "dropped in line");
+
+    assert!(call().await.is_err());
+    assert_eq!(budget.available(), 0, "one that began is paid for");
 }

@@ -436,6 +436,181 @@ async fn the_calls_own_deadline_ends_it_sooner_and_says_nothing_of_the_store() {
     assert_eq!(limit.breaker().state(), CircuitState::Closed);
 }
 
+mod waiting {
+    use super::*;
+    use steadfast::Rejected;
+
+    /// Who went when, in milliseconds, and in which order; each came a millisecond after the one before.
+    async fn came(limit: &SharedLimit, costs: &[u32]) -> Vec<(usize, u128)> {
+        let began = Instant::now();
+        let mut tasks = tokio::task::JoinSet::new();
+        for (number, cost) in costs.iter().copied().enumerate() {
+            let limit = limit.clone();
+            tasks.spawn(async move {
+                let went = limit.acquire(&key("k"), cost).await;
+                (number, went.is_ok(), began.elapsed().as_millis())
+            });
+            sleep(MS).await;
+        }
+        let mut went = Vec::new();
+        while let Some(done) = tasks.join_next().await {
+            let (number, ok, when) = done.unwrap();
+            if ok {
+                went.push((number, when));
+            }
+        }
+        went
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn g80_first_come_first_served_each_at_its_time() {
+        let quota = |algorithm| match algorithm {
+            Algorithm::Gcra | Algorithm::TokenBucket => Quota::per_second(10).burst(1).algorithm(algorithm),
+            _ => Quota::per_second(10).algorithm(algorithm),
+        };
+        for algorithm in [Algorithm::Gcra, Algorithm::TokenBucket, Algorithm::SlidingLog, Algorithm::FixedWindow] {
+            let (limit, store) = limit(quota(algorithm), |limit| limit.max_wait(60 * SECOND));
+            let went = came(&limit, &[1; 20]).await;
+            assert_eq!(went.iter().map(|(number, _)| *number).collect::<Vec<_>>(), (0..20).collect::<Vec<_>>(), "{algorithm}");
+            if matches!(algorithm, Algorithm::Gcra | Algorithm::TokenBucket) {
+                for (number, when) in went {
+                    assert!(
+                        (100 * number as u128..=100 * number as u128 + 2 * number as u128 + 20).contains(&when),
+                        "{number} went at {when} ms"
+                    );
+                }
+                assert!(store.steps() <= 45, "{} questions for 20 units", store.steps());
+            }
+            let stats = limit.stats();
+            assert_eq!((stats.allowed, stats.denied), (20, 0), "{algorithm}");
+            assert!(stats.waited >= 10, "{stats:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn g80_nobody_overtakes_a_large_one() {
+        let (limit, _) = limit(Quota::per_second(10).burst(5), |limit| limit.max_wait(60 * SECOND));
+        let went = came(&limit, &[5, 5, 1, 1]).await;
+        assert_eq!(went.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        assert!(went[1].1 >= 500);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn h18_who_cannot_go_in_time_is_refused_at_once() {
+        let (limit, store) = limit(Quota::per_second(10).burst(1), |limit| limit.max_wait(250 * MS));
+        let began = Instant::now();
+        let went = came(&limit, &[1; 10]).await;
+        assert_eq!(went.len(), 3, "now, and after 100 and 200 ms");
+        assert!(began.elapsed() < 250 * MS);
+        assert!(store.steps() <= 8, "{}", store.steps());
+        let rejected = limit.acquire(&key("k"), 1).await;
+        assert!(rejected.is_ok());
+        let _waiter = tokio::spawn({
+            let limit = limit.clone();
+            async move { limit.acquire(&key("k"), 1).await }
+        });
+        sleep(MS).await;
+        let mut refused = Vec::new();
+        for _ in 0..3 {
+            let limit = limit.clone();
+            refused.push(tokio::spawn(async move { (limit.acquire(&key("k"), 1).await, Instant::now()) }));
+            sleep(MS).await;
+        }
+        let (said, when) = refused.pop().unwrap().await.unwrap();
+        assert_eq!(said.unwrap_err().kind(), RejectedKind::RateLimited);
+        assert!(when <= Instant::now());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn h18_the_calls_deadline_counts() {
+        let (limit, _) = limit(Quota::per_second(1).burst(1), |limit| limit.max_wait(Duration::MAX));
+        let pipeline = Pipeline::builder("p").total_timeout(300 * MS).gate(limit.clone()).build().unwrap();
+        let call = async || pipeline.key("k").call(|| async { Ok::<_, Rejected>(()) }).await;
+        call().await.unwrap();
+        let began = Instant::now();
+        let rejected = call().await.unwrap_err();
+        assert_eq!((rejected.kind(), began.elapsed()), (Some(RejectedKind::RateLimited), Duration::ZERO));
+        let patient = Pipeline::builder("p").total_timeout(5 * SECOND).gate(limit).build().unwrap();
+        patient.key("k").call(|| async { Ok::<_, Rejected>(()) }).await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn g80_one_who_leaves_gives_way_and_costs_nothing() {
+        let (limit, store) = limit(Quota::per_second(1).burst(1), |limit| limit.max_wait(60 * SECOND));
+        assert!(check(&limit, "k").await.allowed);
+        let began = Instant::now();
+        let waiters: Vec<_> = (0..3)
+            .map(|_| {
+                let limit = limit.clone();
+                tokio::spawn(async move { limit.acquire(&key("k"), 1).await.map(|_| ()) })
+            })
+            .collect();
+        sleep(500 * MS).await;
+        waiters[0].abort();
+        waiters[1].abort();
+        let mut waiters = waiters;
+        waiters.pop().unwrap().await.unwrap().unwrap();
+        assert!(began.elapsed() <= 1_010 * MS, "{:?}", began.elapsed());
+        assert_eq!(store.0.store.peek(&key("k").within("limit"), &Quota::per_second(1).burst(1)).await.unwrap().remaining, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn h22_one_that_is_not_polled_is_passed_over_and_keeps_its_place() {
+        let (limit, _) = limit(Quota::per_second(10).burst(1), |limit| limit.max_wait(60 * SECOND));
+        assert!(check(&limit, "k").await.allowed);
+        let k = key("k");
+        let mut parked = tokio_test::task::spawn(limit.acquire(&k, 1));
+        // In line, and then nobody looks after it any more.
+        assert!(parked.poll().is_pending());
+        sleep(MS).await;
+        assert!(parked.poll().is_pending());
+        let began = Instant::now();
+        for _ in 0..5 {
+            let _ = limit.acquire(&k, 1).await.unwrap();
+        }
+        assert!(began.elapsed() <= 1_000 * MS, "{:?}", began.elapsed());
+        assert!(parked.await.unwrap().allowed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn g76_it_waits_in_an_outage_too() {
+        let (limit, store) = limit(Quota::per_second(40).burst(4), |limit| limit.max_wait(60 * SECOND));
+        store.set(Mode::Down);
+        let began = Instant::now();
+        for _ in 0..11 {
+            assert_eq!(limit.acquire(&key("k"), 1).await.unwrap().source, Source::LocalFallback);
+        }
+        // A quarter of 40 a second, and of a burst of 4.
+        assert!((1_000..=1_100).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+        let (limit, store) = super::limit(Quota::per_second(40), |limit| limit.max_wait(60 * SECOND).on_outage(OnOutage::Error));
+        store.set(Mode::Down);
+        assert_eq!(limit.acquire(&key("k"), 1).await.unwrap_err().kind(), RejectedKind::Custom("limit_unavailable"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_goes_as_fast_as_the_quota_though_each_question_takes_a_while() {
+        let (limit, store) = limit(Quota::per_second(2_000).burst(50), |limit| limit.max_wait(10 * SECOND));
+        store.set(Mode::Slow(10 * MS));
+        let began = Instant::now();
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..2_000 {
+            let limit = limit.clone();
+            tasks.spawn(async move { limit.acquire(&key("k"), 1).await.is_ok() });
+        }
+        let went = tasks.join_all().await.into_iter().filter(|went| *went).count();
+        assert_eq!(went, 2_000);
+        assert!(began.elapsed() < 2 * SECOND, "{:?} for what the quota lets through in one", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn checks_never_wait() {
+        let (limit, _) = limit(Quota::per_second(1).burst(1), |limit| limit.max_wait(60 * SECOND));
+        assert!(check(&limit, "k").await.allowed);
+        assert!(!check(&limit, "k").await.allowed);
+    }
+}
+
 mod leases {
     use super::*;
 

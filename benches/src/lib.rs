@@ -1,19 +1,27 @@
 //! `steadfast` beside its peers, on the path that every call takes: nothing fails, nothing waits, nothing refuses.
 //!
-//! One list of [`Row`]s, built once outside every timed loop, serves three readers: the criterion targets `overhead` and `contention`,
-//! and the program `ratios`, which measures all rows interleaved in one process and writes the table of `README.md`.
+//! One list of [`Row`]s, built once outside every timed loop, serves four readers: the criterion targets `overhead` and `contention`;
+//! the program `ratios`, which measures all rows interleaved in one process and writes the table of `README.md`; and the program
+//! `instructions`, which counts what ours execute, and refuses growth.
 //!
 //! ```text
 //! lib.rs      the operation, the timed loops, Row          peers.rs    each policy alone, as its author intends
 //! ours.rs     every row of steadfast                       stacks.rs   three and six policies together
 //! window.rs   a breaker written by hand, the reference     threads.rs  two threads, 64 tasks
+//! redis.rs    limits in a real Redis, ours and by hand
 //! ```
 
 #[cfg(feature = "ours")]
 pub mod ours;
+#[cfg(feature = "peers")]
 pub mod peers;
+#[cfg(all(feature = "ours", feature = "peers"))]
+pub mod redis;
+#[cfg(feature = "peers")]
 pub mod stacks;
+#[cfg(feature = "peers")]
 pub mod threads;
+#[cfg(feature = "peers")]
 pub mod window;
 
 use std::future::Future;
@@ -332,9 +340,16 @@ pub fn overhead() -> Vec<Row> {
     let _timer = prepare();
     #[cfg(feature = "ours")]
     rows.extend(ours::overhead());
-    rows.extend(peers::rows());
-    rows.extend(stacks::rows());
+    #[cfg(feature = "peers")]
+    rows.extend(peers::rows().into_iter().chain(stacks::rows()));
     grouped(rows)
+}
+
+/// Every row of steadfast that runs on one thread, for `instructions`.
+#[cfg(feature = "ours")]
+pub fn ours_alone() -> Vec<Row> {
+    let _timer = prepare();
+    ours::overhead()
 }
 
 /// Every row that runs on two threads, for `contention`.
@@ -343,7 +358,10 @@ pub fn contention() -> Vec<Row> {
     let _timer = prepare();
     #[cfg(feature = "ours")]
     rows.extend(ours::contention());
+    #[cfg(feature = "peers")]
     rows.extend(threads::rows());
+    #[cfg(all(feature = "ours", feature = "peers"))]
+    rows.extend(redis::rows());
     grouped(rows)
 }
 

@@ -3,12 +3,12 @@
 //! Breaker, limiter and bulkhead are measured as their peers are, by their own `try_acquire`, and once more inside a pipeline with that policy
 //! and nothing else. No monitor, no observer and no total timeout where a peer has none.
 
-use crate::{AT_ONCE, BACKOFF, ENTRIES, FALLBACK, Failure, KEYS, Keys, MIN_CALLS, OPEN, RATE, RETRIES, Row, TIMEOUT, TTL, WINDOW};
+use crate::{AT_ONCE, Answer, BACKOFF, ENTRIES, FALLBACK, Failure, KEYS, Keys, MIN_CALLS, OPEN, RATE, RETRIES, Row, TIMEOUT, TTL, WINDOW};
 use crate::{drive, failing_op, leak, op, refused, row, slow_op, tasks, threaded};
 use std::sync::Arc;
 use steadfast::{
-    Bulkhead, Cache, CacheConfig, CircuitBreaker, CircuitBreakerConfig, Monitor, Outcome, PerKey, Pipeline, PipelineBuilder, RateLimiter,
-    Retry, RetryConfig, Verdict,
+    AdaptiveLimit, Bulkhead, Cache, CacheConfig, CircuitBreaker, CircuitBreakerConfig, Monitor, Outcome, PerKey, Pipeline, PipelineBuilder,
+    Priority, RateLimiter, Retry, RetryConfig, Throttle, Verdict,
 };
 use tokio::time::Instant;
 
@@ -61,7 +61,7 @@ pub fn overhead() -> Vec<Row> {
             let now = Instant::now();
             let permit = breaker_alone.try_acquire_at(now).map_err(drop)?;
             let answer = op().await;
-            permit.settle_at(if answer.is_ok() { Outcome::Judged(Verdict::Success) } else { Outcome::Judged(Verdict::transient()) }, now);
+            permit.settle_at(judged(&answer), now);
             answer.map_err(drop)
         }),
         piped("breaker, closed", builder().circuit_breaker(breaker())),
@@ -79,6 +79,7 @@ pub fn overhead() -> Vec<Row> {
         piped("bulkhead", builder().bulkhead(Bulkhead::new(AT_ONCE))),
         alone("timeout", builder().attempt_timeout(TIMEOUT)),
     ];
+    rows.extend(shedding());
     rows.extend(keyed());
     rows.extend(cache());
     let timed = built(builder().attempt_timeout(TIMEOUT));
@@ -102,6 +103,36 @@ pub fn overhead() -> Vec<Row> {
     let group = "stack of six, operation suspends once";
     rows.push(row(group, OURS, async move || Ok::<_, Failure>(stack.call_or(slow_op, FALLBACK).await)));
     rows
+}
+
+/// What lets calls go by how earlier ones went, none of which was refused.
+fn shedding() -> Vec<Row> {
+    let throttle = leak(Throttle::new().build().expect("valid"));
+    let limit = leak(AdaptiveLimit::new().build().expect("valid"));
+    let (throttled, limited) = (built(builder().throttle(Throttle::new())), built(builder().adaptive_limit(AdaptiveLimit::new())));
+    vec![
+        row("throttle", OURS, async move || {
+            let now = Instant::now();
+            let permit = throttle.try_acquire(Priority::Normal, now).map_err(drop)?;
+            let answer = op().await;
+            permit.settle_at(judged(&answer), now);
+            answer.map_err(drop)
+        }),
+        row("throttle", PIPED, async move || throttled.call(op).await),
+        row("adaptive limit", OURS, async move || {
+            let now = Instant::now();
+            let permit = limit.try_acquire_at(now).map_err(drop)?;
+            let answer = op().await;
+            permit.settle_at(judged(&answer), now);
+            answer.map_err(drop)
+        }),
+        row("adaptive limit", PIPED, async move || limited.call(op).await),
+    ]
+}
+
+/// The verdict on an answer, for policies that are used without a pipeline.
+fn judged(answer: &Answer) -> Outcome {
+    Outcome::Judged(if answer.is_ok() { Verdict::Success } else { Verdict::transient() })
 }
 
 /// A thousand keys in turn; the time is read once a call, as by the peer.
@@ -139,7 +170,7 @@ fn keyed() -> Vec<Row> {
             let now = Instant::now();
             let permit = all.try_acquire_at(more_keys.next(), 1, now).map_err(drop)?;
             let answer = op().await;
-            permit.settle_at(if answer.is_ok() { Outcome::Judged(Verdict::Success) } else { Outcome::Judged(Verdict::transient()) }, now);
+            permit.settle_at(judged(&answer), now);
             answer.map_err(drop)
         }),
     ]

@@ -33,7 +33,7 @@ pub(crate) fn check(options: &Options, function: &Function) -> Result<()> {
     mutable_arguments(options, function, &mut errors);
     constant_policies(options, function, &mut errors);
     if errors.0.is_none() {
-        no_cached_yet(options, &mut errors);
+        which_cache(options, &mut errors);
     }
     errors.0.map_or(Ok(()), Err)
 }
@@ -75,16 +75,14 @@ impl Options {
 fn one_of_pipeline_and_policies(options: &Options, errors: &mut Errors) {
     let policies = options.policies();
     if options.pipeline_span().is_none() {
-        if policies.is_empty() {
+        if policies.is_empty() && options.cached_in.is_none() && options.cached.is_none() {
             let message = "`#[resilient]` needs at least one policy or a pipeline: `#[resilient(retry(3), attempt_timeout = 2s)]` or \
                            `#[resilient(pipeline = PAYMENTS)]`";
             errors.push(Span::call_site(), message);
         }
-        if let (Some(cached), None) = (&options.cached, &options.cache) {
-            errors.push(cached.span(), "`cached` uses the cache of a pipeline, and none is named here: add `pipeline = ...`");
-        }
     } else {
-        for policy in policies {
+        // A cache is around a pipeline, not in it.
+        for policy in policies.into_iter().filter(|policy| *policy != "cache") {
             let message = format!("`pipeline = ...` already holds the policies, so `{policy}` has no place here; drop one of the two");
             errors.push(policy.span(), message);
         }
@@ -99,7 +97,15 @@ fn one_of_pipeline_and_policies(options: &Options, errors: &mut Errors) {
         };
         errors.push(registry.name.span(), message);
     }
-    if let (Some(cache), None) = (options.cache.as_ref().map(|given| &given.name).or(options.cached.as_ref()), &options.key) {
+    let own = options.cache.as_ref().map(|given| &given.name);
+    let shared = options.cached_in.as_ref().map(|given| &given.name);
+    if let (Some(_), Some(shared)) = (own, shared) {
+        errors.push(
+            shared.span(),
+            "`cached = ...` is a cache that lives elsewhere, and `cache(..)` one of this function's own; drop one of the two",
+        );
+    }
+    if let (Some(cache), None) = (own.or(shared).or(options.cached.as_ref()), &options.key) {
         errors.push(
             cache.span(),
             format!("`{cache}` needs a `key`, or every caller would get the same answer: `key = \"{{tenant}}:{{id}}\"`"),
@@ -321,10 +327,10 @@ fn mentions(tokens: TokenStream, arguments: &[String]) -> Option<(String, Span)>
     None
 }
 
-fn no_cached_yet(options: &Options, errors: &mut Errors) {
-    if let (Some(cached), Some(_)) = (&options.cached, options.pipeline_span()) {
-        let message = "`cached` is not part of steadfast yet, for a pipeline has no cache for answers of any type; keep a `Cache` beside it and call \
-                       `pipeline.key(..).cached(&cache)`, or write the policies here with `cache(ttl = 1m)`";
+fn which_cache(options: &Options, errors: &mut Errors) {
+    if let Some(cached) = &options.cached {
+        let message = "`cached` needs to know where: a pipeline has no cache, for it answers calls of any type. Write `cached = QUOTES`, a place of type \
+                       `Cache<String, T>` for answers of type `T`, or `cache(ttl = 1m)` for a cache of this function's own";
         errors.push(cached.span(), message);
     }
 }
@@ -363,7 +369,7 @@ mod tests {
         assert_eq!(errors("attempt_timeout = limit()", f), "");
         assert_eq!(errors("attempt_timeout = settings.limit", f), "");
         assert!(errors("retry(3, when = p), classify = c", f).contains("both judge"));
-        assert!(errors("cached", f).contains("none is named here"));
+        assert!(errors("retry(3), cached, key = body", f).contains("needs to know where"));
     }
 
     #[test]
@@ -380,11 +386,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_yet_is_said_so() {
+    fn a_cache_has_a_place_and_a_key() {
         let f = "async fn f(id: u64) -> Result<(), E> {}";
-        assert!(errors("pipeline = P, cached, key = id", f).starts_with("`cached` is not part of steadfast yet"));
+        assert!(errors("pipeline = P, cached, key = id", f).starts_with("`cached` needs to know where"));
+        assert_eq!(errors("pipeline = P, cached = QUOTES, key = id", f), "");
+        assert_eq!(errors("cached = QUOTES, key = id", f), "");
+        assert!(errors("cached = QUOTES", f).contains("needs a `key`"));
+        assert!(errors("cached = QUOTES, cache(ttl = 1m), key = id", f).contains("drop one of the two"));
         assert_eq!(errors("cache(ttl = 1m), key = id", f), "");
-        assert!(errors("pipeline = P, cache(ttl = 1m), key = id", f).contains("already holds the policies"));
+        assert_eq!(errors("pipeline = P, cache(ttl = 1m), key = id", f), "");
+        assert!(errors("pipeline = P, cache(ttl = 1m), retry(3), key = id", f).contains("so `retry` has no place here"));
         assert!(errors("cache(ttl = 1m)", f).contains("needs a `key`"));
         assert!(errors("pipeline = \"p\", cached", f).contains("needs a `key`"));
     }

@@ -80,7 +80,7 @@ use syn::{Error, Result};
 /// | `circuit_breaker(consecutive = 5, open_for = 30s)` | opens after so many failures in a row (`slow = 2s`: when half of the calls are slow) |
 /// | `rate_limit(100/s, burst = 20, wait = 250ms)` | `/s`, `/min` or `/h` |
 /// | `bulkhead(50, queue = 100, wait = 1s)` | so many at once, and so many waiting for so long |
-/// | `cache(ttl = 1m)` | answers are kept by the `key`; also `stale_if_error = 1h` (the last good one, when a call fails), `capacity = 10_000` (1,000) |
+/// | `cache(ttl = 1m)` | answers are kept by the `key`, beside a `pipeline = ..` too; also `stale_if_error = 1h` (the last good one, when a call fails), `capacity = 10_000` (1,000) |
 /// | `adaptive(5..200)` | so many at once as the dependency bears, between these; also `adaptive(5..200, gradient)` and `aimd` |
 /// | `hedge(after = 50ms, max = 2)` | a second attempt (and a third) beside a slow one; `after = p95`: when it lasts longer than 95 of 100 |
 /// | `preset = http` | or `database`, `background`, `interactive`; the other items replace its parts |
@@ -97,6 +97,7 @@ use syn::{Error, Result};
 /// | `pipeline = PAYMENTS` | a pipeline that lives elsewhere: a `static`, a `LazyLock`, `self.pipeline`, a function call |
 /// | `pipeline = "payments"` | the pipeline of this name in the `REGISTRY` that is in scope, such as a `static REGISTRY: LazyLock<Registry>` |
 /// | `registry = self.registry` | looks for the name there instead: anything that `pipeline = ..` may be, but a `Registry` |
+/// | `cached = QUOTES` | answers are kept by the `key` in a `Cache<String, T>` that lives elsewhere: a `static`, a `LazyLock`, `self.quotes` |
 /// | `name = "github"` | the pipeline's name in errors and statistics; without it `module::path::function` |
 /// | `key = tenant`, `key = "{tenant}/{id}"` | on whose behalf: anything with `Display`, or a format string |
 /// | `priority = High` | an expression; `Critical`, `High`, `Normal`, `Low` and `Background` are in scope |
@@ -123,7 +124,10 @@ use syn::{Error, Result};
 /// With `cache(..)` the function has a cache of its own, by its `key`, for all instances of a type and all callers: make everything part of the key that the
 /// answer depends on. Its answers must be `Clone + Send + Sync + 'static`. A generic function has a cache for each type of answer. Feature `cache`.
 ///
-/// Not there yet: `cached`, which is refused. Not taken: synchronous and `const` functions, functions that do not return a `Result`.
+/// With `cached = QUOTES` the cache is yours: with whatever settings, to look into it, to invalidate what is in it, for several functions with the same answers. A
+/// pipeline has no cache of its own, for it answers calls of any type; so `cached` has to say where.
+///
+/// Not taken: synchronous and `const` functions, functions that do not return a `Result`.
 #[proc_macro_attribute]
 pub fn resilient(options: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let item = TokenStream::from(item);

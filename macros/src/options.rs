@@ -33,6 +33,8 @@ pub(crate) struct Options {
 
     pub(crate) cache: Option<Given<Cache>>,
     pub(crate) cached: Option<Ident>,
+    /// `cached = QUOTES`.
+    pub(crate) cached_in: Option<Given<Expr>>,
 
     pub(crate) pipeline: Option<Given<Expr>>,
     /// `pipeline = "name"`.
@@ -146,12 +148,8 @@ impl Options {
             "err" => self.err = Some(equals(input, name, "std::io::Error", Type::parse)?),
             "share" => self.share = Some(parens(input, name, "share(body)", shared)?),
             "crate" => self.krate = Some(equals(input, name, "path::to::steadfast", Path::parse_mod_style)?.value),
-            "cached" => {
-                if !(input.is_empty() || input.peek(Token![,])) {
-                    return Err(input.error("`cached` stands alone: it takes no value"));
-                }
-                self.cached = Some(name);
-            }
+            "cached" if input.is_empty() || input.peek(Token![,]) => self.cached = Some(name),
+            "cached" => self.cached_in = Some(equals(input, name, "QUOTES", Expr::parse)?),
             other => return Err(Error::new(name.span(), suggest::unknown("option", other, ITEMS))),
         }
         Ok(())
@@ -365,7 +363,8 @@ mod tests {
         assert!(error("retry(3, fixed(1s), factor = 2)").contains("belongs to `exponential`"));
         assert!(error("5").contains("expected a policy or an option"));
         assert!(error("retry(5_000_000_000)").contains("too large"));
-        assert!(error("cached = 3").contains("stands alone"));
+        assert!(error("cached(QUOTES)").contains("`cached = QUOTES`"));
+        assert!(options("cached = self.quotes").cached_in.is_some());
         assert!(error("adaptive(5..200, aimd = 3)").contains("stands alone"));
         assert!(error("adaptive(5..200, aimd, gradient)").contains("already has an algorithm, `aimd`"));
         assert!(error("adaptive(0..200)").starts_with("a limit of 0 would refuse every call"));

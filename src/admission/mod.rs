@@ -42,6 +42,8 @@ pub(crate) use adaptive::AdaptiveWaiter;
 pub use adaptive::{AdaptiveLimit, AdaptiveLimitConfig, AdaptivePermit, LimitChanges, LimitSnapshot};
 pub(crate) use bulkhead::BulkheadWaiter;
 pub use bulkhead::{Bulkhead, BulkheadConfig, BulkheadPermit, OwnedBulkheadPermit};
+#[cfg(feature = "store")]
+pub(crate) use circuit_breaker::Glance;
 pub use circuit_breaker::{
     CircuitBreaker, CircuitBreakerConfig, CircuitPermit, CircuitSnapshot, CircuitState, OpenFacts, Transition, TransitionCause, Transitions,
 };

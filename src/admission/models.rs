@@ -4,25 +4,17 @@
 
 use super::{Bulkhead, BulkheadPermit, CircuitBreaker, CircuitBreakerConfig, CircuitState, Listener, Throttle, Transition};
 use crate::call::{Call, Priority};
-use crate::outcome::{Outcome, Rejected, Verdict};
+use crate::models::{Task, model};
+use crate::outcome::{Outcome, Verdict};
 use loom::thread;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use tokio::time::Instant;
 
 const F: Outcome = Outcome::Judged(Verdict::transient());
 const S: Outcome = Outcome::Judged(Verdict::Success);
 const SECOND: Duration = Duration::from_secs(1);
-
-/// At most so many times is a thread stopped where it could go on: enough for every bug that two threads need.
-fn model(preemptions: usize, play: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.check(play);
-}
 
 fn breaker(config: CircuitBreakerConfig) -> CircuitBreaker {
     CircuitBreaker::from_config(config.seed(1).open_jitter(0.0).open_for(SECOND), 1)
@@ -63,6 +55,21 @@ fn b32_failures_in_a_row_on_two_threads_open_it_once() {
             assert_eq!((then.generation, then.calls, then.failures), (1, 2, 2), "decided on both of them");
         });
     }
+}
+
+#[test]
+fn h51_who_is_refused_by_an_open_circuit_is_told_when_to_come_back() {
+    model(4, || {
+        let (breaker, now) = (breaker(CircuitBreaker::consecutive_failures(1)), Instant::now());
+        let other = breaker.clone();
+        let thread = thread::spawn(move || fail(&other, now));
+        // Whoever sees the state sees until when it lasts.
+        for refused in [breaker.check_at(now).err(), breaker.try_acquire_at(now).map(drop).err()].into_iter().flatten() {
+            assert_eq!(refused.retry_after(), Some(SECOND));
+        }
+        thread.join().expect("no panic");
+        assert!(breaker.check_at(now).is_err());
+    });
 }
 
 #[test]
@@ -159,6 +166,42 @@ fn a_probe_of_an_earlier_round_decides_nothing_in_a_later_one() {
 }
 
 #[test]
+fn h52_an_outcome_of_the_closed_state_before_last_says_nothing_in_this_one() {
+    // Closed, open, half-open, closed again: the same state, two generations of it, and a settle that is late by all of them.
+    for outcome in [F, S] {
+        model(2, move || {
+            let (breaker, now) = (breaker(CircuitBreaker::consecutive_failures(1)), Instant::now());
+            let leaked: &'static CircuitBreaker = Box::leak(Box::new(breaker.clone()));
+            let stale = leaked.try_acquire_at(now).expect("closed");
+            fail(&breaker, now);
+            let late = now + SECOND;
+            let probe = breaker.try_acquire_at(late).expect("the open time is over");
+            let thread = thread::spawn(move || stale.settle_at(outcome, late));
+            probe.settle_at(S, late);
+            breaker.try_acquire_at(late).expect("closed").settle_at(S, late);
+            thread.join().expect("no panic");
+            let then = breaker.snapshot();
+            assert_eq!((then.state, then.generation, then.calls, then.failures, then.stale), (CircuitState::Closed, 3, 1, 0, 1));
+        });
+    }
+}
+
+#[test]
+fn h52_a_stale_failure_beside_the_first_of_a_new_count_does_not_open_it() {
+    model(2, || {
+        let (breaker, now) = (breaker(CircuitBreaker::consecutive_failures(2)), Instant::now());
+        let leaked: &'static CircuitBreaker = Box::leak(Box::new(breaker.clone()));
+        let stale = leaked.try_acquire_at(now).expect("closed");
+        breaker.reset();
+        let thread = thread::spawn(move || stale.settle_at(F, now));
+        fail(&breaker, now);
+        thread.join().expect("no panic");
+        let then = breaker.snapshot();
+        assert_eq!((then.state, then.consecutive_failures, then.failures, then.stale), (CircuitState::Closed, 1, 1, 1));
+    });
+}
+
+#[test]
 fn two_probes_that_settle_together_decide_once() {
     for outcomes in [[S, S], [S, F], [F, F]] {
         model(3, move || {
@@ -198,42 +241,8 @@ fn h57_listeners_hear_every_transition_in_order_whoever_tells() {
 
 // ---- bulkhead ----
 
-#[derive(Default)]
-struct Woken(AtomicUsize);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-type Acquiring = Pin<Box<dyn Future<Output = Result<BulkheadPermit<'static>, Rejected>> + Send>>;
-
-/// A call that waits for a place, and how often it was woken and polled.
-struct Caller {
-    future: Acquiring,
-    woken: Arc<Woken>,
-}
-
-impl Caller {
-    fn new(bulkhead: &'static Bulkhead) -> Self {
-        Self { future: Box::pin(async { bulkhead.acquire(&Call::now()).await }), woken: Arc::default() }
-    }
-
-    fn poll(&mut self) -> Poll<BulkheadPermit<'static>> {
-        let waker = Waker::from(Arc::clone(&self.woken));
-        self.future.as_mut().poll(&mut Context::from_waker(&waker)).map(|got| got.expect("nobody is refused"))
-    }
-
-    /// Polled as an executor would: only when woken. `None`: asleep, and nobody will wake it.
-    fn run(&mut self) -> Option<BulkheadPermit<'static>> {
-        while self.woken.0.swap(0, Ordering::SeqCst) > 0 {
-            if let Poll::Ready(permit) = self.poll() {
-                return Some(permit);
-            }
-        }
-        None
-    }
+fn caller(bulkhead: &'static Bulkhead) -> Task<BulkheadPermit<'static>> {
+    Task::new(async { bulkhead.acquire(&Call::now()).await.expect("nobody is refused") })
 }
 
 fn bulkhead(limit: usize, queue: usize) -> &'static Bulkhead {
@@ -246,13 +255,10 @@ fn h50_a_release_beside_an_arrival_wakes_it() {
         let bulkhead = bulkhead(1, 1);
         let held = bulkhead.try_acquire().expect("free");
         let thread = thread::spawn(move || drop(held));
-        let mut caller = Caller::new(bulkhead);
+        let mut caller = caller(bulkhead);
         let at_once = caller.poll();
         thread.join().expect("no panic");
-        let permit = match at_once {
-            Poll::Ready(permit) => permit,
-            Poll::Pending => caller.run().expect("woken"),
-        };
+        let permit = at_once.or_else(|| caller.run()).expect("woken");
         assert_eq!((bulkhead.in_use(), bulkhead.waiting()), (1, 0));
         drop(permit);
         assert!(bulkhead.try_acquire().is_ok());
@@ -265,13 +271,10 @@ fn h47_growth_beside_an_arrival_wakes_it() {
         let bulkhead = bulkhead(1, 1);
         let _held = bulkhead.try_acquire().expect("free");
         let thread = thread::spawn(|| bulkhead.resize(2));
-        let mut caller = Caller::new(bulkhead);
+        let mut caller = caller(bulkhead);
         let at_once = caller.poll();
         thread.join().expect("no panic");
-        let _permit = match at_once {
-            Poll::Ready(permit) => permit,
-            Poll::Pending => caller.run().expect("woken"),
-        };
+        let _permit = at_once.or_else(|| caller.run()).expect("woken");
         assert_eq!((bulkhead.in_use(), bulkhead.waiting(), bulkhead.limit()), (2, 0, 2));
     });
 }
@@ -281,8 +284,8 @@ fn h03_a_waiter_dropped_beside_the_release_hands_the_wake_on() {
     model(3, || {
         let bulkhead = bulkhead(1, 2);
         let held = bulkhead.try_acquire().expect("free");
-        let (mut first, mut second) = (Caller::new(bulkhead), Caller::new(bulkhead));
-        assert!(first.poll().is_pending() && second.poll().is_pending());
+        let (mut first, mut second) = (caller(bulkhead), caller(bulkhead));
+        assert!(first.poll().is_none() && second.poll().is_none());
         let leaver = thread::spawn(move || {
             drop(first.run()); // maybe it had the place for a moment
             drop(first);
@@ -303,13 +306,10 @@ fn h21_a_parked_waiter_beside_a_release_starves_nobody() {
     model(3, || {
         let bulkhead = bulkhead(1, 2);
         let held = bulkhead.try_acquire().expect("free");
-        let (mut parked, mut awake) = (Caller::new(bulkhead), Caller::new(bulkhead));
-        assert!(parked.poll().is_pending());
+        let (mut parked, mut awake) = (caller(bulkhead), caller(bulkhead));
+        assert!(parked.poll().is_none());
         let release = thread::spawn(move || drop(held));
-        let early = match awake.poll() {
-            Poll::Ready(permit) => Some(permit),
-            Poll::Pending => awake.run(),
-        };
+        let early = awake.poll().or_else(|| awake.run());
         release.join().expect("no panic");
         let permit = early.or_else(|| awake.run()).expect("woken to see that the other does not come, and let through");
         assert_eq!((bulkhead.in_use(), bulkhead.waiting()), (1, 1));
@@ -323,8 +323,8 @@ fn the_last_waiter_leaves_beside_a_release_and_the_door_is_open_again() {
     model(4, || {
         let bulkhead = bulkhead(1, 1);
         let held = bulkhead.try_acquire().expect("free");
-        let mut caller = Caller::new(bulkhead);
-        assert!(caller.poll().is_pending());
+        let mut caller = caller(bulkhead);
+        assert!(caller.poll().is_none());
         let leaver = thread::spawn(move || drop(caller));
         let newcomer = thread::spawn(|| drop(bulkhead.try_acquire()));
         drop(held);
@@ -340,8 +340,8 @@ fn two_releases_wake_two_waiters() {
     model(3, || {
         let bulkhead = bulkhead(2, 2);
         let held = [bulkhead.try_acquire().expect("free"), bulkhead.try_acquire().expect("free")];
-        let mut callers = [Caller::new(bulkhead), Caller::new(bulkhead)];
-        assert!(callers.iter_mut().all(|caller| caller.poll().is_pending()));
+        let mut callers = [caller(bulkhead), caller(bulkhead)];
+        assert!(callers.iter_mut().all(|caller| caller.poll().is_none()));
         let threads = held.map(|permit| thread::spawn(move || drop(permit)));
         let [mut one, mut two] = callers;
         let early = (one.run(), two.run());
@@ -368,6 +368,28 @@ fn the_limit_holds_between_threads() {
         let threads = [(); 2].map(|()| thread::spawn(call));
         call();
         threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        assert_eq!(bulkhead.available(), 1);
+    });
+}
+
+#[test]
+fn h47_shrinking_beside_a_release_lets_nobody_in_too_early_and_loses_nobody() {
+    model(3, || {
+        let bulkhead = bulkhead(2, 1);
+        let [one, two] = [(); 2].map(|()| bulkhead.try_acquire().expect("free"));
+        let mut waits = caller(bulkhead);
+        assert!(waits.poll().is_none());
+        let shrinks = thread::spawn(|| bulkhead.resize(1));
+        drop(one);
+        let early = waits.run();
+        shrinks.join().expect("no panic");
+        let early = early.or_else(|| waits.run());
+        // It came before the shrinking, or else it is not let in beside the other.
+        assert_eq!((bulkhead.in_use(), bulkhead.limit()), (1 + usize::from(early.is_some()), 1));
+        drop(two);
+        let permit = early.or_else(|| waits.run()).expect("woken");
+        assert_eq!((bulkhead.in_use(), bulkhead.waiting()), (1, 0));
+        drop(permit);
         assert_eq!(bulkhead.available(), 1);
     });
 }

@@ -103,7 +103,8 @@ impl ChaosConfig {
         self
     }
 
-    /// Makes calls wait so long before their operation begins. Several latencies in one call add up; zero is none.
+    /// Makes calls wait so long before their operation begins. Several latencies in one call add up; zero is none. Outside a tokio runtime
+    /// nobody can wait: a call that can be told is rejected with `NoRuntime`, and one of [`around`](super::Chaos::around) is left alone.
     pub fn latency(self, rate: impl Chance, delay: Duration) -> Self {
         self.with(Injection::Latency, rate, What::Latency(delay, delay))
     }

@@ -54,11 +54,12 @@ pub use config::{Chance, ChaosConfig};
 pub use disturbed::Disturbed;
 
 use crate::call::{Attempt, Call};
+use crate::execution::has_runtime;
 use crate::fault::{ConfigError, Fault};
-use crate::outcome::{Error, Rejected};
+use crate::outcome::{Error, Rejected, RejectedKind};
 use crate::random::Random;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use config::{What, not_a_rate};
+use config::{Rule, What, not_a_rate};
 use std::any::TypeId;
 use std::fmt;
 use std::sync::Arc;
@@ -344,12 +345,20 @@ enum Before {
     Hang,
 }
 
+/// What comes instead of the operation.
+#[derive(Clone, Copy)]
+enum Comes {
+    /// What the rule of this number says.
+    Rule(usize),
+    /// There was to be latency, and there is no runtime to wait in.
+    NoRuntime,
+}
+
 /// What is injected into one call.
 pub(crate) struct Decision {
     chaos: Chaos,
     before: Vec<Before>,
-    /// The number of the rule that comes instead of the operation.
-    instead: Option<usize>,
+    instead: Option<Comes>,
 }
 
 impl Decision {
@@ -359,35 +368,41 @@ impl Decision {
             What::Behaviour(run) => self.before.push(Before::Do(run(call))),
             What::Latency(least, most) => {
                 let spread = Duration::try_from_secs_f64(most.saturating_sub(*least).as_secs_f64() * part);
-                self.wait(least.saturating_add(spread.unwrap_or(Duration::MAX)));
+                self.wait(least.saturating_add(spread.unwrap_or(Duration::MAX)), known);
             }
-            What::LatencyBy(delay) => self.wait(delay(call)),
+            What::LatencyBy(delay) => self.wait(delay(call), known),
             _ if replaced => {}
             What::Hang => self.before.push(Before::Hang),
-            What::Rejection(_) if known.rejections => self.instead = Some(index),
+            What::Rejection(_) if known.rejections => self.instead = Some(Comes::Rule(index)),
             What::Value(id, _) => {
                 let wanted = match self.chaos.shared.config.rules[index].kind {
                     Injection::Outcome => known.value,
                     _ => Some(known.error),
                 };
                 if wanted == Some(*id) {
-                    self.instead = Some(index);
+                    self.instead = Some(Comes::Rule(index));
                 }
             }
             What::Rejection(_) => {}
         }
     }
 
-    fn wait(&mut self, delay: Duration) {
-        if !delay.is_zero() {
+    /// Without a runtime tokio's timer would panic: who can be told is told, the others are left alone.
+    fn wait(&mut self, delay: Duration, known: Known) {
+        if delay.is_zero() {
+            return;
+        }
+        if has_runtime() {
             self.before.push(Before::Wait(delay));
+        } else if known.rejections {
+            self.instead = Some(Comes::NoRuntime);
         }
     }
 
     /// What comes before the operation, and what comes instead of it.
     pub(crate) fn into_parts(self) -> (Option<Doing>, Option<Instead>) {
         let Self { chaos, before, instead } = self;
-        let instead = instead.map(|rule| Instead { chaos: chaos.clone(), rule });
+        let instead = instead.map(|comes| Instead { chaos: chaos.clone(), comes });
         if before.is_empty() {
             return (None, instead);
         }
@@ -416,15 +431,14 @@ impl Decision {
 /// What comes instead of the operation.
 pub(crate) struct Instead {
     chaos: Chaos,
-    rule: usize,
+    comes: Comes,
 }
 
 impl Instead {
     /// The answer, and its entry in the counts; `None` where a function had none, and the operation is to run.
     pub(crate) fn answer<T: 'static, E: 'static>(&self, call: &Call<'_>) -> Option<Result<T, Error<E>>> {
-        let rule = &self.chaos.shared.config.rules[self.rule];
-        let answer = match rule.kind {
-            Injection::Outcome => rule.what.make::<T>(call).map(Ok),
+        let answer = match self.rule() {
+            Some(rule) if rule.kind == Injection::Outcome => rule.what.make::<T>(call).map(Ok),
             _ => self.error(call).map(Err),
         };
         if answer.is_some() {
@@ -435,15 +449,25 @@ impl Instead {
 
     /// The error; `None` where a function had none, and the operation is to run.
     pub(crate) fn error<E: 'static>(&self, call: &Call<'_>) -> Option<Error<E>> {
-        match &self.chaos.shared.config.rules[self.rule].what {
-            What::Rejection(kind) => Some(Error::Rejected(Rejected::new(*kind))),
-            what => what.make::<E>(call).map(Error::Inner),
+        match self.rule().map(|rule| &rule.what) {
+            None => Some(Error::Rejected(Rejected::new(RejectedKind::NoRuntime))),
+            Some(What::Rejection(kind)) => Some(Error::Rejected(Rejected::new(*kind))),
+            Some(what) => what.make::<E>(call).map(Error::Inner),
+        }
+    }
+
+    fn rule(&self) -> Option<&Rule> {
+        match self.comes {
+            Comes::Rule(index) => self.chaos.shared.config.rules.get(index),
+            Comes::NoRuntime => None,
         }
     }
 
     /// It was injected.
     pub(crate) fn count(&self) {
-        self.chaos.count(self.chaos.shared.config.rules[self.rule].kind);
+        if let Some(rule) = self.rule() {
+            self.chaos.count(rule.kind);
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Three retries per call are right when one call in a hundred fails, and a fourfold load when all of them do. A budget tells the two
 //! apart: it is a bucket of tokens, every call puts in a share of one, every retry takes a whole one. With the share of 0.1 the retries
-//! are a tenth of the calls, also when the retries succeed.
+//! are a tenth of the calls, also when the retries succeed. A retry or hedge that was granted and never began (a gate of the pipeline refused
+//! it, or its caller was gone) puts its token back.
 //!
 //! ```text
 //!  every call: + share ─┐
@@ -139,6 +140,12 @@ impl Budget {
         self.shared.try_withdraw(now)
     }
 
+    /// Puts back the token of a retry or a hedge that was granted and never began: it put no load on anybody.
+    #[cold]
+    pub(crate) fn give_back(&self) {
+        self.shared.give_back();
+    }
+
     /// The whole tokens in the bucket when it was last used; `u32::MAX` for an unlimited budget.
     #[must_use]
     #[inline]
@@ -238,6 +245,12 @@ impl Shared {
         }
     }
 
+    fn give_back(&self) {
+        let full = self.full.load(Ordering::Relaxed);
+        let more = |tokens| (tokens < full).then(|| full.min(tokens + TOKEN));
+        let _ = self.tokens.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+    }
+
     /// What the minimum per second has brought in since the last time it was asked; each moment is paid once.
     fn income(&self, now: Instant) -> u64 {
         let rate = self.min_per_second.load(Ordering::Relaxed);
@@ -328,6 +341,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_put_back_never_overfills_the_bucket() {
+        let budget = Budget::new(0.1).min_per_second(0.0).burst(2).build().expect("valid");
+        let now = Instant::now();
+        budget.give_back();
+        assert_eq!(budget.available(), 2);
+        assert!(budget.try_withdraw_at(now) && budget.try_withdraw_at(now) && !budget.try_withdraw_at(now));
+        budget.give_back();
+        assert_eq!(budget.available(), 1);
+        let unlimited = Budget::unlimited().build().expect("valid");
+        unlimited.give_back();
+        assert_eq!(unlimited.available(), u32::MAX);
+    }
+
+    #[test]
     fn income_paid_in_slivers_is_paid_in_full() {
         let (shared, start) = (Shared::new(Budget::new(0.1).min_per_second(0.001)), Instant::now());
         // 7 ns at a time are 0.007 units each: rounded one by one they would be nothing.
@@ -339,7 +366,7 @@ mod tests {
         #[test]
         fn any_use_of_it_against_exact_fractions(
             (share, per_second, burst) in (1..=1000_u32, 0..5000_u32, 1..30_u32),
-            steps in proptest::collection::vec((0..3_u8, 0..400_000_000_u64), 1..400),
+            steps in proptest::collection::vec((0..4_u8, 0..400_000_000_u64), 1..400),
         ) {
             let config = Budget::new(f64::from(share) / 1e3).min_per_second(f64::from(per_second) / 1e3).burst(burst);
             let (budget, start) = (config.build().expect("valid"), Instant::now());
@@ -358,6 +385,9 @@ mod tests {
                         proptest::prop_assert_eq!(granted, tokens >= WHOLE);
                     }
                     tokens -= if granted { WHOLE.min(tokens) } else { 0 };
+                } else if kind == 3 {
+                    budget.give_back();
+                    tokens = full.min(tokens + WHOLE);
                 } else {
                     budget.deposit();
                     tokens = full.min(tokens + u128::from(share) * WHOLE / 1000);

@@ -21,6 +21,8 @@
 pub mod backoff;
 pub mod budget;
 pub mod hedge;
+#[cfg(all(test, steadfast_loom))]
+mod models;
 pub mod retry;
 mod surroundings;
 mod timeout;

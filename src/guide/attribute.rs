@@ -140,7 +140,8 @@
 //!   has `&mut` arguments is never hedged.
 //! * `adaptive(5..200)` finds out how much at once the dependency bears, where `bulkhead(50)` would be a guess.
 //! * `cache(ttl = 1m, stale_if_error = 1h), key = "{tenant}/{id}"` (feature `cache`) keeps the answers, and gives the last good one when a call fails. The
-//!   function has a cache of its own, which sees nothing of the arguments but the key.
+//!   function has a cache of its own, which sees nothing of the arguments but the key. `cached = QUOTES` keeps them in a `Cache<String, T>` of yours; both go with
+//!   `pipeline = ..`, too.
 //! * `classify = verdict` says more than `when = ..`: it can say when to come back ([example](super::same_task)).
 //! * `map_err = |error| ..` for error types without `From<Rejected>`; `err = io::Error` lets the caller see the `steadfast::Error<io::Error>`.
 //! * It goes on free functions, methods, trait methods, below `#[async_trait]`, and on functions that return `impl Future` or a boxed one.

@@ -19,6 +19,7 @@
 //! | share values and limits between machines | [`redis`] |
 //! | test code that uses it | [`testing`] |
 //! | copy something that works: sqlx, redis, tonic, AWS, uploads, shutdown | [`cookbook`] |
+//! | know why I should trust it | [`how_it_is_tested`] |
 //! | come from backoff, backon, tokio-retry, tower, resilience4j, Polly, tenacity | [`migration`] |
 //!
 //! # If you are on call right now
@@ -47,6 +48,7 @@ pub mod cookbook;
 pub mod doors;
 pub mod errors;
 pub mod getting_started;
+pub mod how_it_is_tested;
 pub mod migration;
 pub mod overload;
 pub mod policies;

@@ -5,6 +5,7 @@
 //! | keep values where all machines see them | `RedisStore` |
 //! | hold a tenant to a quota over all machines | `SharedLimit` on a `RedisRateStore` |
 //! | let so many run at once over all machines, or one | `RedisSemaphoreStore`, for semaphores and locks |
+//! | open a circuit on all machines when it opens on one | `SharedBreaker` on a `RedisStore` |
 //!
 //! Leave it out where one machine is all there is: a file, SQLite or memory is a thing less that can fail.
 //!
@@ -59,7 +60,7 @@
 //! |---|---|---|
 //! | it is down at the start | the first call finds out, within milliseconds | nothing to do: connections are made when they are needed |
 //! | killed and restarted, empty | errors that come at once; a limit decides locally | back within a second, scripts load themselves; a limit may let one more burst through |
-//! | it hangs | `Timeout` after 100 ms; of a write, `OutcomeUnknown` | after three in a row another connection is tried |
+//! | it hangs, or the cable is cut | `Timeout` after 100 ms; of a write, `OutcomeUnknown` | after three in a row another connection is tried, also where no caller waits so long |
 //! | the connection breaks while a write is under way | `OutcomeUnknown`, which no retry repeats | yours to decide: a `set` may be said again, a count may not |
 //! | the master became a replica | `ReadOnly`, retriable | another connection is tried, at most five a second: a name that moves with the master is enough |
 //! | its memory is full | `Full`, not retriable | give limits a server with `maxmemory-policy noeviction`, and caches another with `allkeys-lfu` |

@@ -54,8 +54,41 @@
 //! ```
 //!
 //! A decision takes no longer than the [`deadline`](crate::store::rate::SharedLimitConfig::deadline), whatever the store does; and while it is down, a
-//! circuit breaker sees to it that only a few calls a second pay that. In the log it is two lines, `limit_outage` and `limit_recovered`; in
+//! circuit breaker sees to it that only a few calls a second pay that. In the log it is two lines, `steadfast.limit_outage` and `steadfast.limit_recovered`; in
 //! [`stats`](crate::store::rate::SharedLimit::stats) it is `local_fallback`.
+//!
+//! # Refuse, or wait?
+//!
+//! A limit refuses, and says when to come back; who retries honours that. A job that has time may rather stand in line:
+//! [`max_wait`](crate::store::rate::SharedLimitConfig::max_wait) has `acquire`, and the pipelines whose gate the limit is, wait for so long at most, and never past the
+//! deadline of the call. Who could not go in time is refused at once. First come, first served within a process; between processes there is no order.
+//!
+//! # In a file of settings
+//!
+//! Quotas are text there, with feature `serde`: `"100/min"`, `"100/min, burst 20"`, `"10/30s, sliding_log"`, `"5000 monthly"`; or a table of `rate`, `burst` and `algorithm`.
+//! Where the limit is kept is code, so a limit is put together there:
+//!
+//! ```
+//! # #[cfg(feature = "serde")] fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::collections::BTreeMap;
+//! use steadfast::store::rate::{MemoryRateStore, Quota, SharedLimit};
+//! use steadfast::{Pipeline, PipelineConfig};
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Settings {
+//!     limits: BTreeMap<String, Quota>,
+//!     search: PipelineConfig,
+//! }
+//!
+//! let settings: Settings = toml::from_str(r#"
+//!     limits = { search = "100/min, burst 20" }
+//!     search = { attempt_timeout = "2s", retry = 2 }
+//! "#)?;
+//! let limit = SharedLimit::new(settings.limits["search"]).name("search").store(MemoryRateStore::new()).build()?;
+//! let search = settings.search.builder("search").gate(limit).build()?;
+//! # let _ = search; Ok(()) }
+//! # #[cfg(not(feature = "serde"))] fn main() {}
+//! ```
 //!
 //! # How exact is it?
 //!
@@ -72,4 +105,29 @@
 //! # So many at once
 //!
 //! Connections, exports, the nightly job: [`DistributedSemaphore`](crate::store::rate::DistributedSemaphore), of which a lock is the one with one place.
-//! Read there why such a lock is a courtesy and not a proof, and what the fence is for.
+//! Read there why such a lock is a courtesy and not a proof, and what the fence is for. Its places are in Redis, in SQLite for the processes of one machine, or in memory.
+//!
+//! # A circuit for all
+//!
+//! Forty processes that each call a provider now and then: each has to fail for itself before its breaker opens, and when the provider is back, forty send
+//! probes. [`SharedBreaker`](crate::store::SharedBreaker) tells the others, through any store that they all see:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use steadfast::store::{MemoryStore, SharedBreaker};
+//! use steadfast::{CircuitBreaker, Pipeline};
+//!
+//! let breaker = CircuitBreaker::failure_rate(0.5).build()?;
+//! let shared = SharedBreaker::new("provider", &breaker).store(MemoryStore::new()).build()?;   // Redis, in truth; keep it as long as the pipeline
+//! let provider = Pipeline::builder("provider").circuit_breaker(breaker).build()?;
+//! # let _ = (shared, provider); Ok(()) }
+//! ```
+//!
+//! | | |
+//! |---|---|
+//! | open in one, open in all | within [`every`](crate::store::SharedBreakerConfig::every), 500 ms |
+//! | what a call pays | nothing: a task reads and writes, calls ask their own breaker |
+//! | probes | as many as one breaker has, over all processes, while the store answers |
+//! | the store is away | each goes on with its own state and its own probes |
+//!
+//! Do not share where what fails may be the caller: one machine with a broken network would open the circuit of all.

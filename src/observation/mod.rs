@@ -21,6 +21,8 @@
 mod emitter;
 pub mod event;
 mod histogram;
+#[cfg(all(test, steadfast_loom))]
+mod models;
 pub mod monitor;
 mod names;
 mod recorder;

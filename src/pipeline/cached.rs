@@ -8,7 +8,7 @@ use crate::classify::{Judge, Judges};
 use crate::execution::Nesting;
 use crate::observation::{CallEnd, Event};
 use crate::outcome::{Error, Rejected, RejectedKind, Verdict};
-use crate::substitution::cache::{Inner, Load, Loaded, Looked, before};
+use crate::substitution::cache::{Far, Inner, Load, Loaded, Looked, before};
 use crate::substitution::{Nothing, Substitute, Substituted};
 use crate::time;
 use std::fmt;
@@ -19,9 +19,10 @@ use tokio::time::Instant;
 
 /// A call whose answer may come from a cache: made by [`Request::cached`] and [`Request::cached_by`].
 #[must_use = "nothing runs until `call`"]
-pub struct Cached<'a, T, J> {
+pub struct Cached<'a, T, J, L = fn(Loaded<T>) -> Loaded<T>> {
     pub(super) request: Request<'a, J>,
     pub(super) answers: Answers<'a, T>,
+    pub(super) kept: L,
 }
 
 /// Where the answer to a call may be.
@@ -29,17 +30,44 @@ pub(super) struct Answers<'a, T> {
     pub(super) cache: &'a Arc<Inner<T>>,
     /// Without one the cache is not asked.
     pub(super) key: Option<Hash>,
+    pub(super) name: Name<'a>,
     pub(super) give: fn(&T) -> T,
 }
 
-impl<T, J> fmt::Debug for Cached<'_, T, J> {
+/// How the second tier of a cache finds its key: looked up only when it is asked.
+pub(super) enum Name<'a> {
+    Text(&'a str),
+    Known(Far),
+}
+
+impl<T, J, L> fmt::Debug for Cached<'_, T, J, L> {
     #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cached").field("keyed", &self.answers.key.is_some()).finish_non_exhaustive()
     }
 }
 
-impl<T, J> Cached<'_, T, J> {
+impl<'a, T, J, L> Cached<'a, T, J, L> {
+    /// Says how the answer of this call is kept: with a ttl and with tags of its own. Asked for answers that come from the operation, and are kept. What the
+    /// value alone can say belongs into [`ttl_of`](crate::CacheConfig::ttl_of) and [`tags_of`](crate::CacheConfig::tags_of) of the cache.
+    /// **Default**: as the cache says.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use steadfast::{Cache, Pipeline};
+    /// # async fn fetch(_: &str) -> std::io::Result<u32> { Ok(7) }
+    /// let (api, prices): (_, Cache<String, u32>) = (Pipeline::builder("api").build()?, Cache::new(1_000).build()?);
+    /// let shop = "north";
+    /// api.key("tea").cached(&prices).kept(|answer| answer.tag(shop)).call(|| fetch("tea")).await?;
+    /// assert_eq!(prices.invalidate_tag("north"), 1);
+    /// # Ok(()) }
+    /// ```
+    pub fn kept<K: FnOnce(Loaded<T>) -> Loaded<T>>(self, kept: K) -> Cached<'a, T, J, K> {
+        Cached { request: self.request, answers: self.answers, kept }
+    }
+}
+
+impl<T, J, L: FnOnce(Loaded<T>) -> Loaded<T>> Cached<'_, T, J, L> {
     /// Answers from the cache; if that has nothing good enough, runs `operation` under every policy and keeps the answer. When that fails,
     /// whatever it failed with (an open breaker, a timeout, a rate limit, an error of its own), the last good answer is given, if the cache
     /// [has one to give](crate::CacheConfig::stale_if_error). Only an error that a judge called [`Ignored`](Verdict::Ignored) is always the caller's: it is an answer like any other.
@@ -72,7 +100,7 @@ impl<T, J> Cached<'_, T, J> {
         F: Fn(Attempt) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        call(self.request, self.answers, Nothing, operation)
+        call(self.request, self.answers, self.kept, Nothing, operation)
     }
 
     /// The same with a substitute, for where there is no last good answer.
@@ -85,19 +113,21 @@ impl<T, J> Cached<'_, T, J> {
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        call(self.request, self.answers, substitute, move |_| operation())
+        call(self.request, self.answers, self.kept, substitute, move |_| operation())
     }
 }
 
-pub(super) async fn call<T, E, J, S, F, Fut>(
+pub(super) async fn call<T, E, J, L, S, F, Fut>(
     request: Request<'_, J>,
     answers: Answers<'_, T>,
+    kept: L,
     substitute: S,
     operation: F,
 ) -> Result<T, Error<E>>
 where
     E: 'static,
     J: Judge<T, E>,
+    L: FnOnce(Loaded<T>) -> Loaded<T>,
     S: Substitute<T, E>,
     F: Fn(Attempt) -> Fut,
     Fut: Future<Output = Result<T, E>>,
@@ -115,7 +145,13 @@ where
             Box::pin(instead(core, deadline, Error::Rejected(rejected), substitute)).await
         }
         // Boxed, for it is rare beside a hit, and large.
-        Looked::Load(order) => Box::pin(load(request, order, answers.give, substitute, operation)).await,
+        Looked::Load(order) => {
+            let order = order.named(match answers.name {
+                Name::Text(text) => answers.cache.far(text),
+                Name::Known(far) => far,
+            });
+            Box::pin(load(request, order, answers.give, kept, substitute, operation)).await
+        }
     }
 }
 
@@ -124,16 +160,18 @@ fn deadline(core: &Core, options: &Options<'_>, started: Instant) -> Option<Inst
     time::earlier(Nesting::current().deadline, own)
 }
 
-async fn load<T, E, J, S, F, Fut>(
+async fn load<T, E, J, L, S, F, Fut>(
     request: Request<'_, J>,
     order: Load<T>,
     give: fn(&T) -> T,
+    kept: L,
     substitute: S,
     operation: F,
 ) -> Result<T, Error<E>>
 where
     E: 'static,
     J: Judge<T, E>,
+    L: FnOnce(Loaded<T>) -> Loaded<T>,
     S: Substitute<T, E>,
     F: Fn(Attempt) -> Fut,
     Fut: Future<Output = Result<T, E>>,
@@ -156,9 +194,8 @@ where
         let Request { pipeline, options, judge } = request;
         let request = Request { pipeline, options, judge: Hearing { judge, heard } };
         let value = request.call_with(operation).await?;
-        let mut loaded = Loaded::new(value);
-        loaded.keep = of_value.get() == SUCCESS;
-        Ok(loaded)
+        let loaded = Loaded::new(value);
+        Ok(if of_value.get() == SUCCESS { kept(loaded) } else { loaded.not_kept() })
     };
     let excuses = move |error: &Error<E>| error.rejected().is_some() || of_error.get() != IGNORED;
     let text = move |error: &E| core.judges.text(error);

@@ -221,7 +221,7 @@ impl<'c> Story<'c> {
             self.emit(|| Event::Waited { policy: gate.name(), waited });
         }
         match entered {
-            Ok(Entered::Key(permit)) => self.leg.held.key = permit,
+            Ok(Entered::Key(permit)) => self.leg.held.key = permit.reserved(),
             Ok(Entered::Units(units)) => reservation = Some(units),
             Ok(Entered::Place(place)) => self.leg.held.place = Some(place),
             Ok(Entered::Slot(slot)) => self.leg.held.slot = Some(slot),

@@ -13,10 +13,11 @@
 //!
 //! The alarm is that of the newest leg, so the timer of its attempt timeout serves for both, and until a leg is launched nothing is allocated.
 
+use super::Policies;
 use super::leg::{Held, Leg, Phase};
 use super::story::Story;
 use crate::admission::CircuitState;
-use crate::execution::{Denied, has_runtime};
+use crate::execution::{Denied, Retry, has_runtime};
 use crate::observation::Event;
 use crate::outcome::{Outcome, Rejected, Verdict};
 use crate::time;
@@ -213,7 +214,7 @@ impl<'c> Story<'c> {
                 return Some(Denied::Deadline);
             }
         }
-        let retries = policies.retry.as_ref().map(|retry| retry.budget());
+        let retries = policies.retry.as_ref().map(Retry::budget);
         (!hedge.pay(retries, self.now)).then_some(Denied::Budget)
     }
 
@@ -222,6 +223,7 @@ impl<'c> Story<'c> {
     /// The leg on turn is over, without an answer, and was settled. What follows?
     #[cold]
     pub(super) fn leg_over(&mut self, rejected: Option<&Rejected>, outcome: Outcome) -> After {
+        self.unpay_leg();
         let might_have_worked = match outcome {
             Outcome::Judged(Verdict::Transient { retry_after }) => retry_after.is_none(),
             Outcome::TimedOut => true,
@@ -253,8 +255,18 @@ impl<'c> Story<'c> {
         }
         self.drop_losers();
         let race = self.race.take()?;
-        self.leg.index = 0;
+        // The first leg began, so the attempt did, whoever is the last.
+        (self.leg.index, self.leg.phase) = (0, Phase::Deciding);
         race.telling.filter(|(telling, _)| outcome == Outcome::NotAttempted && *telling != Outcome::NotAttempted)
+    }
+
+    /// The token of the leg on turn goes back if it was launched beside the first and never began: refused at a gate, or still in line.
+    #[cold]
+    pub(super) fn unpay_leg(&self) {
+        let Policies { hedge, retry, .. } = &self.core.policies;
+        if let (Some(hedge), Phase::Waiting, 1..) = (hedge, self.leg.phase, self.leg.index) {
+            hedge.unpay(retry.as_ref().map(Retry::budget));
+        }
     }
 
     /// Gives back what the legs that are not on turn hold, and enters them in the books: nobody saw how they would have ended.
@@ -267,6 +279,11 @@ impl<'c> Story<'c> {
             }
             if parked.leg.phase == Phase::Waiting {
                 parked.leg.held.unused(self.now);
+                if place > 0
+                    && let Some(hedge) = &self.core.policies.hedge
+                {
+                    hedge.unpay(self.core.policies.retry.as_ref().map(Retry::budget));
+                }
             }
             parked.leg.held = Held::NOTHING;
             if std::mem::replace(&mut parked.leg.phase, Phase::Over) != Phase::Running {

@@ -4,6 +4,8 @@
 use super::Cached;
 use super::{Coalesced, Core, Pipeline, answered, run};
 use crate::admission::Cost;
+#[cfg(feature = "cache")]
+use crate::admission::keyed::Hash;
 use crate::call::{Attempt, Priority};
 use crate::classify::{ByErrorType, ByResult, Judge};
 use crate::observation::CallEnd;
@@ -258,8 +260,9 @@ impl<'a, J> Request<'a, J> {
     /// [`Cached::call`](super::Cached::call).
     #[cfg(feature = "cache")]
     pub fn cached<T: Clone>(self, cache: &'a Cache<String, T>) -> Cached<'a, T, J> {
+        let name = super::cached::Name::Text(self.options.key.unwrap_or_default());
         let key = self.options.key.map(|key| cache.inner.hash(key));
-        self.answered_by(cache, key)
+        self.answered_by(cache, key, name)
     }
 
     /// The same, by a key of any type: what the answer depends on, as the cache knows it.
@@ -270,13 +273,16 @@ impl<'a, J> Request<'a, J> {
         K: std::borrow::Borrow<Q>,
         Q: std::hash::Hash + ?Sized,
     {
-        let key = Some(cache.inner.hash(key));
-        self.answered_by(cache, key)
+        let hash = cache.inner.hash(key);
+        // The key is gone by the time of the call; and a hit need not be spelt.
+        let name = super::cached::Name::Known(if cache.inner.needs_name(hash) { cache.inner.far(key) } else { Default::default() });
+        self.answered_by(cache, Some(hash), name)
     }
 
     #[cfg(feature = "cache")]
-    fn answered_by<K, T: Clone>(self, cache: &'a Cache<K, T>, key: Option<crate::admission::keyed::Hash>) -> Cached<'a, T, J> {
-        Cached { request: self, answers: super::cached::Answers { cache: &cache.inner, key, give: T::clone } }
+    fn answered_by<K, T: Clone>(self, cache: &'a Cache<K, T>, key: Option<Hash>, name: super::cached::Name<'a>) -> Cached<'a, T, J> {
+        let answers = super::cached::Answers { cache: &cache.inner, key, name, give: T::clone };
+        Cached { request: self, answers, kept: std::convert::identity }
     }
 
     /// See [`Pipeline::call`].

@@ -160,6 +160,9 @@ where
             None => this.story.insert(Story::begin(this.core, this.options)),
         };
         story.begin_round();
+        // An answer of a leg that was judged a failure, as long as this poll lasts. Kept longer it would be part of this future, and then a call
+        // could be sent to another thread only where its answer can.
+        let mut answer = None;
         loop {
             let mut stage = match story.turn() {
                 0 => this.stage.as_mut(),
@@ -253,8 +256,11 @@ where
             if story.hedges() {
                 let after = story.leg_over(result.as_ref().err().and_then(Error::rejected), outcome);
                 if !matches!(after, After::Nothing) {
-                    if let Err(Error::Inner(error)) = result {
-                        *this.last_error = Some(error);
+                    match result {
+                        Ok(value) => answer = Some(value),
+                        Err(Error::Inner(error)) => (*this.last_error, answer) = (Some(error), None),
+                        Err(Error::Rejected(_)) if outcome == Outcome::NotAttempted => {}
+                        Err(Error::Rejected(_)) => answer = None,
                     }
                     if matches!(after, After::Launched) {
                         Beside::add(this.beside);
@@ -269,13 +275,14 @@ where
                     *this.beside = None;
                     if let Some((telling, rejected)) = story.race_over(outcome) {
                         outcome = telling;
-                        result = match (rejected, this.last_error.take()) {
-                            (Some(rejected), last_error) => {
+                        result = match (rejected, answer.take(), this.last_error.take()) {
+                            (Some(rejected), _, last_error) => {
                                 *this.last_error = last_error;
                                 Err(Error::Rejected(rejected))
                             }
-                            (None, Some(error)) => Err(Error::Inner(error)),
-                            (None, None) => result,
+                            (None, Some(value), _) => Ok(value),
+                            (None, None, Some(error)) => Err(Error::Inner(error)),
+                            (None, None, None) => result,
                         };
                     }
                 }

@@ -98,6 +98,7 @@ impl<'c> Story<'c> {
 
     #[cold]
     pub(super) fn decide(&mut self, rejected: Option<&Rejected>, outcome: Outcome) -> Again {
+        self.unpay_attempt();
         self.leg.phase = Phase::Deciding;
         let Some(retry) = &self.core.policies.retry else { return Again::No };
         let (attempt, now) = (self.leg.number, self.now);
@@ -121,6 +122,17 @@ impl<'c> Story<'c> {
                 }
                 Again::No
             }
+        }
+    }
+
+    /// The token of a retry that never began goes back: a gate refused it, or the call was dropped in the pause or in line.
+    fn unpay_attempt(&self) {
+        if self.leg.phase == Phase::Waiting
+            && self.race.is_none()
+            && self.retry.retries() > 0
+            && let Some(retry) = &self.core.policies.retry
+        {
+            retry.budget().give_back();
         }
     }
 
@@ -246,6 +258,8 @@ impl Story<'_> {
             Phase::Waiting => self.leg.held.unused(self.now),
             _ => {}
         }
+        self.unpay_leg();
+        self.unpay_attempt();
         let Core { recorder, emitter, policies, .. } = self.core;
         if recorder.is_none() && emitter.is_idle() && policies.hedge.is_none() {
             return;

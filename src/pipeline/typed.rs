@@ -185,8 +185,9 @@ impl<J: Judge<T, E>, T: 'static, E: 'static> Request<'_, J, &TypedPipeline<T, E>
             #[cfg(feature = "cache")]
             if let (Some((cache, give)), Some(key)) = (&typed.cache, options.key) {
                 let request = Request { pipeline: &typed.pipeline, options, judge: self.judge };
-                let answers = super::cached::Answers { cache: &cache.inner, key: Some(cache.inner.hash(key)), give: *give };
-                return super::cached::call(request, answers, fallback, operation).await;
+                let (name, key) = (super::cached::Name::Text(key), Some(cache.inner.hash(key)));
+                let answers = super::cached::Answers { cache: &cache.inner, key, name, give: *give };
+                return super::cached::call(request, answers, std::convert::identity, fallback, operation).await;
             }
             answered(run(typed.pipeline.core(), &options, self.judge, Error::Inner, operation), fallback).await
         }

@@ -1,6 +1,6 @@
 //! Stores as objects.
 
-use super::{CacheStats, Capabilities, Entry, Glob, Key, SetOptions, Store, StoreError};
+use super::{CacheStats, Capabilities, Cursor, Entry, Glob, Key, KeysPage, SetOptions, Store, StoreError};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::fmt;
@@ -65,6 +65,8 @@ twin! {
     delete_many / dyn_delete_many(keys: &'a [Key]) -> u64;
     /// [`Store::keys`].
     keys / dyn_keys(glob: &'a Glob) -> Vec<Key>;
+    /// [`Store::keys_page`].
+    keys_page / dyn_keys_page(glob: &'a Glob, from: Option<&'a Cursor>) -> KeysPage;
     /// [`Store::delete_matching`].
     delete_matching / dyn_delete_matching(glob: &'a Glob) -> u64;
     /// [`Store::delete_tagged`].
@@ -145,6 +147,9 @@ impl Store for AnyStore {
     }
     async fn keys(&self, glob: &Glob) -> Result<Vec<Key>, StoreError> {
         (*self.0).dyn_keys(glob).await
+    }
+    async fn keys_page(&self, glob: &Glob, from: Option<&Cursor>) -> Result<KeysPage, StoreError> {
+        (*self.0).dyn_keys_page(glob, from).await
     }
     async fn delete_matching(&self, glob: &Glob) -> Result<u64, StoreError> {
         (*self.0).dyn_delete_matching(glob).await

@@ -35,14 +35,16 @@
 //! | `HttpStore` | `http-store` | whoever the server lets | what the server does |
 //! | `RedisStore` | `redis` | machines that reach one server | what the server survives |
 //!
-//! [`Tiered`] puts a near one in front of a far one, and [`connect`] makes one of an address from your configuration.
+//! [`Tiered`] puts a near one in front of a far one, a [`backplane`] lets several near ones hear of what the others change, and [`connect`] makes one of an address from your configuration.
 //!
-//! Limits that several machines share, and their stores, are in [`rate`].
+//! Limits that several machines share, and their stores, are in [`rate`]; a circuit that they share is in [`breaker`].
 //!
 //! To write one of your own, implement the five methods of [`Store`], and run `steadfast::testing::conformance` on it: the same suite that
 //! the stores here pass. `examples/custom_store.rs` does both.
 
 mod any;
+pub mod backplane;
+pub mod breaker;
 mod codec;
 mod connect;
 mod entry;
@@ -62,12 +64,15 @@ pub mod sqlite;
 mod stats;
 pub mod tiered;
 mod traits;
+mod walk;
 #[cfg(any(feature = "file", feature = "sqlite", feature = "redis"))]
 mod words;
 mod wrap;
 
 pub use crate::cache_stats::CacheStats;
 pub use any::{AnyStore, DynStore, StoreFuture};
+pub use backplane::{Backplane, Changed, Heard, LocalBackplane, Notice, Subscription};
+pub use breaker::{SharedBreaker, SharedBreakerConfig, SharedBreakerStats};
 #[cfg(feature = "json")]
 pub use codec::Json;
 pub use codec::{Codec, Raw};
@@ -83,10 +88,12 @@ pub use key::{Key, KeyPolicy};
 pub use memory::{MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "redis")]
 pub use redis::{
-    RedisOptions, RedisRateStore, RedisRateStoreBuilder, RedisSemaphoreStore, RedisSemaphoreStoreBuilder, RedisStore, RedisStoreBuilder,
+    RedisBackplane, RedisBackplaneBuilder, RedisOptions, RedisRateStore, RedisRateStoreBuilder, RedisSemaphoreStore,
+    RedisSemaphoreStoreBuilder, RedisStore, RedisStoreBuilder,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteStore, SqliteStoreBuilder};
 pub use tiered::Tiered;
 pub use traits::{Capabilities, Store};
+pub use walk::{Cursor, KeysPage, Walk};
 pub use wrap::{FailSoft, Guarded, Namespace, Observed, StoreEvent, StoreObserver, StoreOperation};

@@ -1,7 +1,7 @@
 //! The one trait behind every store.
 
 use super::wrap::{FailSoft, Guarded, Namespace, Observed, StoreObserver};
-use super::{AnyStore, CacheStats, Entry, Glob, Key, SetOptions, StoreError, StoreErrorKind};
+use super::{AnyStore, CacheStats, Cursor, Entry, Glob, Key, KeysPage, SetOptions, StoreError, StoreErrorKind, Walk};
 use crate::pipeline::Pipeline;
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -174,13 +174,56 @@ pub trait Store: Send + Sync + 'static {
         async { Err(StoreError::unsupported(self.name(), "keys")) }
     }
 
+    /// Some of the keys of live values that match, and where to go on; `from` is `None` for the first page. A page is as much as the backend
+    /// finds at one go, and may be empty although more come. Through all pages, what is live all the time is found at least once; what
+    /// changes meanwhile may or may not be. Most callers want [`walk_keys`](Self::walk_keys). **Default**: one page, with all
+    /// [`keys`](Self::keys).
+    ///
+    /// # Errors
+    /// As [`keys`](Self::keys).
+    fn keys_page(&self, glob: &Glob, from: Option<&Cursor>) -> impl Future<Output = Result<KeysPage, StoreError>> + Send {
+        let _ = from; // there is but one
+        async { Ok(KeysPage::new(self.keys(glob).await?, None)) }
+    }
+
+    /// The keys of all live values that match, one after the other, never more than a page of them in memory. What [`keys_page`](Self::keys_page) says
+    /// about changes holds; a key may come twice where the backend moves things about (Redis, now and then).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use steadfast::store::{Glob, Key, MemoryStore, SetOptions, Store};
+    /// # let store = MemoryStore::new();
+    /// # store.set(&Key::new("user:1")?, "v".into(), SetOptions::new()).await?;
+    /// let mut users = store.walk_keys(Glob::new("user:*"));
+    /// while let Some(key) = users.next().await? {
+    ///     println!("{}", key.as_str());
+    /// }
+    /// # Ok(()) }
+    /// ```
+    fn walk_keys(&self, glob: Glob) -> Walk<'_, Self>
+    where
+        Self: Sized,
+    {
+        Walk::new(self, glob)
+    }
+
     /// Removes all that match; tells how many were live. For what is invalidated often, prefer [tags](Self::delete_tagged). **Default**:
-    /// [`keys`](Self::keys), then [`delete_many`](Self::delete_many).
+    /// [`keys_page`](Self::keys_page), then [`delete_many`](Self::delete_many), as long as there are pages.
     ///
     /// # Errors
     /// As these.
     fn delete_matching(&self, glob: &Glob) -> impl Future<Output = Result<u64, StoreError>> + Send {
-        async move { self.delete_many(&self.keys(glob).await?).await }
+        async move {
+            let (mut deleted, mut from) = (0, None);
+            loop {
+                let page = self.keys_page(glob, from.as_ref()).await?;
+                deleted += self.delete_many(&page.keys).await?;
+                match page.next {
+                    Some(next) => from = Some(next),
+                    None => return Ok(deleted),
+                }
+            }
+        }
     }
 
     /// Removes all that were stored with this tag; tells how many were live. **Default**: [`Unsupported`](StoreErrorKind::Unsupported).
@@ -334,6 +377,9 @@ impl<S: Store> Store for Arc<S> {
     }
     fn keys(&self, glob: &Glob) -> impl Future<Output = Result<Vec<Key>, StoreError>> + Send {
         S::keys(self, glob)
+    }
+    fn keys_page(&self, glob: &Glob, from: Option<&Cursor>) -> impl Future<Output = Result<KeysPage, StoreError>> + Send {
+        S::keys_page(self, glob, from)
     }
     fn delete_matching(&self, glob: &Glob) -> impl Future<Output = Result<u64, StoreError>> + Send {
         S::delete_matching(self, glob)

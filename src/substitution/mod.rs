@@ -17,8 +17,10 @@ pub mod fallback;
 #[cfg(all(test, steadfast_loom))]
 mod models;
 
+#[cfg(all(feature = "cache", feature = "store"))]
+pub use cache::BothTiers;
 #[cfg(feature = "cache")]
-pub use cache::{Cache, CacheConfig, Eviction, LoadContext, Loaded};
+pub use cache::{Cache, CacheConfig, Eviction, LoadContext, Loaded, RemovalCause};
 pub(crate) use coalesce::End as CoalesceEnd;
 pub use coalesce::{Coalesce, CoalesceConfig, CoalesceStats};
 pub use fallback::Fallback;

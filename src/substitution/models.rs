@@ -3,27 +3,10 @@
 //! `RUSTFLAGS="--cfg steadfast_loom" cargo test --release --lib models`
 
 use super::coalesce::{Coalesce, CoalesceConfig, End};
+use crate::models::{Task, model};
 use loom::thread;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
-
-fn model(preemptions: usize, play: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.check(play);
-}
-
-/// Counts its wakes. Of std, so that it is no step of the model: what counts is whether it was woken, not when that is seen.
-#[derive(Default)]
-struct Woken(AtomicUsize);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
+use std::task::Poll;
 
 /// How many operations run, and how often one began. An operation takes two polls.
 #[derive(Clone, Copy)]
@@ -62,37 +45,26 @@ impl Watch {
     }
 }
 
-type Call = Pin<Box<dyn Future<Output = End<usize, ()>> + Send>>;
-
-/// A caller that is polled whenever it is woken.
-struct Caller {
-    call: Call,
-    woken: Arc<Woken>,
-    waker: Waker,
-}
+struct Caller(Task<End<usize, ()>>);
 
 impl Caller {
     fn new(group: &'static Coalesce<usize, ()>, watch: Watch) -> Self {
-        let woken = Arc::new(Woken::default());
-        let waker = Waker::from(Arc::clone(&woken));
-        Self { call: Box::pin(group.join("key", None, |_| true, move || watch.operation())), woken, waker }
+        Self(Task::new(group.join("key", None, |_| true, move || watch.operation())))
     }
 
     fn poll(&mut self) -> Option<usize> {
-        match self.call.as_mut().poll(&mut Context::from_waker(&self.waker)) {
-            Poll::Ready(End::Own(answer) | End::Shared(answer)) => answer.ok(),
-            Poll::Ready(End::OutOfTime) | Poll::Pending => None,
-        }
+        self.0.poll().and_then(answer)
     }
 
-    /// Polls as long as it is woken: what an executor does.
     fn run(&mut self) -> Option<usize> {
-        while self.woken.0.swap(0, Ordering::SeqCst) > 0 {
-            if let Some(answer) = self.poll() {
-                return Some(answer);
-            }
-        }
-        None
+        self.0.run().and_then(answer)
+    }
+}
+
+fn answer(end: End<usize, ()>) -> Option<usize> {
+    match end {
+        End::Own(answer) | End::Shared(answer) => answer.ok(),
+        End::OutOfTime => None,
     }
 }
 

@@ -299,3 +299,49 @@ impl Capacity for CacheConfig<String, u32> {
         debug[at..].split(',').next().and_then(|number| number.parse().ok()).expect("a number")
     }
 }
+
+#[test]
+fn b30_what_many_have_set_many_find() {
+    let cache: Cache<u64, u64> = Cache::new(10_000).build().expect("valid");
+    let each = |work: &(dyn Fn(u64) + Sync)| std::thread::scope(|scope| (0..10).for_each(|thread| drop(scope.spawn(move || work(thread)))));
+    each(&|thread| (0..100).for_each(|key| _ = cache.insert(&(thread * 100 + key), thread)));
+    each(&|_| (0..1_000).for_each(|key| assert_eq!(cache.get(&key), Some(key / 100))));
+}
+
+#[test]
+fn c45_keys_and_values_that_panic_leave_the_cache_as_it_was() {
+    use std::hash::{Hash, Hasher};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    struct Key(u8);
+    impl Hash for Key {
+        fn hash<H: Hasher>(&self, state: &mut H) {
+            assert!(self.0 != 13, "unlucky");
+            self.0.hash(state);
+        }
+    }
+    #[derive(Debug, PartialEq)]
+    struct Value(u8);
+    impl Clone for Value {
+        fn clone(&self) -> Self {
+            assert!(self.0 != 13, "unlucky");
+            Self(self.0)
+        }
+    }
+    for eviction in ALL {
+        let rules = Cache::new(10).eviction(eviction).ttl_of(|value: &Value| {
+            assert!(value.0 != 14, "unlucky");
+            None
+        });
+        let cache: Cache<Key, Value> = rules.stale_if_error(Duration::from_secs(1)).build().expect("valid");
+        cache.insert(&Key(1), Value(1));
+        cache.insert(&Key(2), Value(13));
+        for _ in 0..20 {
+            let panics = |work: &dyn Fn()| assert!(catch_unwind(AssertUnwindSafe(work)).is_err());
+            panics(&|| _ = cache.get(&Key(13)));
+            panics(&|| _ = cache.insert(&Key(13), Value(1)));
+            panics(&|| _ = cache.get(&Key(2)));
+            panics(&|| _ = cache.insert(&Key(3), Value(14)));
+        }
+        assert_eq!((cache.get(&Key(1)), cache.len(), cache.remove(&Key(2)), cache.len()), (Some(Value(1)), 2, true, 1), "{eviction:?}");
+    }
+}

@@ -231,3 +231,37 @@ async fn marks_are_gone_when_nobody_loads() {
     assert_eq!(cache.get_or_load("1", |_| async { Ok::<_, String>(1) }).await, Ok(1));
     assert_eq!(cache.get("1"), Some(1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn d56_spawned_loads_can_be_aborted() {
+    let cache = cache(hundred().ttl(SECOND).stale_if_error(SECOND * 60));
+    let running = Count::default();
+    /// Counts those that were dropped.
+    struct Dropped(Count);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.one();
+        }
+    }
+    let hangs = |_| {
+        let dropped = Dropped(running.clone());
+        async move {
+            let _dropped = dropped;
+            std::future::pending::<Result<u32, String>>().await
+        }
+    };
+    cache.insert("old", 1);
+    tokio::time::advance(SECOND).await;
+    let begun = tokio::time::Instant::now();
+    let abort = async {
+        pass(MS).await;
+        cache.abort_loads();
+    };
+    let (none, other, old, ()) =
+        tokio::join!(cache.get_or_spawn("a", hangs), cache.get_or_spawn("a", hangs), cache.get_or_spawn("old", hangs), abort);
+    for error in [none, other] {
+        assert_eq!(error.expect_err("aborted").kind(), Some(RejectedKind::LoadFailed));
+    }
+    assert_eq!((old, running.get(), begun.elapsed()), (Ok(1), 3, MS));
+    assert_eq!(cache.get_or_spawn("a", |_| async { Ok::<_, String>(2) }).await, Ok(2), "it goes on");
+}

@@ -4,7 +4,10 @@ mod allocations;
 mod capacity;
 mod loading;
 mod pipeline;
+mod removal;
 mod stale;
+#[cfg(feature = "store")]
+mod tiers;
 mod time;
 
 use std::sync::Arc;

@@ -256,3 +256,27 @@ async fn a_deadline_is_not_shared() {
     assert_eq!(hurried.expect_err("no time").kind(), Some(RejectedKind::DeadlineExceeded));
     assert_eq!((patient, calls.get(), cache.get("a")), (Ok(3), 2, Some(3)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn each_answer_is_kept_as_it_says_itself_or_its_call_does() {
+    let cache = cache(hundred().ttl(SECOND * 60).ttl_of(|value| (*value == 2).then_some(SECOND)).tags_of(|value| [value.to_string()]));
+    let api = Pipeline::builder("api").build().expect("valid");
+    let typed: TypedPipeline<u32, String> = Pipeline::builder("typed").cache(cache.clone()).build().expect("valid");
+    let two = || async { Ok::<_, String>(2) };
+    assert_eq!(api.key("a").cached(&cache).call(two).await, Ok(2));
+    assert_eq!(typed.key("b").call(two).await, Ok(2));
+    assert_eq!(api.key("c").cached(&cache).kept(|answer| answer.ttl(SECOND * 5).tag("org:7")).call(two).await, Ok(2));
+    assert_eq!(api.cost(1).cached_by(&cache, "d").kept(|answer| answer.tag("org:7")).call(fine).await, Ok(1));
+    tokio::time::advance(SECOND).await;
+    assert_eq!(["a", "b", "c", "d"].map(|key| cache.get(key)), [None, None, Some(2), Some(1)]);
+    assert_eq!((cache.invalidate_tag("1"), cache.invalidate_tag("org:7")), (1, 1));
+    // It is not asked of a hit, nor of what a judge calls a failure, which leaves the old value for bad times.
+    let stale = answers();
+    let never = |_| -> steadfast::Loaded<u32> { panic!("not asked") };
+    stale.insert("a", 1);
+    assert_eq!(api.key("a").cached(&stale).kept(never).call(fine).await, Ok(1));
+    tokio::time::advance(SECOND).await;
+    let busy = |answer: &Result<u32, String>| if *answer == Ok(503) { Verdict::transient() } else { Verdict::Success };
+    assert_eq!(api.key("a").classify(busy).cached(&stale).kept(never).call(|| async { Ok(503) }).await, Ok(503));
+    assert_eq!(api.key("a").cached(&stale).call(down).await, Ok(1), "the last good answer");
+}

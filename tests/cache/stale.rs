@@ -68,8 +68,12 @@ async fn d55_the_last_good_answer_until_it_is_too_old() {
     assert_eq!((cache.get_or_load("a", fail).await, loads.get()), (Err(Error::Inner("down".to_owned())), 3));
 
     // Removed by name, it is gone for good.
-    for remove in [|cache: &Cache<String, u32>| _ = cache.remove("b"), |cache: &Cache<String, u32>| _ = cache.clear()] {
-        cache.insert("b", 1);
+    for remove in [
+        |cache: &Cache<String, u32>| _ = cache.remove("b"),
+        |cache: &Cache<String, u32>| _ = cache.clear(),
+        |cache: &Cache<String, u32>| _ = cache.invalidate_tag("red"),
+    ] {
+        cache.insert("b", steadfast::Loaded::new(1).tag("red"));
         tokio::time::advance(SECOND * 10).await;
         assert_eq!(cache.get_or_load("b", fail).await, Ok(1));
         remove(&cache);

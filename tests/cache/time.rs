@@ -139,3 +139,27 @@ async fn overwriting_keeps_one_moment_per_entry() {
     tokio::time::advance(MS * 5).await;
     assert_eq!((cache.len(), cache.stats().expired), (0, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn b35_a_value_says_how_long_it_is_fresh_and_what_its_tags_are() {
+    let small = |value: &u32| (*value < 10).then(|| SECOND * *value);
+    let cache = cache(hundred().ttl(SECOND * 60).ttl_of(small).tags_of(|value| (value % 2 == 1).then_some("odd")));
+    cache.insert("one", 1);
+    cache.insert("big", 100);
+    cache.insert("said", Loaded::new(2).ttl(SECOND * 5).tag("two"));
+    assert!(!cache.insert("none", 0), "zero is no time");
+    assert_eq!(cache.get_or_load("loaded", |_| async { Ok::<_, String>(3) }).await, Ok(3));
+    tokio::time::advance(SECOND).await;
+    assert_eq!((cache.get("one"), cache.get("said")), (None, Some(2)));
+    tokio::time::advance(SECOND * 2).await;
+    assert_eq!((cache.get("loaded"), cache.get("said"), cache.get("big")), (None, Some(2), Some(100)));
+    tokio::time::advance(SECOND * 2).await;
+    assert_eq!(cache.get("said"), None, "its own word goes before that of the rule");
+    (cache.insert("a", 101), cache.insert("b", Loaded::new(103).tag("red")), cache.insert("c", 102));
+    assert_eq!((cache.invalidate_tag("red"), cache.invalidate_tag("odd"), cache.get("c")), (1, 1, Some(102)));
+    // They can be exchanged.
+    cache.reconfigure(&cache.config().ttl_of(|_| Some(SECOND))).expect("valid");
+    cache.insert("big", 100);
+    tokio::time::advance(SECOND).await;
+    assert_eq!(cache.get("big"), None);
+}

@@ -85,7 +85,9 @@ impl RedisServer {
         };
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(10) {
-            if self.said("PING").is_ok_and(|said| !said.is_empty()) {
+            // Its own word: on a port that was taken meanwhile, somebody else's server answers.
+            let own = format!("process_id:{}\r", child.id());
+            if self.said("INFO server").is_ok_and(|said| said.contains(&own) || said.starts_with("-NOAUTH")) {
                 self.child = Some(child);
                 return true;
             }
@@ -189,6 +191,39 @@ pub(crate) struct Proxy {
     connections: std::sync::Arc<AtomicU32>,
     /// Every so many answers, the connection breaks instead of carrying one; 0 for never.
     breaks: std::sync::Arc<AtomicU32>,
+    /// Of each thousand answers: the last one that its connection carries, late, and broken off.
+    loss: std::sync::Arc<std::sync::Mutex<Option<Loss>>>,
+}
+
+/// What becomes of answers, by dice that always fall the same.
+pub(crate) struct Loss {
+    pub(crate) seed: u64,
+    pub(crate) dropped: u64,
+    pub(crate) delayed: u64,
+    pub(crate) reset: u64,
+}
+
+enum Fate {
+    Comes,
+    Late,
+    /// And no other one after it: a stream has no holes.
+    Lost,
+    Broken,
+}
+
+impl Loss {
+    fn fate(&mut self) -> Fate {
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.seed;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        match (x ^ (x >> 31)) % 1_000 {
+            dice if dice < self.dropped => Fate::Lost,
+            dice if dice < self.dropped + self.delayed => Fate::Late,
+            dice if dice < self.dropped + self.delayed + self.reset => Fate::Broken,
+            _ => Fate::Comes,
+        }
+    }
 }
 
 impl Proxy {
@@ -201,7 +236,9 @@ impl Proxy {
             dead_before: Default::default(),
             connections: Default::default(),
             breaks: Default::default(),
+            loss: Default::default(),
         };
+        let loss = proxy.loss.clone();
         let (dead_before, connections, breaks) = (proxy.dead_before.clone(), proxy.connections.clone(), proxy.breaks.clone());
         let answers = std::sync::Arc::new(AtomicU32::new(0));
         tokio::spawn(async move {
@@ -210,10 +247,22 @@ impl Proxy {
                 let Ok(server) = tokio::net::TcpStream::connect(("127.0.0.1", to)).await else { continue };
                 let (client, server) = (client.into_split(), server.into_split());
                 for (answering, mut from, mut into) in [(false, client.0, server.1), (true, server.0, client.1)] {
-                    let (dead_before, breaks, answers) = (dead_before.clone(), breaks.clone(), answers.clone());
+                    let (dead_before, breaks, answers, loss) = (dead_before.clone(), breaks.clone(), answers.clone(), loss.clone());
                     tokio::spawn(async move {
-                        let mut some = vec![0; 1 << 16];
+                        let (mut some, mut lost) = (vec![0; 1 << 16], false);
                         while let Ok(count @ 1..) = from.read(&mut some).await {
+                            if answering {
+                                let fate = loss.lock().unwrap().as_mut().map_or(Fate::Comes, Loss::fate);
+                                match fate {
+                                    Fate::Comes => {}
+                                    Fate::Late => tokio::time::sleep(Duration::from_millis(200)).await,
+                                    Fate::Lost => lost = true,
+                                    Fate::Broken => break,
+                                }
+                            }
+                            if lost {
+                                continue;
+                            }
                             let every = breaks.load(Ordering::SeqCst);
                             if answering && every > 0 && (answers.fetch_add(1, Ordering::SeqCst) + 1).is_multiple_of(every) {
                                 break;
@@ -241,6 +290,11 @@ impl Proxy {
     /// From now on, every so many answers a connection breaks instead: what was asked has been done, and nobody is told.
     pub(crate) fn break_every(&self, answers: u32) {
         self.breaks.store(answers, Ordering::SeqCst);
+    }
+
+    /// From now on, answers are lost, late and broken off; `None` ends that for those still to come.
+    pub(crate) fn lose(&self, loss: Option<Loss>) {
+        *self.loss.lock().unwrap() = loss;
     }
 
     /// From now on, none of the connections there are carries anything; nobody is told.

@@ -54,6 +54,13 @@ const TARGETS: &[Target] = &[
     against("2 threads, closed breaker", "recloser", "2 threads on a closed breaker / recloser", Throughput(3.0)),
     against("64 tasks, stack of six", "by hand", "64 tasks through six / by hand", Throughput(1.0)),
     Target {
+        what: "limit in Redis, leased / each decision asked",
+        ours: ("limit in Redis, 64 tasks", "steadfast, leased by 10"),
+        peer: ("limit in Redis, 64 tasks", OURS),
+        rule: Throughput(10.0),
+    },
+    against("limit in Redis, 64 tasks", "redis-rs, script by hand", "limit in Redis / a script of one's own", Time(1.5)),
+    Target {
         what: "monitor: 2 threads / 1 thread",
         ours: ("threads, monitor", "2 threads"),
         peer: ("threads, monitor", "1 thread"),

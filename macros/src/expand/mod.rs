@@ -192,7 +192,7 @@ impl<'a> Expansion<'a> {
     fn call(&self) -> TokenStream {
         let private = &self.private;
         let (pipeline, request, operation, stash) = (own("pipeline"), own("request"), own("operation"), own("answer"));
-        let (values, setters) = self.options();
+        let (mut values, setters) = self.options();
         let travel = self.travel();
         let attempt = self.operation();
         let judge = self.judge();
@@ -206,20 +206,34 @@ impl<'a> Expansion<'a> {
             (false, false) => quote!(#private::request(#pipeline) #setters),
         };
         let (mut kept, cache) = (TokenStream::new(), own("KEPT"));
-        let cache = Ident::new(&cache.to_string().to_uppercase(), Span::mixed_site());
+        let cache = match self.options.cached_in {
+            Some(_) => own("cache"),
+            None => Ident::new(&cache.to_string().to_uppercase(), Span::mixed_site()),
+        };
         if let Some(given) = &self.options.cache {
             let (name, settings) = (self.name(), pipeline::cache(private, &given.value));
             kept = quote!(static #cache: #private::cache::Kept = #private::cache::Kept::new(#name, || #settings););
         }
+        let cached = self.options.cache.is_some() || self.options.cached_in.is_some();
+        if let Some(Given { value, .. }) = &self.options.cached_in {
+            let (place, own_place) = (borrowed(value), own("kept"));
+            let (private, mut there) = (at(value.span(), private), own_place.clone());
+            there.set_span(there.span().located_at(value.span()));
+            let found = quote_spanned!(Span::call_site().located_at(value.span())=> #private::cache::place(#there));
+            values.extend(quote! {
+                let #own_place = #place;
+                let #cache = #found;
+            });
+        }
         let call = match (judge, fallback) {
-            (None, None) if self.options.cache.is_some() => quote!(#private::cache::call(#request, &#cache, #operation)),
-            (Some(judge), None) if self.options.cache.is_some() => {
+            (None, None) if cached => quote!(#private::cache::call(#request, &#cache, #operation)),
+            (Some(judge), None) if cached => {
                 quote!(#private::cache::call_judged(#request, &#cache, #operation, #judge))
             }
-            (None, Some(fallback)) if self.options.cache.is_some() => {
+            (None, Some(fallback)) if cached => {
                 quote!(#private::cache::call_or_else(#request, &#cache, #operation, &mut #stash, #fallback))
             }
-            (Some(judge), Some(fallback)) if self.options.cache.is_some() => {
+            (Some(judge), Some(fallback)) if cached => {
                 quote!(#private::cache::call_judged_or_else(#request, &#cache, #operation, #judge, &mut #stash, #fallback))
             }
             (None, None) if plain => quote!(#private::Pipeline::call(#request, #operation)),

@@ -3,6 +3,7 @@
 //! `RUSTFLAGS="--cfg steadfast_loom" cargo test --release --lib adaptive::models`
 
 use super::{AdaptiveLimit, AdaptiveLimitConfig};
+use crate::models::model;
 use crate::outcome::{Outcome, Verdict};
 use loom::thread;
 use std::time::Duration;
@@ -11,19 +12,13 @@ use tokio::time::Instant;
 const SUCCESS: Outcome = Outcome::Judged(Verdict::Success);
 const WINDOW: Duration = Duration::from_nanos(1);
 
-fn model(play: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(2);
-    builder.check(play);
-}
-
 fn limit(config: AdaptiveLimitConfig) -> &'static AdaptiveLimit {
     Box::leak(Box::new(AdaptiveLimit::from_config(config.window(WINDOW).min_samples(1))))
 }
 
 #[test]
 fn two_timeouts_of_one_round_trip_are_one_decrease_and_no_place_is_lost() {
-    model(|| {
+    model(2, || {
         let (limit, now) = (limit(AdaptiveLimit::aimd().initial(10)), Instant::now());
         let later = now + Duration::from_secs(1);
         let (first, second) = (limit.try_acquire_at(now).expect("a place"), limit.try_acquire_at(now).expect("a place"));
@@ -38,7 +33,7 @@ fn two_timeouts_of_one_round_trip_are_one_decrease_and_no_place_is_lost() {
 #[test]
 fn a_newcomer_beside_a_change_takes_one_place() {
     for outcome in [SUCCESS, Outcome::TimedOut] {
-        model(move || {
+        model(2, move || {
             let (limit, now) = (limit(AdaptiveLimit::aimd().initial(2)), Instant::now());
             let permit = limit.try_acquire_at(now).expect("a place");
             let thread = thread::spawn(move || permit.settle_at(outcome, now + Duration::from_secs(1)));

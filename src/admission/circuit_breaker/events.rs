@@ -76,6 +76,8 @@ pub enum TransitionCause {
     HalfOpenTooLong,
     /// Someone called a method such as `isolate()`.
     Manual,
+    /// Another process said so, which shares this circuit: see `store::breaker`.
+    Shared,
 }
 
 impl TransitionCause {
@@ -92,6 +94,7 @@ impl TransitionCause {
             Self::Inconclusive => "inconclusive",
             Self::HalfOpenTooLong => "half_open_too_long",
             Self::Manual => "manual",
+            Self::Shared => "shared",
         }
     }
 }

@@ -19,6 +19,13 @@ mod control;
 mod ramp;
 mod round;
 mod rules;
+#[cfg(feature = "store")]
+mod shared;
+#[cfg(all(test, not(steadfast_loom)))]
+mod tests;
+
+#[cfg(feature = "store")]
+pub(crate) use shared::Glance;
 
 use super::config::CircuitBreakerConfig;
 use super::events::{CircuitState, OpenFacts, Outbox, Transition, TransitionCause};
@@ -417,7 +424,9 @@ impl Machine {
         let old = self.face.word.load(Ordering::Relaxed);
         let generation = generation_of(old).wrapping_add(1);
         let nanos = self.nanos(now);
-        let face = if cause == TransitionCause::ProbesSucceeded { self.kind_after_probes(nanos) } else { kind };
+        // It comes back as cold when somebody else's probes have found out.
+        let found_out = matches!(cause, TransitionCause::ProbesSucceeded | TransitionCause::Shared);
+        let face = if kind == CLOSED && found_out { self.kind_after_probes(nanos) } else { kind };
         let word = generation << KIND_BITS | face;
         let mut open_for = None;
         self.rules().window.forget_refused();

@@ -53,6 +53,8 @@ pub use events::{CircuitSnapshot, CircuitState, OpenFacts, Transition, Transitio
 
 use crate::fault::ConfigError;
 use crate::outcome::{Outcome, Rejected};
+#[cfg(feature = "store")]
+pub(crate) use machine::Glance;
 use machine::{Machine, Ticket};
 pub(in crate::admission) use machine::{share, unit};
 use std::fmt;
@@ -221,6 +223,36 @@ impl CircuitBreaker {
     /// counted. What a `Drop` or an unwinding thread causes, the next caller tells. Forgotten when nobody else holds it any more.
     pub(crate) fn on_transition(&self, listener: Weak<dyn Listener>) {
         self.machine.outbox.listen(listener);
+    }
+
+    /// The machine, for those who keep it in step with the machines of other processes.
+    #[cfg(feature = "store")]
+    pub(crate) fn glance(&self) -> Glance {
+        self.machine.glance()
+    }
+
+    /// Open for so long, since others are. `None` where the state is not the one that was seen any more, or one made by hand; else its new generation.
+    #[cfg(feature = "store")]
+    pub(crate) fn follow_open(&self, seen: u64, time: Duration, failed_rounds: u32) -> Option<u64> {
+        self.machine.follow_open(seen, time, failed_rounds)
+    }
+
+    /// Open for at least so long, if it is open.
+    #[cfg(feature = "store")]
+    pub(crate) fn hold_open(&self, seen: u64, time: Duration) {
+        self.machine.hold_open(seen, time);
+    }
+
+    /// Lets probes go, if it is open.
+    #[cfg(feature = "store")]
+    pub(crate) fn follow_half_open(&self, seen: u64) -> Option<u64> {
+        self.machine.follow_half_open(seen)
+    }
+
+    /// Closed, since others are.
+    #[cfg(feature = "store")]
+    pub(crate) fn follow_close(&self, seen: u64) -> Option<u64> {
+        self.machine.follow_close(seen)
     }
 
     /// Whether the moment a call ended decides anything (a rule on slow calls). If not, any reading of the clock near it will do.

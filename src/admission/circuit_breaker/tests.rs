@@ -284,6 +284,30 @@ fn a_streak_belongs_to_its_generation() {
     assert_eq!(streak.get(5), 2);
     streak.success(5);
     assert_eq!((streak.get(5), streak.failure(5), streak.get(4)), (0, 1, 0));
+    // A later generation that nobody has started begins its own.
+    assert_eq!((streak.failure(7), streak.failure(7), streak.get(7), streak.failure(5)), (1, 2, 2, 0));
+}
+
+#[test]
+fn h52_a_started_streak_leaves_no_room_for_an_earlier_one() {
+    let streak = Streak::default();
+    streak.start(5);
+    assert_eq!((streak.failure(4), streak.failure(5)), (0, 1));
+    // A success ends the count and leaves the generation as it is: also one with the highest bits.
+    let late = 0xc000_0000;
+    streak.start(late);
+    assert_eq!(streak.failure(late), 1);
+    streak.success(late);
+    assert_eq!(streak.failure(late), 1);
+}
+
+/// The first numbers of splitmix64 with the seed 0, as its authors publish them.
+#[test]
+fn draws_are_those_of_splitmix64() {
+    for (n, bits) in [(1, 0xe220_a839_7b1d_cdaf_u64), (2, 0x6e78_9e6a_a1b9_65f4), (3, 0x06c4_5d18_8009_454f)] {
+        let seed = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(n);
+        assert_eq!(super::machine::unit(seed).to_bits(), ((bits >> 11) as f64 / (1_u64 << 53) as f64).to_bits());
+    }
 }
 
 proptest! {

@@ -3,8 +3,8 @@
 //! The window of time is a [`Ring`] of buckets per shard: each thread counts the successes in its own.
 
 use crate::admission::ring::{Dial, Ring};
-use crate::sync::Padded;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Padded, Shards};
 
 /// What one window holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(super) struct Shard {
 #[derive(Debug)]
 pub(super) struct TimeWindow {
     dial: Dial,
-    shards: Box<[Padded<Shard>]>,
+    shards: Shards<Shard>,
     /// Apart from what every call reads, as are the slow calls: a failure must not cost other threads their view of the dial.
     failures: Padded<Ring>,
     slow: Padded<Ring>,
@@ -35,8 +35,7 @@ pub(super) struct TimeWindow {
 
 impl TimeWindow {
     pub(super) fn new(window: u64, shards: usize) -> Self {
-        let shards = (0..shards.max(1).next_power_of_two()).map(|_| Padded::default()).collect();
-        Self { dial: Dial::new(window), shards, failures: Padded::default(), slow: Padded::default() }
+        Self { dial: Dial::new(window), shards: Shards::new(shards), failures: Padded::default(), slow: Padded::default() }
     }
 
     pub(super) const fn dial(&self) -> &Dial {
@@ -45,8 +44,7 @@ impl TimeWindow {
 
     #[inline]
     pub(super) fn shard(&self) -> &Shard {
-        // A power of two, see `new`: the mask keeps the index in bounds.
-        &self.shards[crate::sync::shard() & (self.shards.len() - 1)].0
+        self.shards.mine()
     }
 
     #[inline]
@@ -74,21 +72,21 @@ impl TimeWindow {
         let failures = self.failures.0.sum(&self.dial, generation, now);
         let slow = self.slow.0.sum(&self.dial, generation, now);
         worth(failures, slow).then(|| {
-            let successes: u64 = self.shards.iter().map(|shard| shard.0.successes.sum(&self.dial, generation, now)).sum();
+            let successes: u64 = self.shards.iter().map(|shard| shard.successes.sum(&self.dial, generation, now)).sum();
             Counts { calls: successes + failures, failures, slow }
         })
     }
 
     pub(super) fn refused(&self) -> u64 {
-        self.shards.iter().fold(0, |sum, shard| sum.wrapping_add(shard.0.refused.load(Ordering::Relaxed)))
+        self.shards.iter().fold(0, |sum, shard| sum.wrapping_add(shard.refused.load(Ordering::Relaxed)))
     }
 
     pub(super) fn forget_refused(&self) {
-        self.shards.iter().for_each(|shard| shard.0.refused.store(0, Ordering::Relaxed));
+        self.shards.iter().for_each(|shard| shard.refused.store(0, Ordering::Relaxed));
     }
 
     pub(super) fn wipe(&self) {
-        self.shards.iter().for_each(|shard| shard.0.successes.wipe());
+        self.shards.iter().for_each(|shard| shard.successes.wipe());
         self.failures.0.wipe();
         self.slow.0.wipe();
     }

@@ -69,8 +69,6 @@ mod tally;
 mod tests;
 
 pub use config::PerKeyConfig;
-#[cfg(feature = "cache")]
-pub(crate) use hash::{Digest, tail};
 pub(crate) use hash::{Hash, Secret};
 pub use permit::KeyPermit;
 pub(crate) use permit::KeyWaiter;

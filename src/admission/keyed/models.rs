@@ -5,59 +5,15 @@
 use super::{KeyPermit, PerKey, PerKeyConfig};
 use crate::admission::Bulkhead;
 use crate::call::Call;
-use crate::outcome::{Outcome, Rejected, Verdict};
+use crate::models::{Task, model};
+use crate::outcome::{Outcome, Verdict};
 use loom::thread;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
 
 const S: Outcome = Outcome::Judged(Verdict::Success);
 
-fn model(preemptions: usize, play: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.check(play);
-}
-
-#[derive(Default)]
-struct Woken(AtomicUsize);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-type Acquiring = Pin<Box<dyn Future<Output = Result<KeyPermit<'static>, Rejected>> + Send>>;
-
-struct Caller {
-    future: Acquiring,
-    woken: Arc<Woken>,
-}
-
-impl Caller {
-    fn new(keys: &'static PerKey) -> Self {
-        Self { future: Box::pin(async { keys.acquire(&Call::now().for_key("a")).await }), woken: Arc::default() }
-    }
-
-    fn poll(&mut self) -> Option<KeyPermit<'static>> {
-        let waker = Waker::from(Arc::clone(&self.woken));
-        match self.future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(got) => Some(got.expect("nobody is refused")),
-            Poll::Pending => None,
-        }
-    }
-
-    /// Polled as an executor would: only when woken. `None`: asleep, and nobody will wake it.
-    fn run(&mut self) -> Option<KeyPermit<'static>> {
-        while self.woken.0.swap(0, Ordering::SeqCst) > 0 {
-            if let Some(permit) = self.poll() {
-                return Some(permit);
-            }
-        }
-        None
-    }
+fn caller(keys: &'static PerKey) -> Task<KeyPermit<'static>> {
+    Task::new(async { keys.acquire(&Call::now().for_key("a")).await.expect("nobody is refused") })
 }
 
 fn keys() -> &'static PerKey {
@@ -78,7 +34,7 @@ fn h50_a_release_beside_the_first_who_waits_wakes_it() {
         let keys = keys();
         let held = keys.try_acquire("a", 1).expect("free");
         let thread = thread::spawn(move || held.settle(S));
-        let mut caller = Caller::new(keys);
+        let mut caller = caller(keys);
         let early = caller.poll();
         thread.join().expect("no panic");
         let permit = early.or_else(|| caller.run()).expect("woken");
@@ -93,7 +49,7 @@ fn h03_the_last_waiter_leaves_beside_a_release_and_an_arrival() {
     model(3, || {
         let keys = keys();
         let held = keys.try_acquire("a", 1).expect("free");
-        let mut caller = Caller::new(keys);
+        let mut caller = caller(keys);
         assert!(caller.poll().is_none());
         let leaver = thread::spawn(move || drop(caller));
         let newcomer = thread::spawn(|| drop(keys.try_acquire("a", 1)));
@@ -110,7 +66,7 @@ fn the_limit_of_a_key_holds_while_its_policies_come_and_go() {
         let keys = keys();
         let inside: &'static AtomicUsize = Box::leak(Box::default());
         let call = move || {
-            let mut caller = Caller::new(keys);
+            let mut caller = caller(keys);
             let permit = caller.poll().or_else(|| caller.run());
             if let Some(permit) = permit {
                 assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);

@@ -56,7 +56,7 @@ impl<'a> KeyPermit<'a> {
     #[inline]
     pub fn settle_at(mut self, outcome: Outcome, now: Instant) {
         if let Some(held) = self.held.take() {
-            held.end(outcome, now);
+            held.end(outcome, now, || now);
         }
     }
 
@@ -85,10 +85,11 @@ impl<'a> KeyPermit<'a> {
 }
 
 impl Held<'_> {
+    /// `clock` is asked when units are handed back, under the lock of who keeps them.
     #[inline]
-    fn end(self, outcome: Outcome, now: Instant) {
+    fn end(self, outcome: Outcome, now: Instant, clock: impl FnOnce() -> Instant) {
         if self.cost > 0 && (self.grant.is_reserved() || outcome == Outcome::NotAttempted) {
-            self.hand_back(now);
+            self.hand_back(clock);
         }
         if self.grant.settles() {
             self.table.settle(&self, outcome, now);
@@ -96,8 +97,16 @@ impl Held<'_> {
     }
 
     #[cold]
-    fn hand_back(&self, now: Instant) {
-        self.table.shard(self.at.shard).hand_back(self.at.slot, self.tag, &self.grant, self.cost, self.table.nanos(now));
+    fn hand_back(&self, clock: impl FnOnce() -> Instant) {
+        let live = {
+            let mut shard = self.table.shard(self.at.shard);
+            // Read under the lock: what others found made good by time before they took it is not handed back as well.
+            let nanos = self.table.nanos(clock());
+            shard.hand_back(self.at.slot, self.tag, &self.grant, self.cost, nanos)
+        };
+        if let Some(limiter) = live.as_ref().and_then(|live| live.limiter.as_ref()) {
+            limiter.tell();
+        }
     }
 }
 
@@ -109,7 +118,7 @@ impl Drop for KeyPermit<'_> {
         {
             // One that was reserved was never attempted.
             let outcome = if held.grant.is_reserved() { Outcome::NotAttempted } else { Outcome::Abandoned };
-            held.end(outcome, Instant::now());
+            held.end(outcome, Instant::now(), Instant::now);
         }
     }
 }

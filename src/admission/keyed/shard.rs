@@ -70,6 +70,8 @@ struct Chunk {
 pub(super) struct Live {
     pub(super) limiter: Option<RateLimiter>,
     pub(super) bulkhead: Option<Bulkhead>,
+    /// What the part had handed back when these were made: from there the limiter goes on counting.
+    returned: u64,
 }
 
 #[derive(Debug)]
@@ -125,6 +127,13 @@ impl Grant {
     #[inline]
     fn new(settings: &Settings) -> Self {
         Self { word: u64::from(settings.version) << 16 | if settings.settles { SETTLES } else { 0 }, then: 0 }
+    }
+
+    /// With units of a live limiter. It is pinned until they are used or handed back.
+    pub(super) const fn with_units(mut self, then: u64) -> Self {
+        self.word |= UNITS | SETTLES;
+        self.then = then;
+        self
     }
 
     pub(super) const fn units(&self) -> bool {
@@ -382,21 +391,28 @@ impl Shard {
         slot.held = slot.held.saturating_add(1);
     }
 
-    /// Units that were not used after all.
-    pub(super) fn hand_back(&mut self, at: u32, tag: u32, grant: &Grant, cost: u32, nanos: u64) {
-        let Some(pace) = &self.settings.pace else { return };
+    /// Units that were not used after all; returns the live policies whose waiters are to be told, which is not to be done here.
+    pub(super) fn hand_back(&mut self, at: u32, tag: u32, grant: &Grant, cost: u32, nanos: u64) -> Option<Arc<Live>> {
+        let pace = self.settings.pace.as_ref()?;
         // Not the same pace any more: the debt was carried over in other units, and keeping it is safe.
         if grant.version() != self.settings.version {
-            return;
+            return None;
         }
         // The TAT then, less what others have handed back since; which may be more than there was.
         let then = grant.then.wrapping_sub(self.returned).cast_signed().max(0).cast_unsigned();
         let slot = &mut self.chunks[at as usize / CHUNK].slots[at as usize % CHUNK];
-        let still_it = !matches!(slot.kind, Kind::Free) && (slot.hash.low as u32 == tag || matches!(slot.kind, Kind::Overflow));
-        if still_it {
-            let (tat, back) = pace.returned(slot.tat, then, cost, pace.tick(nanos));
-            slot.tat = tat;
-            self.returned = self.returned.wrapping_add(back);
+        let shared = matches!(slot.kind, Kind::Overflow | Kind::OverflowLive);
+        if matches!(slot.kind, Kind::Free) || !shared && slot.hash.low as u32 != tag {
+            return None;
         }
+        if matches!(slot.kind, Kind::Live | Kind::OverflowLive) {
+            let live = self.live(at)?;
+            live.limiter.as_ref()?.hand_back_quietly(cost, grant.then);
+            return Some(live);
+        }
+        let (tat, back) = pace.returned(slot.tat, then, cost, pace.tick(nanos));
+        slot.tat = tat;
+        self.returned = self.returned.wrapping_add(back);
+        None
     }
 }

@@ -220,7 +220,7 @@ impl Table {
         let pin = Pin { table: self, at, hash: who.0 };
         let call = Call { key: None, ..call };
         match self.had_at_once(&pin, &live, &call, patient) {
-            Ok(Some(grant)) => Entry::Granted(pin.granted(grant, Instant::now())),
+            Ok(Some((grant, units))) => Entry::Granted(pin.granted(grant, units, Instant::now())),
             Ok(None) => Entry::Wait(KeyWaiter::new(Box::pin(self.wait(pin, live, call)))),
             Err(rejected) => {
                 self.shard(at.shard).refused(at.slot, who.0, Some(who.1));
@@ -230,7 +230,7 @@ impl Table {
     }
 
     /// All that can be said at once, with nothing allocated for it. `None`: it has to wait.
-    fn had_at_once(&self, pin: &Pin<'_>, live: &Live, call: &Call<'_>, patient: bool) -> Result<Option<Grant>, Rejected> {
+    fn had_at_once(&self, pin: &Pin<'_>, live: &Live, call: &Call<'_>, patient: bool) -> Result<Option<(Grant, u32)>, Rejected> {
         let reservation = match &live.limiter {
             None => None,
             Some(limiter) if patient => match limiter.enter(call.cost, call.priority, call.attempt.started, || *call) {
@@ -254,7 +254,7 @@ impl Table {
 
     async fn wait<'a>(&'a self, pin: Pin<'a>, live: Arc<Live>, call: Call<'static>) -> Result<KeyPermit<'a>, Rejected> {
         match Self::stand_in_line(&pin, &live, call).await {
-            Ok((grant, now)) => Ok(pin.granted(grant, now)),
+            Ok((grant, units, now)) => Ok(pin.granted(grant, units, now)),
             Err(rejected) => {
                 self.shard(pin.at.shard).refused(pin.at.slot, pin.hash, None);
                 Err(rejected)
@@ -262,7 +262,7 @@ impl Table {
         }
     }
 
-    async fn stand_in_line(pin: &Pin<'_>, live: &Live, mut call: Call<'static>) -> Result<(Grant, Instant), Rejected> {
+    async fn stand_in_line(pin: &Pin<'_>, live: &Live, mut call: Call<'static>) -> Result<(Grant, u32, Instant), Rejected> {
         let reservation = match &live.limiter {
             None => None,
             Some(limiter) => match limiter.enter(call.cost, call.priority, call.attempt.started, || call) {
@@ -277,7 +277,8 @@ impl Table {
             Some(bulkhead) => Some(bulkhead.acquire(&call).await?),
         };
         let now = Instant::now();
-        Ok((pin.admitted(reservation, place, now)?, now))
+        let (grant, units) = pin.admitted(reservation, place, now)?;
+        Ok((grant, units, now))
     }
 
     pub(super) fn settle(&self, held: &Held<'_>, outcome: Outcome, now: Instant) {
@@ -401,25 +402,30 @@ struct Pin<'a> {
 }
 
 impl<'a> Pin<'a> {
-    /// Units and place are had; the breaker has the last word.
-    fn admitted(&self, reservation: Option<Reservation<'_>>, place: Option<BulkheadPermit<'_>>, now: Instant) -> Result<Grant, Rejected> {
+    /// Units and place are had; the breaker has the last word. Also says how many units may be handed back.
+    fn admitted(
+        &self,
+        reservation: Option<Reservation<'_>>,
+        place: Option<BulkheadPermit<'_>>,
+        now: Instant,
+    ) -> Result<(Grant, u32), Rejected> {
         let ask = Ask { cost: 0, nanos: self.table.nanos(now), waited: true };
         let asked = self.table.shard(self.at.shard).ask(self.at.slot, ask);
         let grant = asked?.ok_or_else(|| Rejected::new(RejectedKind::CircuitOpen))?;
-        if let Some(reservation) = reservation {
-            reservation.keep();
-        }
         // It comes back by way of the entry, see `Shard::unpin`.
         std::mem::forget(place);
-        Ok(grant)
+        Ok(match reservation.map_or((0, 0), Reservation::kept) {
+            (0, _) => (grant, 0),
+            (units, then) => (grant.with_units(then), units),
+        })
     }
 
-    fn granted(self, grant: Grant, now: Instant) -> KeyPermit<'a> {
+    fn granted(self, grant: Grant, units: u32, now: Instant) -> KeyPermit<'a> {
         let (table, at, hash) = (self.table, self.at, self.hash);
         if grant.settles() {
             std::mem::forget(self); // the permit keeps it now
         }
-        KeyPermit::new(table, at, hash, grant, 0, table.nanos(now))
+        KeyPermit::new(table, at, hash, grant, units, table.nanos(now))
     }
 }
 

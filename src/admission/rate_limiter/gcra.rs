@@ -20,6 +20,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 use tokio::time::Instant;
 
+#[cfg(all(test, steadfast_loom))]
+mod models;
 #[cfg(test)]
 mod tests;
 
@@ -149,10 +151,8 @@ impl Pace {
 pub(super) struct Receipt {
     version: u64,
     pub(super) cost: u32,
-    /// The TAT right after the grant.
-    tat: u64,
-    /// What had been handed back, in all, before the grant.
-    returned: u64,
+    /// The TAT right after the grant, and what had been handed back, in all, before it: added up, wrapping.
+    pub(super) then: u64,
 }
 
 /// The TAT, and what has been handed back so far, in ticks, wrapping.
@@ -178,7 +178,7 @@ pub(super) struct Gcra {
     epoch: Instant,
     setting: Padded<Setting>,
     debt: Padded<Debt>,
-    /// Held by who changes the setting.
+    /// Held by who changes the setting, or hands back.
     change: Mutex<()>,
 }
 
@@ -203,7 +203,9 @@ impl Gcra {
             match check(&pace, &state, now, cost) {
                 None => return Err(Duration::MAX),
                 Some(answer) => match (state.end.get(), answer) {
-                    (End::Granted { tat }, _) => return Ok(Receipt { version: pace.version, cost: cost.get(), tat, returned }),
+                    (End::Granted { tat }, _) => {
+                        return Ok(Receipt { version: pace.version, cost: cost.get(), then: tat.wrapping_add(returned) });
+                    }
                     (End::Refused, Err(earliest)) => return Err(Duration::from_nanos(pace.nanos(earliest).saturating_sub(nanos))),
                     (End::Ahead, _) => {
                         // Did the clock go back, or was this thread held up since it read it? Only the former forgives a debt.
@@ -216,37 +218,63 @@ impl Gcra {
         }
     }
 
-    /// Hands back what a grant took, as far as it has not been made good by time already.
-    pub(super) fn give_back(&self, receipt: Receipt, now: Instant) {
+    /// Hands back what a grant took, as far as it has not been made good by time already. `clock` is asked as often as others come between.
+    pub(super) fn give_back(&self, receipt: Receipt, clock: impl Fn() -> Instant) {
+        let _one = lock(&self.change);
         let pace = self.pace();
         if pace.version != receipt.version {
             return; // the debt was carried over in other units; keeping it is safe, and the next interval makes it good
         }
         // Had this grant never been, the bucket might have been full for a while since and have lost what dripped in. It was not
         // before this moment, whatever others took; each unit that others handed back brings the moment nearer.
-        let others = self.debt.0.returned.load(Ordering::Acquire).wrapping_sub(receipt.returned);
-        let still_owed = receipt.tat.saturating_sub(others).saturating_sub(pace.tick(time::nanos_since(self.epoch, now)));
-        let back = still_owed.min(pace.interval * u64::from(receipt.cost));
-        self.return_ticks(&pace, back);
+        let then = receipt.then.wrapping_sub(self.returned()).cast_signed().max(0).cast_unsigned();
+        let most = pace.interval * u64::from(receipt.cost);
+        self.return_ticks(|_| then.saturating_sub(pace.tick(time::nanos_since(self.epoch, clock()))).min(most));
     }
 
-    fn return_ticks(&self, pace: &Pace, back: u64) {
-        if back == 0 {
-            return;
+    /// Moves the TAT back by what `back` makes of it. By one at a time, who holds the lock: so it can only have moved forward meanwhile, and when
+    /// it has not, nothing was granted since `back` read the clock.
+    fn return_ticks(&self, back: impl Fn(u64) -> u64) {
+        let Debt { tat, returned } = &self.debt.0;
+        let mut seen = tat.load(Ordering::Acquire);
+        loop {
+            let back = back(seen);
+            if back == 0 {
+                return;
+            }
+            match tat.compare_exchange(seen, seen.saturating_sub(back), Ordering::AcqRel, Ordering::Acquire) {
+                Err(moved) => seen = moved,
+                Ok(_) => {
+                    // _After_ the TAT: a grant that saw this count without what it stands for would be believed to owe more than it does.
+                    returned.fetch_add(back, Ordering::AcqRel);
+                    return;
+                }
+            }
         }
-        // _Before_ the TAT, so that nobody hands back on the strength of a count that does not show this.
-        self.debt.0.returned.fetch_add(back, Ordering::AcqRel);
-        let _ = self.debt.0.tat.fetch_update(Ordering::AcqRel, Ordering::Acquire, |tat| {
-            (self.setting.0.version.load(Ordering::Relaxed) == pace.version).then(|| tat.saturating_sub(back))
-        });
+    }
+
+    /// A receipt of this bucket as it is set now, for a grant of which the TAT and the count of what had been handed back are known.
+    pub(super) fn receipt(&self, cost: u32, then: u64) -> Receipt {
+        Receipt { version: self.pace().version, cost, then }
+    }
+
+    /// Whether the setting is still the one of that grant.
+    pub(super) fn is_of_now(&self, receipt: Receipt) -> bool {
+        self.pace().version == receipt.version
+    }
+
+    /// What has been handed back so far, in ticks, wrapping.
+    pub(super) fn returned(&self) -> u64 {
+        self.debt.0.returned.load(Ordering::Acquire)
     }
 
     /// Hands back units of grants that nobody has a receipt of: no more than is owed.
     pub(super) fn refund(&self, units: u32, now: Instant) {
         let nanos = time::nanos_since(self.epoch, now);
-        let (pace, tat) = self.look();
-        let back = pace.debt(tat, pace.tick(nanos)).min(pace.interval.saturating_mul(u64::from(units)));
-        self.return_ticks(&pace, back);
+        let _one = lock(&self.change);
+        let pace = self.pace();
+        let most = pace.interval.saturating_mul(u64::from(units));
+        self.return_ticks(|tat| pace.debt(tat, pace.tick(nanos)).min(most));
     }
 
     /// Takes units whether they are there or not, until the bucket is empty.
@@ -287,9 +315,10 @@ impl Gcra {
         self.look().1
     }
 
-    /// The same bucket in debt until then.
-    pub(super) fn owing(self, tat: u64) -> Self {
+    /// The same bucket in debt until then, after so much was handed back.
+    pub(super) fn owing(self, tat: u64, returned: u64) -> Self {
         self.debt.0.tat.store(tat, Ordering::Release);
+        self.debt.0.returned.store(returned, Ordering::Release);
         self
     }
 

@@ -32,6 +32,14 @@ impl Receipt {
         }
     }
 
+    /// The TAT after a grant of a token bucket, and what had been handed back before it, added up.
+    pub(super) const fn then(self) -> u64 {
+        match self {
+            Self::Bucket(receipt) => receipt.then,
+            Self::Window(_) => 0,
+        }
+    }
+
     /// What it took beyond so many units.
     pub(super) fn beyond(mut self, units: u32) -> Option<Self> {
         let rest = self.cost().checked_sub(units).filter(|rest| *rest > 0)?;
@@ -67,16 +75,30 @@ impl Meter {
         Self { algorithm, crowded: AtomicBool::new(false) }
     }
 
-    /// A token bucket that is in debt until a TAT, in ticks of its pace since `epoch`.
-    pub(super) fn owing(config: &RateLimiterConfig, epoch: Instant, tat: u64) -> Self {
-        let bucket = Gcra::new(config.units, config.period, config.capacity(), epoch).owing(tat);
+    /// A token bucket that is in debt until a TAT, in ticks of its pace since `epoch`, after so many ticks were handed back.
+    pub(super) fn owing(config: &RateLimiterConfig, epoch: Instant, tat: u64, returned: u64) -> Self {
+        let bucket = Gcra::new(config.units, config.period, config.capacity(), epoch).owing(tat, returned);
         Self { algorithm: Algorithm::Bucket(bucket), crowded: AtomicBool::new(false) }
     }
 
-    pub(super) fn tat(&self) -> u64 {
+    /// What [`owing`](Self::owing) goes on from.
+    pub(super) fn owed(&self) -> (u64, u64) {
         match &self.algorithm {
-            Algorithm::Bucket(bucket) => bucket.tat(),
-            Algorithm::Window(_) => 0,
+            Algorithm::Bucket(bucket) => (bucket.tat(), bucket.returned()),
+            Algorithm::Window(_) => (0, 0),
+        }
+    }
+
+    /// Whether the rate is still the one of that grant.
+    pub(super) fn is_of_now(&self, receipt: Receipt) -> bool {
+        matches!((&self.algorithm, receipt), (Algorithm::Bucket(bucket), Receipt::Bucket(receipt)) if bucket.is_of_now(receipt))
+    }
+
+    /// A receipt of a token bucket, from [what is known](Receipt::then) of its grant.
+    pub(super) fn receipt(&self, cost: u32, then: u64) -> Option<Receipt> {
+        match &self.algorithm {
+            Algorithm::Bucket(bucket) => Some(Receipt::Bucket(bucket.receipt(cost, then))),
+            Algorithm::Window(_) => None,
         }
     }
 
@@ -104,9 +126,9 @@ impl Meter {
     }
 
     #[inline]
-    pub(super) fn give_back(&self, receipt: Receipt, now: Instant) {
+    pub(super) fn give_back(&self, receipt: Receipt) {
         match (&self.algorithm, receipt) {
-            (Algorithm::Bucket(bucket), Receipt::Bucket(receipt)) => bucket.give_back(receipt, now),
+            (Algorithm::Bucket(bucket), Receipt::Bucket(receipt)) => bucket.give_back(receipt, Instant::now),
             (Algorithm::Window(window), Receipt::Window(receipt)) => window.give_back(receipt),
             _ => {}
         }

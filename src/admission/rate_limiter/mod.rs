@@ -119,15 +119,24 @@ impl RateLimiter {
         Self::with(config, meter)
     }
 
-    /// A token bucket that goes on from what another one counted: its TAT, in ticks since `epoch`.
-    pub(in crate::admission) fn owing(config: RateLimiterConfig, epoch: Instant, tat: u64) -> Self {
-        let meter = Meter::owing(&config, epoch, tat);
+    /// A token bucket that goes on from what another one counted: its TAT, and what was handed back so far, in ticks since `epoch`.
+    pub(in crate::admission) fn owing(config: RateLimiterConfig, epoch: Instant, tat: u64, returned: u64) -> Self {
+        let meter = Meter::owing(&config, epoch, tat, returned);
         Self::with(config, meter)
     }
 
     /// What [`owing`](Self::owing) goes on from.
-    pub(in crate::admission) fn tat(&self) -> u64 {
-        self.shared.queue.supply().tat()
+    pub(in crate::admission) fn owed(&self) -> (u64, u64) {
+        self.shared.queue.supply().owed()
+    }
+
+    /// Hands back units of a token bucket whose reservation was [kept](Reservation::kept), or which the bucket had given before it went on
+    /// as this one. Nobody is woken: [`tell`](Self::tell) does it.
+    pub(in crate::admission) fn hand_back_quietly(&self, units: u32, then: u64) {
+        let meter = self.shared.queue.supply();
+        if let Some(receipt) = meter.receipt(units, then) {
+            meter.give_back(receipt);
+        }
     }
 
     fn with(config: RateLimiterConfig, meter: Meter) -> Self {

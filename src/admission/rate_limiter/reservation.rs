@@ -31,6 +31,13 @@ impl Reservation<'_> {
         }
     }
 
+    /// As [`keep`](Self::keep), for who may hand the units back [by themselves](super::RateLimiter::hand_back_quietly): how many they are, and
+    /// what is to be remembered of the grant. None, where the rate has changed since.
+    pub(in crate::admission) fn kept(mut self) -> (u32, u64) {
+        let receipt = self.receipt.take().filter(|receipt| self.shared.queue.supply().is_of_now(*receipt));
+        receipt.map_or((0, 0), |receipt| (receipt.cost(), receipt.then()))
+    }
+
     /// As [`keep`](Self::keep), in place.
     #[inline]
     pub(crate) fn used(&mut self) {
@@ -50,7 +57,7 @@ impl Drop for Reservation<'_> {
 impl Shared {
     #[cold]
     fn hand_back(&self, receipt: Receipt) {
-        self.queue.supply().give_back(receipt, Instant::now());
+        self.queue.supply().give_back(receipt);
         if self.queue.waiting() > 0 {
             self.queue.retime();
         }

@@ -2,8 +2,8 @@
 
 use crate::admission::ring::{Dial, Ring};
 use crate::call::Priority;
-use crate::sync::Padded;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Padded, Shards};
 
 const LEVELS: usize = Priority::ALL.len();
 /// So many calls of one priority tell how demand is made up; older ones fade.
@@ -115,14 +115,13 @@ impl Shard {
 #[derive(Debug)]
 pub(super) struct Tally {
     dial: Dial,
-    shards: Box<[Padded<Shard>]>,
+    shards: Shards<Shard>,
     failures: Padded<Ring>,
 }
 
 impl Tally {
     pub(super) fn new(window: u64, shards: usize) -> Self {
-        let shards = (0..shards.max(1).next_power_of_two()).map(|_| Padded::default()).collect();
-        Self { dial: Dial::new(window), shards, failures: Padded::default() }
+        Self { dial: Dial::new(window), shards: Shards::new(shards), failures: Padded::default() }
     }
 
     pub(super) const fn dial(&self) -> &Dial {
@@ -131,8 +130,7 @@ impl Tally {
 
     #[inline]
     pub(super) fn shard(&self) -> &Shard {
-        // A power of two, see `new`: the mask keeps the index in bounds.
-        &self.shards[crate::sync::shard() & (self.shards.len() - 1)].0
+        self.shards.mine()
     }
 
     #[inline]
@@ -152,7 +150,7 @@ impl Tally {
     pub(super) fn counts(&self, generation: u64, nanos: u64) -> Counts {
         let now = self.dial.position(nanos);
         let mut counts = Counts { failures: self.failures.0.sum(&self.dial, generation, now), ..Counts::default() };
-        for Padded(shard) in &self.shards {
+        for shard in self.shards.iter() {
             counts.accepts += shard.accepts.sum(&self.dial, generation, now);
             counts.refused += shard.refused.sum(&self.dial, generation, now);
         }
@@ -160,17 +158,17 @@ impl Tally {
     }
 
     pub(super) fn mix(&self) -> [u64; LEVELS] {
-        let of = |level: usize| self.shards.iter().map(|shard| u64::from(shard.0.mix[level].load(Ordering::Relaxed))).sum();
+        let of = |level: usize| self.shards.iter().map(|shard| u64::from(shard.mix[level].load(Ordering::Relaxed))).sum();
         std::array::from_fn(of)
     }
 
     /// Every view is of before, whatever it says.
     pub(super) fn forget_cuts(&self) {
-        self.shards.iter().for_each(|shard| shard.0.left.store(0, Ordering::Relaxed));
+        self.shards.iter().for_each(|shard| shard.left.store(0, Ordering::Relaxed));
     }
 
     pub(super) fn wipe(&self) {
-        for Padded(shard) in &self.shards {
+        for shard in self.shards.iter() {
             shard.accepts.wipe();
             shard.refused.wipe();
         }

@@ -17,7 +17,9 @@
 //!   might have worked launches the next at once, unless the server asked for a pause; when all have failed the last failure is
 //!   the attempt's, and the retry's to judge: to it, all legs are one attempt.
 //! * **Losers are dropped before the value is handed out**, with all they hold. Dropping the call drops every leg.
-//! * Each leg goes through the gates by itself, with permits and an attempt timeout of its own.
+//! * Each leg goes through the gates by itself, with permits and an attempt timeout of its own. One that a gate refuses hides nothing: the call
+//!   fails as the legs before it did, and its token goes back to the budget. (An `Ok` that was judged a failure is given when the next leg is
+//!   refused at once; when that is refused after a wait, the refusal is given. To hold the value meanwhile would ask of every call that its values be `Send`.)
 //! * No leg is launched while the circuit breaker is not closed, when the [budget](crate::Budget) that it shares with the retries is spent, when less
 //!   time is left than the median attempt takes (where that is known, else the delay), or while the leg before it stands in a queue.
 //! * All legs run in the call's own future: no task is spawned, so nothing need be `Send`.
@@ -250,6 +252,11 @@ impl Hedge {
     /// Pays for a leg, if it can be paid for.
     pub(crate) fn pay(&self, retries: Option<&Budget>, now: Instant) -> bool {
         self.purse(retries).try_withdraw_at(now)
+    }
+
+    /// The leg that was paid for never began.
+    pub(crate) fn unpay(&self, retries: Option<&Budget>) {
+        self.purse(retries).give_back();
     }
 
     pub(crate) fn launched(&self, after_failure: bool) {

@@ -46,6 +46,8 @@
 //! | `retry_stale_every` | 30 s | often enough to notice that it works again, seldom enough to leave it alone |
 //! | `load_timeouts` | none | the pipeline has timeouts |
 //!
+//! A value may say how long it is fresh, and its tags (`ttl_of`, `tags_of`); `on_removal` hears of what leaves; a [store behind it](crate::guide::stores): `second_tier`.
+//!
 //! # Who waits
 //!
 //! | the entry is | the first caller | all others |
@@ -61,15 +63,13 @@
 //!
 //! # What you will see
 //!
-//! [`Cache::stats`] has hits, misses, sets, evictions, how full it is, and how many old answers were given. In a pipeline:
+//! [`Cache::stats`] has hits, misses, sets, evictions, how full it is, and how many old answers were given. In a pipeline (with neither monitor nor observer a hit costs nothing more):
 //!
 //! | event | when |
 //! |---|---|
 //! | `call_finished`, success, no attempts | a hit, or the answer of another caller's load: the monitor counts it as a call, and the dependency was not asked |
 //! | `fallback_used`, with the cause | the last good answer was given because the call failed |
 //! | `call_finished` with the end of the *operation* | a call that failed, whatever was given instead |
-//!
-//! With neither a monitor nor an observer a hit costs nothing beyond the cache's own.
 
 #[cfg(doc)]
 use crate::*;

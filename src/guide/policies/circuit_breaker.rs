@@ -49,6 +49,9 @@
 //! [`force_close`](CircuitBreaker::force_close). New rules you do not trust yet: [`metrics_only`](CircuitBreaker::metrics_only) tells when it
 //! *would* have opened. If it opens on quiet nights raise `min_calls`; if it never opens look at the judge first (is a timeout set? are
 //! the errors `Ignored`?), and only then at the rate.
+//!
+//! Many processes, each with few calls: `store::SharedBreaker` (feature `store`) opens in all what opened in one, and sends the probes of one. The guide's page
+//! `shared_limits` says more.
 
 #[cfg(doc)]
 use crate::*;

@@ -53,7 +53,7 @@ pub struct TextError {
 }
 
 impl TextError {
-    fn new(text: &str, problem: impl Into<String>) -> Self {
+    pub(crate) fn new(text: &str, problem: impl Into<String>) -> Self {
         Self { text: quoted(text), problem: problem.into() }
     }
 }

@@ -3,6 +3,7 @@
 use super::path::{Identity, Layout, failed, open};
 use super::record::{self, Bad, HEAD, Head, Lengths};
 use super::room::Room;
+use super::seam::Step;
 use super::{FileStoreBuilder, NAME};
 use crate::store::entry::is_over;
 use crate::store::stats::Counters;
@@ -12,8 +13,8 @@ use crate::sync::{Mutex, lock};
 use bytes::Bytes;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::path::Path;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 pub(super) struct Disk {
     pub(super) layout: Layout,
@@ -37,7 +38,7 @@ pub(super) struct Found {
 
 impl Disk {
     pub(super) fn open(settings: FileStoreBuilder) -> Result<Self, StoreError> {
-        let layout = Layout::open(&settings.dir)?;
+        let layout = Layout::open(&settings.dir, settings.durable, settings.seam.clone())?;
         let room = Room::new(settings.max_size_bytes, settings.max_entries.unwrap_or(u64::MAX));
         let disk = Self { layout, settings, counters: Counters::default(), room, turns: Default::default() };
         disk.recount()?;
@@ -55,7 +56,7 @@ impl Disk {
 
     /// Opens what is at `path` and reads its head. What is there but no record is `None` as well, after it was dealt with.
     pub(super) fn look(&self, path: &Path) -> Result<Option<Found>, StoreError> {
-        let (mut file, metadata) = match open(path) {
+        let (mut file, metadata) = match self.layout.seam.step(Step::Open, || open(path)) {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) if is_no_file(&error) => {
@@ -104,7 +105,7 @@ impl Disk {
             Bad::Newer => "written by a newer version, left alone",
             Bad::Corrupt => "not as it was written, removed",
         };
-        tracing::warn!(name: "store_corrupt", target: "steadfast::store", store = NAME, what, "an entry cannot be read: a miss");
+        tracing::warn!(name: "steadfast.store_corrupt", target: "steadfast::store", store = NAME, what, "an entry cannot be read: a miss");
     }
 
     /// What is under a key, live or over; its folder, its name and its head say so.
@@ -191,17 +192,23 @@ impl Disk {
     fn forget(&self, path: &Path) -> Result<(), StoreError> {
         if self.look(path)?.is_some() {
             self.take_away(path, None)?;
+            self.settle(path)?;
         }
         Ok(())
+    }
+
+    /// What has become of this name is to stay so, if the store is durable.
+    fn settle(&self, path: &Path) -> Result<(), StoreError> {
+        self.layout.settle(path).map_err(|error| failed(&error))
     }
 
     fn write(&self, path: &Path, before: &[u8], value: &[u8], if_absent: bool, now: Timestamp) -> Result<bool, StoreError> {
         let work = || -> io::Result<super::path::Temporary> {
             let mut temp = self.layout.temporary()?;
-            temp.file.write_all(before)?;
-            temp.file.write_all(value)?;
+            temp.write(before)?;
+            temp.write(value)?;
             if self.settings.durable {
-                temp.file.sync_all()?;
+                temp.sync()?;
             }
             Ok(temp)
         };
@@ -220,9 +227,7 @@ impl Disk {
             }
             self.room.added(len);
         }
-        if self.settings.durable {
-            self.layout.sync_folder(path).map_err(|error| failed(&error))?;
-        }
+        self.settle(path)?;
         Ok(true)
     }
 
@@ -257,6 +262,7 @@ impl Disk {
             let Some(found) = self.look_up_live(key, &path, now)? else { return Ok(false) };
             if self.take_away(&path, Some(found.identity))? {
                 self.counters.deletes.add(1);
+                self.settle(&path)?;
                 return Ok(true);
             }
         }
@@ -272,7 +278,7 @@ impl Disk {
     }
 
     pub(super) fn each_in(&self, shard: &Path, visit: &mut impl FnMut(&Path, Found) -> Result<(), StoreError>) -> Result<(), StoreError> {
-        for path in Layout::files(shard).map_err(|error| failed(&error))? {
+        for path in self.layout.files(shard).map_err(|error| failed(&error))? {
             if let Some(found) = self.look(&path)? {
                 visit(&path, found)?;
             }
@@ -291,8 +297,23 @@ impl Disk {
         Ok(keys)
     }
 
+    /// The keys of the first folder after this one, and its name if more may come.
+    pub(super) fn keys_page(&self, glob: &Glob, after: &str) -> Result<(Vec<Key>, Option<String>), StoreError> {
+        let mut names = self.layout.shards().map_err(|error| failed(&error))?;
+        names.retain(|shard| shard_name(shard) > after);
+        let Some(shard) = names.iter().min() else { return Ok((Vec::new(), None)) };
+        let (now, mut keys) = (self.now(), Vec::new());
+        self.each_in(shard, &mut |_, found| {
+            if glob.matches(&found.head.key) && !self.is_over(&found.head, now) {
+                keys.push(found.head.key);
+            }
+            Ok(())
+        })?;
+        Ok((keys, (names.len() > 1).then(|| shard_name(shard).to_owned())))
+    }
+
     pub(super) fn delete_where(&self, which: impl Fn(&Head) -> bool) -> Result<u64, StoreError> {
-        let (now, mut deleted) = (self.now(), 0);
+        let (now, mut deleted, mut unsettled) = (self.now(), 0, None);
         self.each(|path, found| {
             if !which(&found.head) {
                 return Ok(());
@@ -301,8 +322,14 @@ impl Disk {
                 return self.expire(path, &found).map(drop);
             }
             deleted += u64::from(self.take_away(path, Some(found.identity))?);
+            // One sync for all that were removed from a folder.
+            if unsettled.as_ref().is_some_and(|last: &PathBuf| last.parent() != path.parent()) {
+                unsettled.take().map_or(Ok(()), |last| self.settle(&last))?;
+            }
+            unsettled = Some(path.to_owned());
             Ok(())
         })?;
+        unsettled.map_or(Ok(()), |last| self.settle(&last))?;
         self.counters.deletes.add(deleted);
         Ok(deleted)
     }
@@ -318,7 +345,7 @@ impl Disk {
         let wrote = Bytes::from(format!("{:016x}", rand::random::<u64>()));
         let round = || -> io::Result<Vec<u8>> {
             let mut temp = self.layout.temporary()?;
-            temp.file.write_all(&wrote)?;
+            temp.write(&wrote)?;
             let mut read = Vec::new();
             open(temp.path())?.0.read_to_end(&mut read)?;
             Ok(read)
@@ -361,6 +388,11 @@ impl From<Bad> for Trouble {
     fn from(bad: Bad) -> Self {
         Self::Bad(bad)
     }
+}
+
+/// Two digits.
+fn shard_name(shard: &Path) -> &str {
+    shard.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
 /// Names are hashes, so any of their digits is as good as another.

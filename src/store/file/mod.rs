@@ -33,23 +33,31 @@
 //! ```
 
 mod disk;
+#[cfg(test)]
+mod faults;
 mod path;
 mod record;
 mod room;
+mod seam;
 #[cfg(test)]
 mod tests;
 
 use super::entry::WallClock;
-use super::{CacheStats, Capabilities, Entry, Glob, Key, SetOptions, Store, StoreError, StoreErrorKind};
+use super::{CacheStats, Capabilities, Cursor, Entry, Glob, Key, KeysPage, SetOptions, Store, StoreError, StoreErrorKind};
 use crate::fault::{ConfigError, check};
 use bytes::Bytes;
 use disk::Disk;
+use seam::Seam;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use record::fuzz as fuzz_record;
 
 pub(super) const NAME: &str = "file";
 /// Room for a cache of some use on any disk there is.
@@ -68,6 +76,7 @@ pub struct FileStoreBuilder {
     max_age: Option<Duration>,
     durable: bool,
     clock: WallClock,
+    seam: Seam,
 }
 
 impl FileStoreBuilder {
@@ -95,8 +104,8 @@ impl FileStoreBuilder {
         self
     }
 
-    /// Whether a value that was stored survives a power cut: the file and its folder are synced before `set` answers, which takes
-    /// milliseconds. **Default**: false. Without it, a crash of the *process* still loses nothing that `set` has answered for.
+    /// Whether a value that was stored survives a power cut, and one that was deleted stays deleted: the file and its folder are synced before
+    /// `set` or `delete` answers, which takes milliseconds. **Default**: false. Without it, a crash of the *process* still loses nothing that `set` has answered for.
     pub const fn durable(mut self, durable: bool) -> Self {
         self.durable = durable;
         self
@@ -149,6 +158,7 @@ impl FileStore {
             max_age: None,
             durable: false,
             clock: WallClock::System,
+            seam: Seam::Real,
         }
     }
 
@@ -257,6 +267,13 @@ impl Store for FileStore {
     async fn keys(&self, glob: &Glob) -> Result<Vec<Key>, StoreError> {
         let glob = glob.clone();
         self.run(move |disk| disk.keys(&glob)).await
+    }
+
+    /// One folder of the 256 at a time: reads the head of every file in it.
+    async fn keys_page(&self, glob: &Glob, from: Option<&Cursor>) -> Result<KeysPage, StoreError> {
+        let (glob, after) = (glob.clone(), from.map_or_else(String::new, |from| from.as_str().to_owned()));
+        let (keys, last) = self.run(move |disk| disk.keys_page(&glob, &after)).await?;
+        Ok(KeysPage::new(keys, last.map(Cursor::new)))
     }
 
     /// Reads the head of every file: for now and then.

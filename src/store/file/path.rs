@@ -1,7 +1,10 @@
 //! The directory, its folders, and the names in it.
 
 use super::NAME;
+use super::seam::{Seam, Step};
 use crate::store::{Key, StoreError, StoreErrorKind};
+use crate::sync::{Mutex, lock};
+use std::collections::HashSet;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,6 +42,11 @@ impl Identity {
 #[derive(Debug)]
 pub(super) struct Layout {
     root: PathBuf,
+    pub(super) seam: Seam,
+    /// Whether what is done survives a power cut.
+    durable: bool,
+    /// Folders whose own names survive a power cut.
+    settled: Mutex<HashSet<PathBuf>>,
     /// How the names of this process's temporary files begin: its process namespace and id.
     own: String,
     numbers: AtomicU64,
@@ -55,14 +63,16 @@ fn private_dir(path: &Path, recursive: bool) -> io::Result<()> {
     fs::DirBuilder::new().recursive(recursive).create(path)
 }
 
-fn folder(path: &Path) -> io::Result<()> {
-    match private_dir(path, false) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            // A link to elsewhere is no folder of ours.
-            if fs::symlink_metadata(path)?.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
-        }
-        made => made,
+/// Makes the folder, with all those above it. Durably, as far as we may look into the one above the first that is new.
+fn root_dir(dir: &Path, durable: bool) -> io::Result<()> {
+    let new = dir.ancestors().take_while(|folder| durable && !folder.exists());
+    let above: Vec<&Path> = new.filter_map(Path::parent).collect();
+    private_dir(dir, true)?;
+    for folder in above {
+        let path = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let _ = Seam::Real.sync_folder(path); // a folder of somebody else's, perhaps
     }
+    Ok(())
 }
 
 /// Opens a new file for writing. `create_new` follows no link.
@@ -93,12 +103,12 @@ fn namespace() -> Option<String> {
 
 impl Layout {
     /// Makes what is not there, and makes sure that it is nobody else's.
-    pub(super) fn open(dir: &Path) -> Result<Self, StoreError> {
-        private_dir(dir, true).map_err(|error| failed(&error))?;
+    pub(super) fn open(dir: &Path, durable: bool, seam: Seam) -> Result<Self, StoreError> {
+        root_dir(dir, durable).map_err(|error| failed(&error))?;
         let root = fs::canonicalize(dir).map_err(|error| failed(&error))?;
-        let own = format!("{}-{}", namespace().unwrap_or_else(|| "0".into()), std::process::id());
-        let layout = Self { root, own, numbers: AtomicU64::new(0) };
-        folder(&layout.temp_dir()).map_err(|error| failed(&error))?;
+        let own = format!("{}-{}", namespace().unwrap_or_else(|| "0".into()), seam.process());
+        let layout = Self { root, seam, durable, settled: Mutex::default(), own, numbers: AtomicU64::new(0) };
+        layout.folder(&layout.temp_dir()).map_err(|error| failed(&error))?;
         layout.check_owner()?;
         layout.sweep();
         Ok(layout)
@@ -127,6 +137,20 @@ impl Layout {
         self.temporary().map(drop).map_err(|error| failed(&error))
     }
 
+    /// Makes a folder in the root, if it is not there.
+    fn folder(&self, path: &Path) -> io::Result<()> {
+        match self.seam.step(Step::Folder(path), || private_dir(path, false)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                // A link to elsewhere is no folder of ours.
+                if fs::symlink_metadata(path)?.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
+            }
+            made => {
+                lock(&self.settled).remove(path);
+                made
+            }
+        }
+    }
+
     fn temp_dir(&self) -> PathBuf {
         self.root.join(TEMP)
     }
@@ -146,31 +170,32 @@ impl Layout {
 
     pub(super) fn temporary(&self) -> io::Result<Temporary> {
         let path = self.temp_path();
-        let file = match create(&path) {
+        let create = || self.seam.step(Step::Create(&path), || create(&path));
+        let file = match create() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                folder(&self.temp_dir())?;
-                create(&path)?
+                self.folder(&self.temp_dir())?;
+                create()?
             }
             created => created?,
         };
-        Ok(Temporary { path, file })
+        Ok(Temporary { path, file, seam: self.seam.clone() })
     }
 
     /// Moves a temporary file into place, over what is there.
     pub(super) fn publish(&self, temp: &Temporary, to: &Path) -> io::Result<()> {
-        self.in_folder(to, || fs::rename(&temp.path, to))
+        self.in_folder(to, || self.seam.rename(&temp.path, to))
     }
 
     /// Puts a temporary file into place, if nothing is there.
     pub(super) fn publish_new(&self, temp: &Temporary, to: &Path) -> io::Result<()> {
-        self.in_folder(to, || fs::hard_link(&temp.path, to))
+        self.in_folder(to, || self.seam.link(&temp.path, to))
     }
 
     /// Does it, and once more with the folder made if that was what was missing.
     fn in_folder(&self, path: &Path, work: impl Fn() -> io::Result<()>) -> io::Result<()> {
         match work() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                folder(path.parent().unwrap_or(&self.root))?;
+                self.folder(path.parent().unwrap_or(&self.root))?;
                 work()
             }
             done => done,
@@ -180,29 +205,28 @@ impl Layout {
     /// Takes away what is at `path`, and nothing that came there since: its length, if it was `identity`. Of several who try, one does it.
     pub(super) fn remove(&self, path: &Path, identity: Option<Identity>) -> io::Result<Option<u64>> {
         let away = self.temp_path();
-        match fs::rename(path, &away) {
+        match self.seam.rename(path, &away) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             moved => moved?,
         }
         let taken = fs::symlink_metadata(&away)?;
         if identity.is_some_and(|identity| identity != Identity::of(&taken)) {
             // Another one: back to its place, unless a third is there by now.
-            let _ = fs::hard_link(&away, path);
-            fs::remove_file(&away)?;
+            match self.seam.link(&away, path) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => self.seam.rename(&away, path)?,
+                _ => self.seam.unlink(&away)?,
+            }
             return Ok(None);
         }
-        if taken.is_dir() {
-            fs::remove_dir_all(&away)?
-        } else {
-            fs::remove_file(&away)?
-        }
+        // It is gone from its place; what cannot be removed now is swept some time.
+        let _ = if taken.is_dir() { fs::remove_dir_all(&away) } else { self.seam.unlink(&away) };
         Ok(Some(taken.len()))
     }
 
     /// Every folder of values.
     pub(super) fn shards(&self) -> io::Result<Vec<PathBuf>> {
         let mut shards = Vec::new();
-        for entry in fs::read_dir(&self.root)? {
+        for entry in self.seam.step(Step::List, || fs::read_dir(&self.root))? {
             let entry = entry?;
             let name = entry.file_name();
             let is_shard = name.len() == 2 && is_hex(name.as_encoded_bytes());
@@ -214,9 +238,9 @@ impl Layout {
     }
 
     /// Every file of values in one folder. A folder that is gone has none.
-    pub(super) fn files(shard: &Path) -> io::Result<Vec<PathBuf>> {
+    pub(super) fn files(&self, shard: &Path) -> io::Result<Vec<PathBuf>> {
         let mut files = Vec::new();
-        let entries = match fs::read_dir(shard) {
+        let entries = match self.seam.step(Step::List, || fs::read_dir(shard)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
             entries => entries?,
         };
@@ -231,10 +255,22 @@ impl Layout {
         Ok(files)
     }
 
-    /// Syncs the folder of `path`, so that a name in it survives a power cut.
-    pub(super) fn sync_folder(&self, path: &Path) -> io::Result<()> {
-        // Only Unix can open a folder.
-        if cfg!(unix) { File::open(path.parent().unwrap_or(&self.root))?.sync_all() } else { Ok(()) }
+    /// Syncs the folder of `path`, so that what became of a name in it survives a power cut; if that was asked for.
+    pub(super) fn settle(&self, path: &Path) -> io::Result<()> {
+        if !self.durable {
+            return Ok(());
+        }
+        let folder = path.parent().unwrap_or(&self.root);
+        match self.seam.sync_folder(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()), // gone, with all names in it
+            synced => synced?,
+        }
+        // The folder is itself a name, which somebody may have made just now, in another process, even.
+        if !lock(&self.settled).contains(folder) {
+            self.seam.sync_folder(&self.root)?;
+            lock(&self.settled).insert(folder.to_owned());
+        }
+        Ok(())
     }
 
     /// Removes what writers left who were killed: those of processes that are no more, and whatever is older than an hour.
@@ -267,10 +303,19 @@ fn is_hex(bytes: &[u8]) -> bool {
 #[derive(Debug)]
 pub(super) struct Temporary {
     path: PathBuf,
-    pub(super) file: File,
+    file: File,
+    seam: Seam,
 }
 
 impl Temporary {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.seam.write(&self.path, &mut self.file, bytes)
+    }
+
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.seam.sync(&self.path, &self.file)
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -278,6 +323,6 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path); // mostly renamed by now
+        let _ = self.seam.unlink(&self.path); // mostly renamed by now
     }
 }

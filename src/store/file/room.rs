@@ -1,7 +1,7 @@
 //! How full the directory is, and who must go.
 
 use super::disk::Disk;
-use super::path::{Identity, Layout, failed};
+use super::path::{Identity, failed};
 use crate::store::{StoreError, Timestamp};
 use crate::sync::{Mutex, lock};
 use std::fs;
@@ -104,7 +104,7 @@ impl Disk {
     pub(super) fn recount(&self) -> Result<(), StoreError> {
         let (mut entries, mut bytes) = (0, 0);
         for shard in self.layout.shards().map_err(|error| failed(&error))? {
-            for path in Layout::files(&shard).map_err(|error| failed(&error))? {
+            for path in self.layout.files(&shard).map_err(|error| failed(&error))? {
                 if let Ok(metadata) = fs::symlink_metadata(&path) {
                     entries += 1;
                     bytes += metadata.len();

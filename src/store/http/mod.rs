@@ -27,6 +27,10 @@
 
 mod wire;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use wire::fuzz as fuzz_wire;
+
 use super::stats::Counters;
 use super::wrap::Guarded;
 use super::{CacheStats, Capabilities, Entry, Key, SetOptions, Store, StoreError, StoreErrorKind, Timestamp};

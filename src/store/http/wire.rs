@@ -129,6 +129,22 @@ fn decode64(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// For the fuzz target `store_frames`.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    let now = Timestamp::from_millis(9);
+    let _ = deleted(bytes);
+    if let Ok(Some(read)) = entry(bytes, now) {
+        let options = SetOptions { metadata: read.metadata.clone(), ..SetOptions::new() };
+        let again = entry(&body(&read.value, &options), now).ok().flatten();
+        assert_eq!(again.map(|again| (again.value, again.metadata)), Some((read.value, read.metadata)));
+    }
+    let bare: Vec<u8> = bytes.iter().copied().filter(u8::is_ascii).collect();
+    if let Some(decoded) = decode64(&String::from_utf8_lossy(&bare)) {
+        assert_eq!(decode64(&encode64(&decoded)), Some(decoded));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -307,6 +307,13 @@ impl RateStore for MemoryRateStore {
                 for (key, slot) in tried {
                     table.replace(key, slot, max_keys);
                 }
+            } else {
+                // What had to be put right for another quota stays so.
+                for (request, terms) in requests.iter().zip(&terms) {
+                    if let Some(slot) = table.find(request.key, terms.algorithm) {
+                        slot.look(now, terms);
+                    }
+                }
             }
             decisions.into_iter().map(|decision| decision.by(Source::Local)).collect()
         })

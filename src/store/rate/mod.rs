@@ -12,7 +12,8 @@
 //! | store | feature | shared by |
 //! |---|---|---|
 //! | [`MemoryRateStore`], [`MemorySemaphoreStore`] | `store` | one process |
-//! | `SqliteRateStore` | `sqlite` | the processes of one machine |
+//! | `SqliteRateStore`, `SqliteSemaphoreStore` | `sqlite` | the processes of one machine |
+//! | `RedisRateStore`, `RedisSemaphoreStore` | `redis` | whoever reaches the server |
 //! | your own [`RateStore`] | | whoever reaches it; `steadfast::testing::rate_conformance` puts it to the test |
 //!
 //! ```
@@ -38,6 +39,8 @@ mod key;
 mod leased;
 pub mod memory;
 mod quota;
+#[cfg(feature = "serde")]
+mod quota_serde;
 pub mod semaphore;
 pub mod shared;
 #[cfg(feature = "sqlite")]
@@ -56,6 +59,8 @@ pub use semaphore::{
     AnySemaphoreStore, DistributedSemaphore, DistributedSemaphoreConfig, DynSemaphoreStore, HeldPlace, Holder, MemorySemaphoreStore,
     SemaphoreStore, Taken,
 };
+#[cfg(feature = "sqlite")]
+pub use semaphore::{SqliteSemaphoreStore, SqliteSemaphoreStoreBuilder};
 pub use shared::{LimitStats, OnOutage, SharedLimit, SharedLimitConfig};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteRateStore, SqliteRateStoreBuilder};

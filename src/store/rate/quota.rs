@@ -55,6 +55,11 @@ impl Algorithm {
         }
     }
 
+    /// The one of this name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name)
+    }
+
     /// Whether it knows a burst of its own.
     const fn has_burst(self) -> bool {
         matches!(self, Self::Gcra | Self::TokenBucket)
@@ -317,21 +322,37 @@ impl Terms {
     }
 }
 
-/// `100/min`, `10/30s`, `5/100ms` as [`Rate`] reads them, or `1000 daily`, `.. weekly`, `.. monthly`, `.. yearly`. Burst and algorithm are set
-/// on what comes out.
+/// `100/min`, `10/30s`, `5/100ms` as [`Rate`] reads them, or `1000 daily`, `.. weekly`, `.. monthly`, `.. yearly`; then, where there are any, a
+/// burst and the algorithm: `100/min, burst 20`, `10/s, sliding_log`.
 impl FromStr for Quota {
     type Err = TextError;
 
     fn from_str(text: &str) -> Result<Self, TextError> {
-        for calendar in Calendar::ALL {
-            if let Some(count) = text.trim().strip_suffix(calendar.as_str()) {
+        let mut parts = text.split(',').map(str::trim);
+        let mut quota = rate(parts.next().unwrap_or_default())?;
+        for part in parts {
+            if let Some(burst) = part.strip_prefix("burst ") {
                 // The grammar of counts, and its words about them, are those of rates.
-                let rate: Rate = format!("{}/day", count.trim_end()).parse()?;
-                return Ok(Self::calendar(rate.units, calendar));
+                quota = quota.burst(format!("{}/s", burst.trim_start()).parse::<Rate>()?.units);
+            } else if let Some(algorithm) = Algorithm::named(part) {
+                quota = quota.algorithm(algorithm);
+            } else {
+                let rule = "`gcra`, `sliding_log`, `sliding_counter`, `token_bucket` or `fixed_window`";
+                return Err(TextError::new(part, format!("after the rate come `burst 20` and how it is counted: {rule}")));
             }
         }
-        text.parse::<Rate>().map(Self::from)
+        Ok(quota)
     }
+}
+
+fn rate(text: &str) -> Result<Quota, TextError> {
+    for calendar in Calendar::ALL {
+        if let Some(count) = text.strip_suffix(calendar.as_str()) {
+            let rate: Rate = format!("{}/day", count.trim_end()).parse()?;
+            return Ok(Quota::calendar(rate.units, calendar));
+        }
+    }
+    text.parse::<Rate>().map(Quota::from)
 }
 
 impl From<Rate> for Quota {
@@ -340,7 +361,7 @@ impl From<Rate> for Quota {
     }
 }
 
-/// As it is read; a burst of its own and another algorithm than usual follow in words.
+/// As it is read: a burst of its own and another algorithm than usual follow in words.
 impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.period {
@@ -374,12 +395,33 @@ mod tests {
             ("1000weekly", Quota::weekly(1_000)),
             (" 5_000 monthly ", Quota::monthly(5_000)),
             ("1 yearly", Quota::yearly(1)),
+            ("9/s, burst 3, token_bucket", Quota::per_second(9).burst(3).algorithm(Algorithm::TokenBucket)),
+            ("9/s,sliding_log", Quota::per_second(9).algorithm(Algorithm::SlidingLog)),
+            ("100/min, burst 1_000", Quota::per_minute(100).burst(1_000)),
+            ("7/h, fixed_window", Quota::per_hour(7).algorithm(Algorithm::FixedWindow)),
         ] {
             assert_eq!(text.parse(), Ok(quota), "{text}");
             assert_eq!(quota.to_string().parse(), Ok(quota), "{quota}");
             assert_eq!(quota.validate(), Ok(()), "{quota}");
         }
-        for bad in ["", "100", "-1/s", "-1 daily", "0.5/s", "5/0s", "many monthly", "daily", "4294967296/s"] {
+        for bad in [
+            "9/s, burst",
+            "9/s, burst -1",
+            "9/s, burst 1.5",
+            "9/s, gcra2",
+            "9/s, 3",
+            "9/s,",
+            "burst 3",
+            "",
+            "100",
+            "-1/s",
+            "-1 daily",
+            "0.5/s",
+            "5/0s",
+            "many monthly",
+            "daily",
+            "4294967296/s",
+        ] {
             assert!(bad.parse::<Quota>().is_err(), "{bad}");
         }
         assert_eq!(Quota::per_second(9).burst(3).algorithm(Algorithm::TokenBucket).to_string(), "9/s, burst 3, token_bucket");

@@ -66,15 +66,7 @@ impl SqliteRateStoreBuilder {
     /// no database, [`NewerVersion`](StoreErrorKind::NewerVersion) for a table of a version to come, or what SQLite says.
     pub async fn open(self) -> Result<SqliteRateStore, StoreError> {
         let mut faults = Vec::new();
-        let mut bytes = self.table.bytes();
-        let named = bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
-            && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-            && self.table.len() <= 63
-            && !self.table.to_ascii_lowercase().starts_with("sqlite_");
-        if !named {
-            let rule = "a letter or `_`, then at most 62 letters, digits and `_`, and not `sqlite_..`";
-            faults.push(Fault::new("table", format!("{:?} is no name for a table; it must be {rule}", self.table)));
-        }
+        faults.extend(table_fault(&self.table));
         check::at_least(&mut faults, "max_keys", self.max_keys, 1);
         ConfigError::check("SQLite rate store", faults)?;
         let sql = Arc::new(Sql::new(&self.table, self.max_keys));
@@ -123,7 +115,18 @@ impl SqliteRateStore {
     }
 }
 
-fn now_us(clock: &WallClock) -> u64 {
+/// What is wrong with the name of a table.
+pub(super) fn table_fault(name: &str) -> Option<Fault> {
+    let mut bytes = name.bytes();
+    let fits = bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && name.len() <= 63
+        && !name.to_ascii_lowercase().starts_with("sqlite_");
+    let rule = "a letter or `_`, then at most 62 letters, digits and `_`, and not `sqlite_..`";
+    (!fits).then(|| Fault::new("table", format!("{name:?} is no name for a table; it must be {rule}")))
+}
+
+pub(super) fn now_us(clock: &WallClock) -> u64 {
     match clock {
         WallClock::System => {
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -206,8 +209,9 @@ impl Sql {
 
     fn take(&self, connection: &Connection, now: u64, key: &Key, terms: &Terms, cost: u32) -> Result<Decision, Failure> {
         let mut state = self.get(connection, key, terms, now)?;
+        let off = state.is_off(now, terms);
         let decision = state.take(now, terms, cost);
-        if decision.allowed && cost > 0 {
+        if off || (decision.allowed && cost > 0) {
             self.set(connection, key, &state, now, &decision)?;
         }
         Ok(decision)
@@ -312,6 +316,10 @@ impl RateStore for SqliteRateStore {
                 sql.tidy(connection, now)?;
             } else {
                 savepoint("ROLLBACK TO many; RELEASE many")?;
+                // What had to be put right stays so.
+                for ((key, ..), terms) in wanted.iter().zip(&terms) {
+                    let _ = sql.take(connection, now, key, terms, 0)?;
+                }
             }
             Ok(decisions)
         })
@@ -367,6 +375,33 @@ mod tests {
             assert!(store.acquire(&key("k"), &quota, 2).await.unwrap().allowed, "{algorithm}");
             let refused = store.acquire(&key("k"), &quota, 1).await.unwrap();
             assert!(!refused.allowed && refused.retry_after <= Some(Duration::from_secs(120)), "{algorithm}: {refused:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn g70_a_refusal_after_the_clock_was_put_back_is_over_in_its_time() {
+        let (store, clock) = store(100).await;
+        for (at, algorithm) in Algorithm::ALL.into_iter().enumerate() {
+            for together in [false, true] {
+                let (k, quota) = (key(format!("{at}{together}")), Quota::per_minute(5).algorithm(algorithm));
+                let ask = async |cost| {
+                    if !together {
+                        return store.acquire(&k, &quota, cost).await.unwrap().allowed;
+                    }
+                    let other = key("other");
+                    let both = store.acquire_many(&[Request::new(&other, &quota, 0), Request::new(&k, &quota, cost)]).await.unwrap();
+                    both.iter().all(|decision| decision.allowed)
+                };
+                assert!(ask(5).await);
+                clock.fetch_sub(3_600_000, Ordering::SeqCst);
+                let mut refused = 0;
+                while !ask(1).await {
+                    refused += 1;
+                    assert!(refused <= 8, "{algorithm}: refused for {refused} times 15 s, after the clock was put back by an hour");
+                    clock.fetch_add(15_000, Ordering::SeqCst);
+                }
+                assert!(refused > 0, "{algorithm}: a clock put back is no burst");
+            }
         }
     }
 

@@ -41,6 +41,17 @@ pub(super) fn decode(frame: Vec<u8>, ttl: Ttl, now: Timestamp) -> Option<Entry> 
     Some(Entry::new(value, ttl, now).with_created_at(created_at).with_metadata(metadata))
 }
 
+/// For the fuzz target `store_frames`.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    let now = Timestamp::from_millis(9);
+    if let Some(entry) = decode(bytes.to_vec(), Ttl::Never, now) {
+        let options = SetOptions { metadata: entry.metadata.clone(), ..SetOptions::new() };
+        let again = decode(encode(&entry.value, &options, entry.created_at), Ttl::Never, now);
+        assert_eq!(again.as_ref(), Some(&entry));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

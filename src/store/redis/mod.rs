@@ -29,6 +29,7 @@
 //! `RedisOptions::sentinels`). In a cluster (feature `redis-cluster`, `RedisOptions::cluster`) there are limits and semaphores; a store of values wants one
 //! server. After a failover, what was not replicated yet is lost.
 
+mod backplane;
 mod error;
 mod frame;
 mod link;
@@ -37,10 +38,16 @@ pub mod semaphore;
 
 use super::stats::Counters;
 use super::traits::{PROBE_TTL, probe_item, probed};
-use super::{CacheStats, Capabilities, Entry, Glob, Key, SetOptions, Store, StoreError, Timestamp, Ttl, key};
+use super::{
+    CacheStats, Capabilities, Cursor, Entry, Glob, Key, KeysPage, SetOptions, Store, StoreError, StoreErrorKind, Timestamp, Ttl, key,
+};
 use crate::fault::{ConfigError, Fault, check};
+pub use backplane::{RedisBackplane, RedisBackplaneBuilder};
 use bytes::Bytes;
 use error::Effect;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use frame::fuzz as fuzz_frame;
 use link::Link;
 pub use link::RedisOptions;
 pub use rate::{RedisRateStore, RedisRateStoreBuilder};
@@ -412,16 +419,22 @@ impl Store for RedisStore {
 
     /// Walks through the database.
     async fn keys(&self, glob: &Glob) -> Result<Vec<Key>, StoreError> {
-        let (shared, pattern) = (&self.shared, self.shared.names.beginning(':', glob.literal_prefix()));
-        let (mut keys, mut cursor) = (HashSet::new(), 0);
-        loop {
-            let (next, found) = shared.scan(cursor, &pattern).await?;
-            keys.extend(known(&shared.names, &found, glob)); // a walk may pass a key twice
-            if next == 0 {
-                return Ok(keys.into_iter().collect());
-            }
-            cursor = next;
+        let (mut walk, mut keys) = (self.walk_keys(glob.clone()), HashSet::new());
+        while let Some(key) = walk.next().await? {
+            keys.insert(key); // a walk may pass a key twice
         }
+        Ok(keys.into_iter().collect())
+    }
+
+    /// A step of a walk through the database, of some hundred keys, whosever they are.
+    async fn keys_page(&self, glob: &Glob, from: Option<&Cursor>) -> Result<KeysPage, StoreError> {
+        let (shared, pattern) = (&self.shared, self.shared.names.beginning(':', glob.literal_prefix()));
+        let from = from
+            .map_or(Ok(0), |from| from.as_str().parse())
+            .map_err(|_| StoreError::new(StoreErrorKind::Unsupported).in_store(NAME).with_detail("a cursor of another store"))?;
+        let (next, found) = shared.scan(from, &pattern).await?;
+        let keys = known(&shared.names, &found, glob).collect();
+        Ok(KeysPage::new(keys, (next != 0).then(|| Cursor::new(next.to_string()))))
     }
 
     /// Walks through the database, removing as it goes: what fails half-way has removed some.

@@ -74,7 +74,7 @@ impl Sql {
             tagged: format!("DELETE FROM \"{t}\" WHERE key IN (SELECT key FROM \"{t}_tags\" WHERE tag = ?1) RETURNING {LIVE}"),
             clear: format!("DELETE FROM \"{t}\""),
             count_live: format!("SELECT count(*) FROM \"{t}\" WHERE ?1 AND {LIVE}"),
-            keys: format!("SELECT key FROM \"{t}\" WHERE key >= ?1 AND {LIVE} ORDER BY key"),
+            keys: format!("SELECT key FROM \"{t}\" WHERE key >= ?1 AND key > ?3 AND {LIVE} ORDER BY key LIMIT ?4"),
             purge: format!("DELETE FROM \"{t}\" WHERE rowid IN (SELECT rowid FROM \"{t}\" WHERE expires <= ?1 ORDER BY expires LIMIT ?2)"),
             books: format!("SELECT entries, bytes, version, page_count, page_size FROM \"{t}_books\", pragma_page_count, pragma_page_size"),
             evict: format!("DELETE FROM \"{t}\" WHERE rowid IN (SELECT rowid FROM \"{t}\" ORDER BY created, rowid LIMIT ?1)"),
@@ -178,14 +178,30 @@ impl Sql {
 
     /// Those that begin as the pattern does, and then as it says.
     pub(super) fn keys(&self, connection: &Connection, glob: &Glob, now: u64) -> Result<Vec<Key>, Failure> {
+        Ok(self.some_keys(connection, glob, "", None, now)?.0)
+    }
+
+    /// Those among the next `most` rows after a key, and the last of these rows if more may come. No key is as short as the empty text.
+    pub(super) fn some_keys(
+        &self,
+        connection: &Connection,
+        glob: &Glob,
+        after: &str,
+        most: Option<u32>,
+        now: u64,
+    ) -> Result<(Vec<Key>, Option<String>), Failure> {
         let prefix = glob.literal_prefix();
         let mut statement = connection.prepare_cached(&self.keys)?;
-        let mut rows = statement.query(params![prefix, millis(now)])?;
-        let mut keys = Vec::new();
+        let mut rows = statement.query(params![prefix, millis(now), after, most.map_or(-1, i64::from)])?;
+        let (mut keys, mut seen, mut last) = (Vec::new(), 0, None);
         while let Some(row) = rows.next()? {
             let text = row.get_ref(0)?.as_str().unwrap_or_default();
             if !text.starts_with(prefix) {
-                break; // they are in order
+                return Ok((keys, None)); // they are in order
+            }
+            seen += 1;
+            if Some(seen) == most {
+                last = Some(text.to_owned());
             }
             // A row that is not ours has no key of ours.
             if let Ok(key) = Key::parse(text)
@@ -194,7 +210,7 @@ impl Sql {
                 keys.push(key);
             }
         }
-        Ok(keys)
+        Ok((keys, last))
     }
 
     pub(super) fn purge(&self, connection: &Connection, now: u64, most: u32) -> Result<u64, Failure> {

@@ -246,7 +246,7 @@ fn set_aside(path: &Path) -> Result<(), StoreError> {
             _ => {} // the other two are not always there
         }
     }
-    tracing::warn!(name: "store_corrupt", target: "steadfast::store", store = NAME, "a damaged database was set aside; beginning anew");
+    tracing::warn!(name: "steadfast.store_corrupt", target: "steadfast::store", store = NAME, "a damaged database was set aside; beginning anew");
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! A store that callers can do without.
 
-use super::super::{CacheStats, Capabilities, Entry, Glob, Key, SetOptions, Store, StoreError, StoreErrorKind};
+use super::super::{CacheStats, Capabilities, Cursor, Entry, Glob, Key, KeysPage, SetOptions, Store, StoreError, StoreErrorKind};
 use crate::sync::Counter;
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -29,7 +29,7 @@ impl<S: Store> FailSoft<S> {
                 return Err(error);
             }
             self.errors.add(1);
-            tracing::warn!(name: "store_failed", target: "steadfast::store", store = self.inner.name(), operation, error = %error, "store failed, going on without");
+            tracing::warn!(name: "steadfast.store_failed", target: "steadfast::store", store = self.inner.name(), operation, error = %error, "store failed, going on without");
             Ok(T::default())
         })
     }
@@ -77,6 +77,9 @@ impl<S: Store> Store for FailSoft<S> {
     }
     async fn keys(&self, glob: &Glob) -> Result<Vec<Key>, StoreError> {
         self.inner.keys(glob).await
+    }
+    async fn keys_page(&self, glob: &Glob, from: Option<&Cursor>) -> Result<KeysPage, StoreError> {
+        self.inner.keys_page(glob, from).await
     }
     async fn delete_matching(&self, glob: &Glob) -> Result<u64, StoreError> {
         self.inner.delete_matching(glob).await

@@ -1,6 +1,6 @@
 //! A store behind pipelines.
 
-use super::super::{CacheStats, Capabilities, Entry, Glob, Key, SetOptions, Store, StoreError};
+use super::super::{CacheStats, Capabilities, Cursor, Entry, Glob, Key, KeysPage, SetOptions, Store, StoreError};
 use crate::outcome::Verdict;
 use crate::pipeline::Pipeline;
 use bytes::Bytes;
@@ -91,6 +91,9 @@ impl<S: Store> Store for Guarded<S> {
     }
     async fn keys(&self, glob: &Glob) -> Result<Vec<Key>, StoreError> {
         through(&self.reads, true, || self.inner.keys(glob)).await
+    }
+    async fn keys_page(&self, glob: &Glob, from: Option<&Cursor>) -> Result<KeysPage, StoreError> {
+        through(&self.reads, true, || self.inner.keys_page(glob, from)).await
     }
     async fn delete_matching(&self, glob: &Glob) -> Result<u64, StoreError> {
         through(&self.writes, true, || self.inner.delete_matching(glob)).await

@@ -1,7 +1,7 @@
 //! A part of a store, for one purpose.
 
 use super::super::stats::Counters;
-use super::super::{CacheStats, Capabilities, Entry, Glob, Key, SetOptions, Store, StoreError};
+use super::super::{CacheStats, Capabilities, Cursor, Entry, Glob, Key, KeysPage, SetOptions, Store, StoreError};
 use bytes::Bytes;
 use std::collections::HashMap;
 
@@ -113,6 +113,10 @@ impl<S: Store> Store for Namespace<S> {
     async fn keys(&self, glob: &Glob) -> Result<Vec<Key>, StoreError> {
         let keys = self.inner.keys(&glob.within(&self.name)).await?;
         Ok(keys.iter().filter_map(|key| self.bare(key)).collect())
+    }
+    async fn keys_page(&self, glob: &Glob, from: Option<&Cursor>) -> Result<KeysPage, StoreError> {
+        let page = self.inner.keys_page(&glob.within(&self.name), from).await?;
+        Ok(KeysPage::new(page.keys.iter().filter_map(|key| self.bare(key)).collect(), page.next))
     }
     async fn delete_matching(&self, glob: &Glob) -> Result<u64, StoreError> {
         Ok(self.deleted(self.inner.delete_matching(&glob.within(&self.name)).await?))

@@ -1,6 +1,6 @@
 //! A store that tells what it does.
 
-use super::super::{CacheStats, Capabilities, Entry, Glob, Key, SetOptions, Store, StoreError, StoreErrorKind};
+use super::super::{CacheStats, Capabilities, Cursor, Entry, Glob, Key, KeysPage, SetOptions, Store, StoreError, StoreErrorKind};
 use crate::guarded::guarded;
 use crate::outcome::Seconds;
 use bytes::Bytes;
@@ -195,6 +195,9 @@ impl<S: Store> Store for Observed<S> {
     }
     async fn keys(&self, glob: &Glob) -> Result<Vec<Key>, StoreError> {
         self.tell(StoreOperation::Keys, None, self.inner.keys(glob), |keys| keys.len() as u64).await
+    }
+    async fn keys_page(&self, glob: &Glob, from: Option<&Cursor>) -> Result<KeysPage, StoreError> {
+        self.tell(StoreOperation::Keys, None, self.inner.keys_page(glob, from), |page| page.keys.len() as u64).await
     }
     async fn delete_matching(&self, glob: &Glob) -> Result<u64, StoreError> {
         self.tell(StoreOperation::DeleteMatching, None, self.inner.delete_matching(glob), |count| *count).await

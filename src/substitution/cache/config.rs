@@ -1,6 +1,7 @@
 //! The settings of a cache.
 
-use super::Cache;
+use super::removal::RemovalCause;
+use super::{Cache, tier};
 use crate::fault::{ConfigError, Fault, check};
 use crate::outcome::Seconds;
 use std::fmt;
@@ -38,16 +39,61 @@ impl Eviction {
     }
 }
 
-pub(super) type Weigher<T> = Arc<dyn Fn(&T) -> u64 + Send + Sync>;
+/// What is asked of each value, outside of every lock.
+pub(super) struct Rules<T> {
+    pub(super) weigher: Option<Rule<T, u64>>,
+    pub(super) ttl_of: Option<Rule<T, Option<Duration>>>,
+    pub(super) tags_of: Option<Rule<T, Vec<String>>>,
+    pub(super) on_removal: Option<Arc<dyn Fn(T, RemovalCause) + Send + Sync>>,
+}
+
+pub(super) type Rule<T, R> = Arc<dyn Fn(&T) -> R + Send + Sync>;
+
+impl<T> Rules<T> {
+    /// `None` if nothing is asked.
+    pub(super) fn shared(self) -> Option<Arc<Self>> {
+        let any = self.weigher.is_some() || self.ttl_of.is_some() || self.tags_of.is_some() || self.on_removal.is_some();
+        any.then(|| Arc::new(self))
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        same(&self.weigher, &other.weigher)
+            && same(&self.ttl_of, &other.ttl_of)
+            && same(&self.tags_of, &other.tags_of)
+            && same(&self.on_removal, &other.on_removal)
+    }
+}
+
+impl<T> Default for Rules<T> {
+    fn default() -> Self {
+        Self { weigher: None, ttl_of: None, tags_of: None, on_removal: None }
+    }
+}
+
+impl<T> Clone for Rules<T> {
+    fn clone(&self) -> Self {
+        let Self { weigher, ttl_of, tags_of, on_removal } = self;
+        Self { weigher: weigher.clone(), ttl_of: ttl_of.clone(), tags_of: tags_of.clone(), on_removal: on_removal.clone() }
+    }
+}
+
+/// Two closures are the same only if one is a clone of the other.
+fn same<F: ?Sized>(one: &Option<Arc<F>>, other: &Option<Arc<F>>) -> bool {
+    match (one, other) {
+        (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
+        (mine, theirs) => mine.is_none() && theirs.is_none(),
+    }
+}
 
 /// How a [`Cache`] shall work. Made by [`Cache::new`] and [`Cache::bytes`].
 #[must_use = "a configuration does nothing until it is built"]
 pub struct CacheConfig<K, T> {
     pub(super) name: Arc<str>,
     pub(super) capacity: u64,
-    pub(super) weigher: Option<Weigher<T>>,
+    pub(super) rules: Rules<T>,
     pub(super) eviction: Eviction,
     pub(super) times: Times,
+    pub(super) tier: tier::Plan<T>,
     pub(super) keys: PhantomData<fn(K)>,
 }
 
@@ -67,11 +113,11 @@ pub(super) struct Times {
 }
 
 impl<K, T> CacheConfig<K, T> {
-    pub(super) fn new(capacity: u64, weigher: Option<Weigher<T>>) -> Self {
+    pub(super) fn new(capacity: u64, weigher: Option<Rule<T, u64>>) -> Self {
         Self {
             name: Arc::from("cache"),
             capacity,
-            weigher,
+            rules: Rules { weigher, ..Rules::default() },
             eviction: Eviction::default(),
             times: Times {
                 ttl: Duration::MAX,
@@ -85,6 +131,7 @@ impl<K, T> CacheConfig<K, T> {
                 soft_timeout: Duration::MAX,
                 hard_timeout: Duration::MAX,
             },
+            tier: tier::Plan::default(),
             keys: PhantomData,
         }
     }
@@ -105,6 +152,39 @@ impl<K, T> CacheConfig<K, T> {
     /// **Default**: [`Duration::MAX`], for ever; set it wherever the truth may change.
     pub const fn ttl(mut self, ttl: Duration) -> Self {
         self.times.ttl = ttl;
+        self
+    }
+
+    /// How long a value is fresh, as the value itself says: a token knows when it ends, a "not found" should not last as long as a find.
+    /// `None` is the cache's [`ttl`](Self::ttl), and zero keeps it not at all. It is asked once for each value that comes in, by whatever door: [`insert`](Cache::insert),
+    /// a load, a call of a pipeline. What a [`Loaded`](super::Loaded::ttl) says goes before it. **Default**: the cache's ttl for all.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use steadfast::Cache;
+    ///
+    /// #[derive(Clone)]
+    /// struct Token { text: String, expires_in: Duration }
+    ///
+    /// let tokens: Cache<String, Token> = Cache::new(100)
+    ///     .ttl_of(|token: &Token| Some(token.expires_in.saturating_sub(Duration::from_secs(30))))
+    ///     .tags_of(|token: &Token| token.text.split('.').next().map(str::to_owned))
+    ///     .build()?;
+    /// let of = |secs| Token { text: "eu.xyz".to_owned(), expires_in: Duration::from_secs(secs) };
+    /// assert!(tokens.insert("ann", of(3_600)));
+    /// assert!(!tokens.insert("bob", of(20)), "it would be over too soon");
+    /// assert_eq!(tokens.invalidate_tag("eu"), 1);
+    /// # Ok::<_, steadfast::ConfigError>(())
+    /// ```
+    pub fn ttl_of(mut self, ttl: impl Fn(&T) -> Option<Duration> + Send + Sync + 'static) -> Self {
+        self.rules.ttl_of = Some(Arc::new(ttl));
+        self
+    }
+
+    /// Tags of a value, as the value itself says, for [`invalidate_tag`](Cache::invalidate_tag); asked when [`ttl_of`](Self::ttl_of) is. Those of a
+    /// [`Loaded`](super::Loaded::tag) come on top. **Default**: none.
+    pub fn tags_of<S: Into<String>, I: IntoIterator<Item = S>>(mut self, tags: impl Fn(&T) -> I + Send + Sync + 'static) -> Self {
+        self.rules.tags_of = Some(Arc::new(move |value| tags(value).into_iter().map(Into::into).collect()));
         self
     }
 
@@ -165,6 +245,30 @@ impl<K, T> CacheConfig<K, T> {
         self
     }
 
+    /// Is given every value that leaves, once, and told why: to close a connection, to count, to keep it elsewhere. It runs in whatever call removes the
+    /// value, under no lock, so it may use the cache itself; a panic of it is logged, and goes no further. Keys are [not kept](super#what-is-kept), so
+    /// put into the value what you need to know. Not told: what was never kept, and what goes with the cache itself when its last handle is dropped.
+    /// **Default**: nobody is told.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use steadfast::{Cache, RemovalCause};
+    ///
+    /// let left = Arc::new(Mutex::new(Vec::new()));
+    /// let of_listener = Arc::clone(&left);
+    /// let cache: Cache<u8, &str> =
+    ///     Cache::new(10).on_removal(move |value, cause| of_listener.lock().unwrap().push((value, cause))).build()?;
+    /// cache.insert(&1, "one");
+    /// cache.insert(&1, "uno");
+    /// cache.remove(&1);
+    /// assert_eq!(*left.lock().unwrap(), [("one", RemovalCause::Replaced), ("uno", RemovalCause::Removed)]);
+    /// # Ok::<_, steadfast::ConfigError>(())
+    /// ```
+    pub fn on_removal(mut self, listener: impl Fn(T, RemovalCause) + Send + Sync + 'static) -> Self {
+        self.rules.on_removal = Some(Arc::new(listener));
+        self
+    }
+
     /// Makes the cache.
     ///
     /// # Errors
@@ -195,25 +299,24 @@ impl<K, T> CacheConfig<K, T> {
             let problem = format!("the soft timeout ({soft}) is longer than the hard one ({hard}), so it could never end; lower it");
             faults.push(Fault::new("load_timeouts", problem));
         }
+        self.tier.faults(&mut faults);
         faults
     }
 }
 
 impl<K, T> Clone for CacheConfig<K, T> {
     fn clone(&self) -> Self {
-        let Self { name, capacity, weigher, eviction, times, keys } = self;
-        Self { name: Arc::clone(name), capacity: *capacity, weigher: weigher.clone(), eviction: *eviction, times: *times, keys: *keys }
+        let Self { name, capacity, rules, eviction, times, tier, keys } = self;
+        let (name, rules, tier) = (Arc::clone(name), rules.clone(), tier.clone());
+        Self { name, capacity: *capacity, rules, eviction: *eviction, times: *times, tier, keys: *keys }
     }
 }
 
-/// Two weighers are the same only if one is a clone of the other.
+/// Two closures are the same only if one is a clone of the other.
 impl<K, T> PartialEq for CacheConfig<K, T> {
     fn eq(&self, other: &Self) -> bool {
-        let weighers = match (&self.weigher, &other.weigher) {
-            (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
-            (mine, theirs) => mine.is_none() && theirs.is_none(),
-        };
-        weighers
+        self.rules.is_same(&other.rules)
+            && self.tier == other.tier
             && self.name == other.name
             && self.capacity == other.capacity
             && self.eviction == other.eviction
@@ -223,12 +326,13 @@ impl<K, T> PartialEq for CacheConfig<K, T> {
 
 impl<K, T> fmt::Debug for CacheConfig<K, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = if self.weigher.is_some() { "capacity_bytes" } else { "capacity" };
+        let unit = if self.rules.weigher.is_some() { "capacity_bytes" } else { "capacity" };
         f.debug_struct("CacheConfig")
             .field("name", &self.name)
             .field(unit, &self.capacity)
             .field("eviction", &self.eviction)
             .field("times", &self.times)
+            .field("second_tier", &self.tier)
             .finish()
     }
 }

@@ -45,6 +45,15 @@ impl<V: Weighed> Engine<V> {
         std::mem::replace(self, Self::new(eviction, capacity, entries))
     }
 
+    /// Everything there is.
+    pub(super) fn into_values(self, gone: &mut Vec<V>) {
+        match self {
+            Self::S3Fifo(mut quick) => gone.extend(quick.drain().map(|(_, value)| value)),
+            Self::Listed(mut listed) => gone.extend(std::iter::from_fn(|| listed.list.pop_lru()).map(|(_, value)| value)),
+            Self::Random(scattered) => gone.extend(scattered.items.into_iter().map(|(_, value)| value)),
+        }
+    }
+
     /// Somebody asks for it.
     #[inline]
     pub(super) fn get(&mut self, key: Hash) -> Option<&V> {

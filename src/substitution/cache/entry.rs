@@ -11,8 +11,7 @@ pub struct Loaded<T> {
     pub(crate) value: T,
     pub(super) ttl: Option<Duration>,
     pub(super) tags: Vec<String>,
-    /// Of what a judge calls a failure: it is given, and not kept.
-    pub(crate) keep: bool,
+    pub(super) keep: bool,
 }
 
 impl<T> Loaded<T> {
@@ -37,6 +36,14 @@ impl<T> Loaded<T> {
     /// Several tags.
     pub fn tags<S: Into<String>>(mut self, tags: impl IntoIterator<Item = S>) -> Self {
         self.tags.extend(tags.into_iter().map(Into::into));
+        self
+    }
+}
+
+impl<T> Loaded<T> {
+    /// Of what a judge calls a failure: it is given, and nothing is kept of it.
+    pub(crate) fn not_kept(mut self) -> Self {
+        self.keep = false;
         self
     }
 }

@@ -1,6 +1,7 @@
 //! Loading what is not there: by one for all, with the old value for those whose load failed.
 
 use super::slot::{Failed, Found, Gone};
+use super::tier::{Far, Outbox};
 use super::{Cache, Inner, Loaded};
 use crate::admission::keyed::Hash;
 use crate::classify::Judges;
@@ -60,6 +61,7 @@ impl<K, T> Cache<K, T> {
             Looked::Given(value) => Ok(value),
             Looked::Failed(rejected) => Err(Error::Rejected(rejected)),
             Looked::Load(order) => {
+                let order = order.named(self.inner.far(key));
                 let deadline = Nesting::current().deadline;
                 let operation = move |context| async move { load(context).await.map(Into::into).map_err(Error::Inner) };
                 order.load(T::clone, deadline, text, always, operation).await.map(|(value, _)| value)
@@ -88,26 +90,33 @@ impl<K, T> Cache<K, T> {
         F: FnOnce(LoadContext) -> Fut + Send + 'static,
         Fut: Future<Output = Result<L, E>> + Send,
     {
-        let key = self.inner.hash(key);
+        let (key, name) = (self.inner.hash(key), key);
         let (mut order, backup, soft) = match self.inner.look(key, T::clone) {
             Looked::Given(value) => return Ok(value),
             Looked::Failed(rejected) => return Err(Error::Rejected(rejected)),
             Looked::Load(mut order) => {
                 let backup = order.backup.take();
                 let soft = order.soft_limit(backup.is_some());
-                (order, backup, soft)
+                (order.named(self.inner.far(name)), backup, soft)
             }
         };
         order.soft = false;
         let operation = move |context| async move { load(context).await.map(Into::into).map_err(Error::Inner) };
-        let task = tokio::spawn(async move { order.load(T::clone, None, text, always, operation).await });
+        let mut aborted = self.inner.aborts.subscribe();
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                ended = order.load(T::clone, None, text, always, operation) => Some(ended),
+                _ = aborted.changed() => None,
+            }
+        });
         if let Some(value) = backup {
             return Ok(value);
         }
         match before(soft, task).await {
-            Some(Ok(ended)) => ended.map(|(value, _)| value),
+            Some(Ok(Some(ended))) => ended.map(|(value, _)| value),
             Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // The runtime is shutting down; or the wait was long enough.
+            // It was aborted, as when the runtime shuts down; or the wait was long enough.
             other => match self.inner.last_good(key, T::clone) {
                 Some(value) => Ok(value),
                 None if other.is_none() => Err(Error::Rejected(self.inner.rejected(RejectedKind::Timeout, None))),
@@ -141,6 +150,7 @@ pub(crate) struct Load<T> {
     backup: Option<T>,
     refresh: bool,
     soft: bool,
+    far: Far,
 }
 
 impl<T> Drop for Load<T> {
@@ -193,7 +203,7 @@ impl<T> Inner<T> {
                 let mut gone = Gone::new();
                 shard.sweep_some(now, &mut gone);
                 drop(shard);
-                drop(gone);
+                self.bury(gone);
             }
             found
         };
@@ -207,7 +217,7 @@ impl<T> Inner<T> {
     fn look_further(self: &Arc<Self>, key: Hash, found: Found<T>) -> Looked<T> {
         let order = |epoch, backup: Option<T>| {
             let refresh = backup.is_some();
-            Load { inner: Arc::clone(self), key, epoch, backup, refresh, soft: true }
+            Load { inner: Arc::clone(self), key, epoch, backup, refresh, soft: true, far: Far::default() }
         };
         let order = match found {
             Found::Hit(value) | Found::Stale(value) => return Looked::Given(value),
@@ -226,6 +236,13 @@ impl<T> Inner<T> {
             };
         }
         Looked::Load(order)
+    }
+
+    /// The order to find out what the second tier has.
+    #[cfg(feature = "store")]
+    pub(super) fn order(self: &Arc<Self>, key: Hash) -> Load<T> {
+        let epoch = lock(self.shard(key)).mark(key, false);
+        Load { inner: Arc::clone(self), key, epoch, backup: None, refresh: false, soft: false, far: Far::default() }
     }
 
     fn id(self: &Arc<Self>) -> usize {
@@ -252,11 +269,18 @@ impl<T> Inner<T> {
     }
 
     /// A load came to this. What it is worth now, others may have said meanwhile.
-    fn loaded(&self, key: Hash, epoch: u64, loaded: Loaded<T>) {
+    fn loaded(&self, key: Hash, epoch: u64, loaded: Loaded<T>, far: &Far, outbox: &Outbox) {
         self.loads.add(1);
-        let new = self.weighed(loaded);
+        if !loaded.keep {
+            return;
+        }
+        let mut ruled = self.ruled(loaded);
+        let letter = self.letter(far, &mut ruled);
+        let new = self.entry(ruled);
         let now = self.now();
-        self.change(key, now, |shard, gone| shard.store(key, epoch, new, now, gone));
+        if let Some(epoch) = self.change(key, now, |shard, gone| shard.store(key, epoch, new, now, gone)) {
+            outbox.put(epoch, letter);
+        }
     }
 
     fn load_failed(&self, key: Hash, epoch: u64, shared: &Shared) {
@@ -275,6 +299,17 @@ impl<T> Inner<T> {
 }
 
 impl<T> Load<T> {
+    /// Under which name the second tier knows it.
+    pub(crate) fn named(mut self, far: Far) -> Self {
+        self.far = far;
+        self
+    }
+
+    #[cfg(feature = "store")]
+    pub(super) const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// When whoever has an old value to go on with has waited long enough.
     fn soft_limit(&self, has_old: bool) -> Option<Instant> {
         let soft = lock(&self.inner.settings).times.soft_timeout;
@@ -304,14 +339,17 @@ impl<T> Load<T> {
         let backup = self.backup.take();
         let hard = time::after(Instant::now(), lock(&self.inner.settings).times.hard_timeout);
         let until = time::earlier(deadline, hard);
-        let own = Arc::new(Mutex::new(None));
+        let (own, outbox) = (Arc::new(Mutex::new(None)), self.inner.outbox());
         let end = {
-            let lead = Lead { inner: Arc::clone(&self.inner), key: self.key, epoch: self.epoch, refresh: self.refresh, give, hard, until };
+            let (inner, far, outbox) = (Arc::clone(&self.inner), self.far.clone(), outbox.clone());
+            let lead = Lead { inner, key: self.key, epoch: self.epoch, refresh: self.refresh, give, hard, until, far, outbox };
             let (group, key, error) = (&self.inner.group, (self.key, self.epoch), Arc::clone(&own));
             let flight = group.join(&key, until, Shared::concerns_others, move || lead.lead(text, excuses, operation, error));
             before(self.soft_limit(backup.is_some()), flight).await
         };
         let (inner, key) = (&self.inner, self.key);
+        // Nobody else waits for that.
+        inner.send(&self.far, key, outbox, until).await;
         let shared = match end {
             Some(CoalesceEnd::Own(Ok(given)) | CoalesceEnd::Shared(Ok(given))) => return Ok((given.value, None)),
             Some(CoalesceEnd::Own(Err(shared)) | CoalesceEnd::Shared(Err(shared))) => Some(shared),
@@ -343,6 +381,8 @@ struct Lead<T> {
     give: fn(&T) -> T,
     hard: Option<Instant>,
     until: Option<Instant>,
+    far: Far,
+    outbox: Outbox,
 }
 
 impl<T> Lead<T> {
@@ -358,9 +398,12 @@ impl<T> Lead<T> {
         F: FnOnce(LoadContext) -> Fut,
         Fut: Future<Output = Result<Loaded<T>, Error<E>>>,
     {
-        let Self { inner, key, epoch, refresh, give, hard, until } = self;
+        let Self { inner, key, epoch, refresh, give, hard, until, far, outbox } = self;
         // Whoever led before may have been done between our look and now.
         if !refresh && let Some(value) = inner.fresh(key, give) {
+            return Ok(Given { value, give });
+        }
+        if let Some(value) = inner.promote(&far, (key, epoch), refresh, give, until).await {
             return Ok(Given { value, give });
         }
         let context = LoadContext { refresh, deadline: until };
@@ -368,7 +411,7 @@ impl<T> Lead<T> {
         match ended.unwrap_or_else(|| Err(Error::Rejected(inner.out_of_time(until, hard)))) {
             Ok(loaded) => {
                 let value = give(&loaded.value);
-                inner.loaded(key, epoch, loaded);
+                inner.loaded(key, epoch, loaded, &far, &outbox);
                 Ok(Given { value, give })
             }
             Err(error) => {

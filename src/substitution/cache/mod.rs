@@ -4,8 +4,8 @@
 //! [`stale_if_error`](CacheConfig::stale_if_error) it is also what a pipeline says when the dependency is down: an open breaker, a timeout, a
 //! rate limit all give the last good answer, for as long as you allow.
 //!
-//! Not for answers that must be true now (balances, permissions, stock), nor for what is asked once. It is of this process alone: another one
-//! neither sees an entry nor hears of its removal.
+//! Not for answers that must be true now (balances, permissions, stock), nor for what is asked once. It is of this process alone, unless it has
+//! a second tier (feature `store`): a store behind it, where other processes find what this one has loaded.
 //!
 //! ```text
 //!            ttl                    stale_while_revalidate          stale_if_error
@@ -49,6 +49,39 @@
 //! have the old one at once. If that caller goes away, the next one refreshes. [`get_or_spawn`](Cache::get_or_spawn) takes an operation that
 //! borrows nothing, and spawns it: then nobody waits for a refresh, and a load outlives its caller.
 //!
+//! # Each value for itself
+//!
+//! How long a value is fresh, and by which tags it is removed, can be said where it comes from: by the load ([`Loaded`]), by the call of a pipeline
+//! ([`kept`](crate::Cached::kept)), or once for all by the value itself ([`ttl_of`](CacheConfig::ttl_of), [`tags_of`](CacheConfig::tags_of)). Of ttls the first one said in that
+//! order counts; tags add up. Who needs to know what left, and why, has [`on_removal`](CacheConfig::on_removal).
+//!
+//! # Memoizing
+//!
+//! What other languages call `memoize` or `lru_cache` is a cache without a ttl and [`get_or_load`](Cache::get_or_load) around the function:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::convert::Infallible;
+//! use std::sync::LazyLock;
+//! use steadfast::{Cache, Error, Eviction};
+//!
+//! static SQUARES: LazyLock<Cache<u64, u64>> = LazyLock::new(|| Cache::new(128).eviction(Eviction::Lru).build().expect("valid"));
+//!
+//! async fn square(n: u64) -> Result<u64, Error<Infallible>> {
+//!     SQUARES.get_or_load(&n, |_| async { Ok(n * n) }).await // in truth, something that takes its time
+//! }
+//! assert_eq!((square(7).await?, square(7).await?), (49, 49));
+//! # Ok(()) }
+//! ```
+//!
+//! A function under `#[resilient(cache(ttl = 1m), key = n)]` is memoized, too.
+//!
+//! # A second tier
+//!
+//! With the feature `store`, [`second_tier`](CacheConfig#method.second_tier) puts any store behind the cache: SQLite or a directory to outlive a restart, Redis to share. A load asks
+//! it first, and tells it what it came to; a hit does not know of it, and when it is down the cache goes on as if there were none. What is to be changed in both tiers is changed by
+//! `cache.both()`. There is no snapshot of a cache to be saved and read back, for it does not know its keys: a second tier in a file is that, with every entry's own time.
+//!
 //! # What is kept
 //!
 //! Of a key 16 bytes: those it feeds to a hasher, if they are few (a number, a text of up to 14 bytes), else 120 bits of their SipHash under a secret of the cache. So
@@ -67,14 +100,21 @@ mod engine;
 mod entry;
 mod load;
 mod name;
+mod removal;
 mod shard;
 mod slot;
+#[cfg_attr(not(feature = "store"), path = "tier/none.rs")]
+mod tier;
 
 use crate::cache_stats::CacheStats;
 pub use config::{CacheConfig, Eviction};
 pub use entry::Loaded;
 pub use load::LoadContext;
 pub(crate) use load::{Load, Looked, before};
+pub use removal::RemovalCause;
+#[cfg(feature = "store")]
+pub use tier::BothTiers;
+pub(crate) use tier::Far;
 
 use super::Coalesce;
 use crate::admission::keyed::Hash;
@@ -83,7 +123,7 @@ use crate::outcome::Origin;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Counter, Mutex, Padded, lock};
 use crate::time::{nanos, nanos_since};
-use config::{Times, Weigher};
+use config::{Rules, Times};
 use entry::{estimate, part_of, parts, random_up_to};
 use load::{Given, Shared};
 use name::Names;
@@ -95,6 +135,7 @@ use std::hash::Hash as StdHash;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// One operation in so many looks after another part as well, so that one in which nothing happens does not keep what is over.
@@ -118,13 +159,19 @@ pub(crate) struct Inner<T> {
     group: Coalesce<Given<T>, Shared>,
     loads: Counter,
     failed_loads: Counter,
+    /// Whether somebody is to be told of what leaves.
+    listens: AtomicBool,
+    tier: Option<tier::Tier<T>>,
+    /// Calls off what was spawned.
+    aborts: watch::Sender<()>,
 }
 
 struct Settings<T> {
     name: Arc<str>,
     origin: Arc<Origin>,
     capacity: u64,
-    weigher: Option<Weigher<T>>,
+    in_bytes: bool,
+    rules: Option<Arc<Rules<T>>>,
     eviction: Eviction,
     times: Times,
 }
@@ -143,23 +190,29 @@ impl<K, T> Cache<K, T> {
     }
 
     pub(super) fn of(config: CacheConfig<K, T>) -> Self {
-        let shards = parts(config.capacity, config.weigher.is_some());
+        let in_bytes = config.rules.weigher.is_some();
+        let shards = parts(config.capacity, in_bytes);
         let clockwork = Clockwork::new(&config.times);
-        let entries = estimate(config.capacity, config.weigher.is_some(), shards);
+        let entries = estimate(config.capacity, in_bytes, shards);
         let shard = |at| Padded(Mutex::new(Shard::new(config.eviction, part_of(config.capacity, shards, at), entries, clockwork)));
         let shards = (0..shards).map(shard).collect();
-        let CacheConfig { name, capacity, weigher, eviction, times, .. } = config;
-        let settings = Settings { origin: Origin::new(Arc::clone(&name)), name, capacity, weigher, eviction, times };
+        let CacheConfig { name, capacity, rules, eviction, times, tier, .. } = config;
+        let (listens, idles) = (rules.on_removal.is_some(), times.idle != Duration::MAX);
+        let settings =
+            Settings { origin: Origin::new(Arc::clone(&name)), name, capacity, in_bytes, rules: rules.shared(), eviction, times };
         let inner = Inner {
             names: Names::random(),
             shards,
-            timed: AtomicBool::new(false),
+            timed: AtomicBool::new(idles),
             epoch: Instant::now(),
             next_shard: AtomicUsize::new(0),
             settings: Mutex::new(settings),
             group: Coalesce::of(Coalesce::new().max_keys(10_000_000)),
             loads: Counter::default(),
             failed_loads: Counter::default(),
+            listens: AtomicBool::new(listens),
+            tier: tier::Tier::of(&tier),
+            aborts: watch::Sender::new(()),
         };
         Self { inner: Arc::new(inner), keys: PhantomData }
     }
@@ -197,7 +250,7 @@ impl<K, T> Cache<K, T> {
     {
         let inner = &*self.inner;
         let key = inner.hash(key);
-        let new = inner.weighed(value.into());
+        let new = inner.entry(inner.ruled(value.into()));
         let now = inner.now();
         inner.change(key, now, |shard, gone| shard.insert(key, new, now, gone))
     }
@@ -208,30 +261,23 @@ impl<K, T> Cache<K, T> {
         K: Borrow<Q>,
         Q: StdHash + ?Sized,
     {
-        let inner = &*self.inner;
-        let key = inner.hash(key);
-        let now = inner.now();
-        inner.change(key, now, |shard, gone| shard.remove(key, now, gone))
+        self.inner.remove(self.inner.hash(key))
     }
 
     /// Removes all entries of this tag, and says how many fresh ones there were. Loads under way that come with this tag are not stored.
     pub fn invalidate_tag(&self, tag: impl AsRef<str>) -> u64 {
-        let inner = &*self.inner;
-        let tag = inner.names.name(tag.as_ref());
-        let now = inner.now();
-        inner.each(|shard, gone| shard.remove_tagged(tag, now, gone))
+        self.inner.invalidate_tag(tag.as_ref())
     }
 
     /// Removes everything, and says how many entries there were. Loads under way are not stored.
     pub fn clear(&self) -> u64 {
-        let inner = &*self.inner;
-        let (now, entries) = (inner.now(), inner.entries_of_a_part());
-        let clear = |shard: &Padded<Mutex<Shard<T>>>| {
-            let (gone, removed) = lock(&shard.0).clear(now, entries);
-            drop(gone); // outside the lock
-            removed
-        };
-        inner.shards.iter().map(clear).sum()
+        self.inner.clear()
+    }
+
+    /// Drops the loads that [`get_or_spawn`](Self::get_or_spawn) has begun, before a shutdown say. Who waits for one has the old value, if there is one, else
+    /// [`LoadFailed`](crate::RejectedKind::LoadFailed). Loads in the futures of their callers go on, and so does the cache.
+    pub fn abort_loads(&self) {
+        self.inner.aborts.send_replace(());
     }
 
     /// Removes what is over, now rather than in passing.
@@ -278,13 +324,16 @@ impl<K, T> Cache<K, T> {
         }
         let settings = lock(&inner.settings);
         stats.current_entries = Some(entries);
-        if settings.weigher.is_some() {
+        if settings.in_bytes {
             (stats.current_size_bytes, stats.max_size_bytes) = (Some(weight), Some(settings.capacity));
         } else {
             stats.max_entries = Some(settings.capacity);
         }
         drop(settings);
         stats.extra = vec![("stale", stale), ("loads", inner.loads.get()), ("failed_loads", inner.failed_loads.get())];
+        if let Some(tier) = &inner.tier {
+            tier.tell(&mut stats);
+        }
         stats
     }
 
@@ -293,6 +342,7 @@ impl<K, T> Cache<K, T> {
         self.inner.shards.iter().for_each(|shard| lock(&shard.0).counts = Counts::default());
         self.inner.loads.reset();
         self.inner.failed_loads.reset();
+        self.inner.tier.iter().for_each(tier::Tier::reset_stats);
     }
 
     /// What it runs with.
@@ -301,9 +351,10 @@ impl<K, T> Cache<K, T> {
         CacheConfig {
             name: Arc::clone(&settings.name),
             capacity: settings.capacity,
-            weigher: settings.weigher.clone(),
+            rules: settings.rules.as_deref().cloned().unwrap_or_default(),
             eviction: settings.eviction,
             times: settings.times,
+            tier: self.inner.tier.as_ref().map(tier::Tier::plan).unwrap_or_default(),
             keys: PhantomData,
         }
     }
@@ -311,7 +362,7 @@ impl<K, T> Cache<K, T> {
     /// Goes on with another capacity and other times. Entries that no longer fit leave at once; those that stay keep the ttl they came with.
     ///
     /// # Errors
-    /// What [`build`](CacheConfig::build) would refuse; another way of eviction, or of counting, which needs a new cache. Then nothing is changed.
+    /// What [`build`](CacheConfig::build) would refuse; another way of eviction, or of counting, or another second tier, which need a new cache. Then nothing is changed.
     pub fn reconfigure(&self, config: &CacheConfig<K, T>) -> Result<(), ConfigError> {
         let inner = &*self.inner;
         let mut faults = config.faults();
@@ -320,17 +371,23 @@ impl<K, T> Cache<K, T> {
             let (is, wanted) = (before.eviction.as_str(), config.eviction.as_str());
             faults.push(Fault::new("eviction", format!("{wanted} cannot take over from {is} while the cache is in use; build a new one")));
         }
-        if before.weigher.is_some() != config.weigher.is_some() {
+        if before.rules.weigher.is_some() != config.rules.weigher.is_some() {
             faults
                 .push(Fault::new("capacity", "entries cannot become bytes, nor bytes entries, while the cache is in use; build a new one"));
         }
+        if !before.tier.is_of(&config.tier) {
+            faults.push(Fault::new("second_tier", "it cannot be exchanged while the cache is in use; build a new one"));
+        }
         ConfigError::check(format!("cache `{}`", before.name), faults)?;
-        let CacheConfig { name, capacity, weigher, times, .. } = config.clone();
+        let CacheConfig { name, capacity, rules, times, tier, .. } = config.clone();
+        inner.tier.iter().for_each(|live| live.reconfigure(&tier));
+        inner.listens.store(rules.on_removal.is_some(), Ordering::Relaxed);
+        inner.timed.fetch_or(times.idle != Duration::MAX, Ordering::Relaxed);
         let old = {
             let mut settings = lock(&inner.settings);
             settings.origin = Origin::new(Arc::clone(&name));
             (settings.name, settings.capacity, settings.times) = (name, capacity, times);
-            std::mem::replace(&mut settings.weigher, weigher)
+            std::mem::replace(&mut settings.rules, rules.shared())
         };
         drop(old);
         let (clockwork, parts) = (Clockwork::new(&times), inner.shards.len());
@@ -340,7 +397,7 @@ impl<K, T> Cache<K, T> {
             shard.clockwork = clockwork;
             shard.set_capacity(part_of(capacity, parts, at).max(1), &mut gone);
             drop(shard);
-            drop(gone);
+            inner.bury(gone);
         }
         Ok(())
     }
@@ -380,18 +437,64 @@ impl<T> Inner<T> {
         let mut gone = Gone::new();
         shard.sweep_some(now, &mut gone);
         drop(shard);
+        self.bury(gone);
         value
+    }
+
+    fn remove(&self, key: Hash) -> bool {
+        let now = self.now();
+        self.change(key, now, |shard, gone| shard.remove(key, now, gone))
+    }
+
+    fn invalidate_tag(&self, tag: &str) -> u64 {
+        let (now, tag) = (self.now(), self.names.name(tag));
+        // Of what comes from the second tier, not all stores tell the tags.
+        let unknown = self.tier.as_ref().map(|_| tier::unknown_tags(&self.names));
+        self.each(|shard, gone| {
+            let unknown = unknown.map_or(0, |unknown| shard.remove_tagged(unknown, now, gone));
+            unknown + shard.remove_tagged(tag, now, gone)
+        })
+    }
+
+    fn clear(&self) -> u64 {
+        let (now, entries) = (self.now(), self.entries_of_a_part());
+        let clear = |shard: &Padded<Mutex<Shard<T>>>| {
+            let (all, mut gone, removed) = lock(&shard.0).clear(now, entries);
+            if self.listens.load(Ordering::Relaxed) {
+                let over = gone.len();
+                all.into_values(&mut gone);
+                gone[over..].iter().for_each(|slot| slot.cause.set(Some(RemovalCause::Removed)));
+            }
+            self.bury(gone);
+            removed
+        };
+        self.shards.iter().map(clear).sum()
+    }
+
+    /// Lets go of what has left, and says so. Under no lock.
+    #[inline]
+    fn bury(&self, gone: Gone<T>) {
+        if !gone.is_empty() && self.listens.load(Ordering::Relaxed) {
+            let (rules, name) = {
+                let settings = lock(&self.settings);
+                (settings.rules.clone(), Arc::clone(&settings.name))
+            };
+            if let Some(rules) = rules {
+                removal::tell(&rules, &name, gone);
+            }
+        }
     }
 
     /// Something that changes one part, and what has to be done besides.
     fn change<R>(&self, key: Hash, now: u64, change: impl FnOnce(&mut Shard<T>, &mut Gone<T>) -> R) -> R {
         let mut gone = Gone::new();
         let done = change(&mut lock(self.shard(key)), &mut gone);
-        drop(gone);
+        self.bury(gone);
         let turn = self.next_shard.fetch_add(1, Ordering::Relaxed);
         if turn.is_multiple_of(LOOK_AROUND) {
             let mut gone = Gone::new();
             lock(&self.shards[turn / LOOK_AROUND % self.shards.len()].0).sweep_some(now, &mut gone);
+            self.bury(gone);
         }
         done
     }
@@ -400,7 +503,7 @@ impl<T> Inner<T> {
         let change = |shard: &Padded<Mutex<Shard<T>>>| {
             let mut gone = Gone::new();
             let done = change(&mut lock(&shard.0), &mut gone);
-            drop(gone);
+            self.bury(gone);
             done
         };
         self.shards.iter().map(change).sum()
@@ -408,29 +511,47 @@ impl<T> Inner<T> {
 
     fn entries_of_a_part(&self) -> usize {
         let settings = lock(&self.settings);
-        estimate(settings.capacity, settings.weigher.is_some(), self.shards.len())
+        estimate(settings.capacity, settings.in_bytes, self.shards.len())
     }
 
-    /// What it weighs and how long it lives. The weigher is called under no lock.
-    fn weighed(&self, loaded: Loaded<T>) -> New<T> {
-        let (weigher, times) = {
+    /// What it weighs, how long it lives, by what it can be removed. What is asked of the value is asked under no lock.
+    fn ruled(&self, loaded: Loaded<T>) -> Ruled<T> {
+        let (rules, times) = {
             let settings = lock(&self.settings);
-            (settings.weigher.clone(), settings.times)
+            (settings.rules.clone(), settings.times)
         };
-        let Loaded { value, ttl, tags, keep } = loaded;
-        let weight = weigher.map_or(1, |weigher| weigher(&value).max(1));
+        let Loaded { value, mut ttl, mut tags, .. } = loaded;
+        let mut weight = 1;
+        if let Some(rules) = rules.as_deref() {
+            weight = rules.weigher.as_ref().map_or(1, |weigher| weigher(&value).max(1));
+            ttl = ttl.or_else(|| rules.ttl_of.as_ref().and_then(|ttl_of| ttl_of(&value)));
+            tags.extend(rules.tags_of.iter().flat_map(|tags_of| tags_of(&value)));
+        }
         let ttl = match ttl.unwrap_or(times.ttl) {
-            _ if !keep => 0,
             Duration::ZERO => 0,
             Duration::MAX => NEVER,
             ttl => nanos(ttl).max(1_000_000).saturating_add(random_up_to(nanos(times.jitter))),
         };
-        if ttl != NEVER || times.idle != Duration::MAX {
+        Ruled { value, weight, ttl, tags }
+    }
+
+    fn entry(&self, ruled: Ruled<T>) -> New<T> {
+        let Ruled { value, weight, ttl, tags } = ruled;
+        if ttl != NEVER {
             self.timed.store(true, Ordering::Relaxed);
         }
         let tags = tags.iter().map(|tag| self.names.name(tag.as_str())).collect();
         New { answer: Answer::Value(value), weight, ttl, tags }
     }
+}
+
+/// A value, and all that is known of it.
+struct Ruled<T> {
+    value: T,
+    weight: u64,
+    /// In nanoseconds, with its jitter.
+    ttl: u64,
+    tags: Vec<String>,
 }
 
 impl<K, T> Clone for Cache<K, T> {

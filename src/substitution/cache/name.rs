@@ -3,7 +3,8 @@
 //! So short keys are what they are, and long ones meet by chance with a probability of `n^2 / 2^121` among `n`: 1 in 10^24 for a million. Where a name is
 //! put in a table, its place there is the folded product of its halves under two more secrets, which nobody can aim at.
 
-use crate::admission::keyed::{Digest, Hash, Secret};
+use crate::admission::keyed::{Hash, Secret};
+use siphasher::sip128::SipHasher13;
 use std::hash::{BuildHasher, Hasher};
 
 /// The most bytes that are kept as they are.
@@ -26,8 +27,8 @@ impl Names {
         key.hash(&mut namer);
         match namer.long {
             None => Hash { high: namer.high | (namer.length as u64) << 56, low: namer.low },
-            Some(digest) => {
-                let Hash { high, low } = digest.end();
+            Some(hasher) => {
+                let Hash { high, low } = Hash::of(&hasher);
                 Hash { high: high | 0xff << 56, low }
             }
         }
@@ -45,7 +46,7 @@ struct Namer {
     low: u64,
     high: u64,
     length: usize,
-    long: Option<Digest>,
+    long: Option<SipHasher13>,
 }
 
 impl Namer {
@@ -69,28 +70,28 @@ impl Namer {
 
     #[cold]
     fn push_long(&mut self, word: u64, count: usize) {
-        let digest = self.long.get_or_insert_with(|| {
-            let mut digest = self.secret.begin();
-            digest.push(self.low, self.length.min(8));
-            digest.push(self.high, self.length.saturating_sub(8));
-            digest
+        let hasher = self.long.get_or_insert_with(|| {
+            let mut hasher = self.secret.hasher();
+            hasher.write(&self.low.to_le_bytes()[..self.length.min(8)]);
+            hasher.write(&self.high.to_le_bytes()[..self.length.saturating_sub(8)]);
+            hasher
         });
-        digest.push(word, count);
+        hasher.write(&word.to_le_bytes()[..count]);
     }
 }
 
 impl Hasher for Namer {
     #[inline]
     fn write(&mut self, bytes: &[u8]) {
-        if let Some(digest) = &mut self.long {
-            return digest.write(bytes);
+        if let Some(hasher) = &mut self.long {
+            return hasher.write(bytes);
         }
         let (words, rest) = bytes.as_chunks::<8>();
         for word in words {
             self.push(u64::from_le_bytes(*word), 8);
         }
         if !rest.is_empty() {
-            self.push(crate::admission::keyed::tail(bytes, rest), rest.len());
+            self.push(tail(bytes, rest), rest.len());
         }
     }
 
@@ -116,6 +117,19 @@ impl Hasher for Namer {
 
     fn finish(&self) -> u64 {
         0 // it is asked for a name
+    }
+}
+
+/// The bytes that do not fill a word, the first one lowest; read in pieces that overlap, for a loop over them takes longer than all the
+/// rest.
+#[inline]
+fn tail(bytes: &[u8], rest: &[u8]) -> u64 {
+    let (len, word) = (rest.len(), |four: &[u8; 4]| u64::from(u32::from_le_bytes(*four)));
+    match (bytes.last_chunk::<8>(), rest.first_chunk::<4>(), rest.last_chunk::<4>(), rest) {
+        (_, _, _, []) => 0,
+        (Some(last), ..) => u64::from_le_bytes(*last) >> (64 - 8 * len),
+        (_, Some(first), Some(last), _) => word(first) | word(last) << (8 * (len - 4)),
+        (.., rest) => rest.iter().enumerate().fold(0, |word, (at, byte)| word | u64::from(*byte) << (8 * at)),
     }
 }
 

@@ -16,6 +16,7 @@
 use super::config::Eviction;
 use super::engine::Engine;
 use super::name::Fold;
+use super::removal::RemovalCause;
 use super::slot::{Answer, Clockwork, Counts, Failed, Found, Gone, NEVER, New, Slot, Tags};
 use crate::admission::keyed::Hash;
 use std::cell::Cell;
@@ -166,7 +167,7 @@ impl<T> Shard<T> {
 
     // ---------------------------------------------------------------- loading
 
-    fn mark(&mut self, key: Hash, refreshing: bool) -> u64 {
+    pub(super) fn mark(&mut self, key: Hash, refreshing: bool) -> u64 {
         let mark = self.marks.entry(key).or_insert_with(|| {
             self.epochs += 1;
             Mark { epoch: self.epochs, callers: 0, refreshing: false, tags: Vec::new() }
@@ -196,14 +197,21 @@ impl<T> Shard<T> {
         }
     }
 
-    /// What was loaded, unless it is outdated. False if it was not stored.
-    pub(super) fn store(&mut self, key: Hash, epoch: u64, new: New<T>, now: u64, gone: &mut Gone<T>) -> bool {
+    /// What was loaded, unless it is outdated: then `None`, else the epoch that begins with it.
+    pub(super) fn store(&mut self, key: Hash, epoch: u64, new: New<T>, now: u64, gone: &mut Gone<T>) -> Option<u64> {
         let current = self.marks.get(&key).is_some_and(|mark| mark.epoch == epoch && !new.tags.iter().any(|tag| mark.tags.contains(tag)));
         if !current {
             gone.push(Slot::unused(new));
-            return false;
+            return None;
         }
-        self.insert(key, new, now, gone)
+        self.insert(key, new, now, gone);
+        self.marks.get(&key).map(|mark| mark.epoch)
+    }
+
+    /// Whether nothing has happened to the key since that epoch began.
+    #[cfg(feature = "store")]
+    pub(super) fn is_current(&self, key: Hash, epoch: u64) -> bool {
+        self.marks.get(&key).is_some_and(|mark| mark.epoch == epoch)
     }
 
     /// A load failed. The old value, if it may be given, is good for a while; a failure that stands for itself (`text`) is remembered, if it is to be.
@@ -232,7 +240,11 @@ impl<T> Shard<T> {
     pub(super) fn insert(&mut self, key: Hash, new: New<T>, now: u64, gone: &mut Gone<T>) -> bool {
         self.sweep(now, SWEEP, gone);
         self.outdate(key);
-        let old_queued = self.engine.peek(key).map_or(NEVER, |old| old.queued.get());
+        let old_queued = self.engine.peek(key).map_or(NEVER, |old| {
+            let over = old.end(self.clockwork.idle) <= now;
+            old.cause.set(Some(if over { RemovalCause::Expired } else { RemovalCause::Replaced }));
+            old.queued.get()
+        });
         if new.weight > self.most() || new.ttl == 0 {
             gone.extend(self.engine.remove(key).map(|old| self.forget(old)));
             gone.push(Slot::unused(new));
@@ -253,6 +265,7 @@ impl<T> Shard<T> {
             touched: Cell::new(now),
             retry_at: Cell::new(0),
             failures: Cell::new(0),
+            cause: Cell::new(Some(RemovalCause::Evicted)),
             queued: Cell::new(old_queued),
             tags: None,
         };
@@ -309,6 +322,8 @@ impl<T> Shard<T> {
         let Some(slot) = self.engine.remove(key) else { return false };
         let live = matches!(slot.answer, Answer::Value(_)) && now < slot.fresh_until && now < slot.end(self.clockwork.idle);
         self.counts.deletes += u64::from(live);
+        let over = slot.end(self.clockwork.idle) <= now;
+        slot.cause.set(Some(if over { RemovalCause::Expired } else { RemovalCause::Removed }));
         gone.push(self.forget(slot));
         live
     }
@@ -334,8 +349,8 @@ impl<T> Shard<T> {
             .count() as u64
     }
 
-    /// Everything there is, to be dropped, and how many fresh values are in it.
-    pub(super) fn clear(&mut self, now: u64, entries: usize) -> (impl Sized + use<T>, u64) {
+    /// Everything there is, to be dropped; what was over; and how many entries that were not.
+    pub(super) fn clear(&mut self, now: u64, entries: usize) -> (Engine<Slot<T>>, Gone<T>, u64) {
         let mut gone = Vec::new();
         self.sweep(now, usize::MAX, &mut gone);
         for mark in self.marks.values_mut() {
@@ -348,7 +363,7 @@ impl<T> Shard<T> {
         self.tagged.clear();
         let live = self.engine.len() as u64;
         self.counts.deletes += live;
-        ((self.engine.take(entries), gone), live)
+        (self.engine.take(entries), gone, live)
     }
 
     pub(super) fn set_capacity(&mut self, capacity: u64, gone: &mut Gone<T>) {
@@ -389,7 +404,10 @@ impl<T> Shard<T> {
                 continue;
             }
             self.counts.expired += 1;
-            gone.extend(self.engine.remove(key).map(|slot| self.forget(slot)));
+            if let Some(slot) = self.engine.remove(key) {
+                slot.cause.set(Some(RemovalCause::Expired));
+                gone.push(self.forget(slot));
+            }
         }
     }
 
@@ -430,6 +448,6 @@ fn untag<T>(tagged: &mut BTreeSet<(Hash, Hash)>, slot: &Slot<T>) {
     clippy::cast_precision_loss,
     reason = "a share of a time is no longer than it"
 )]
-fn part_of(time: u64, share: f64) -> u64 {
+pub(super) fn part_of(time: u64, share: f64) -> u64 {
     (time as f64 * share) as u64
 }

@@ -2,6 +2,7 @@
 
 use super::config::Times;
 use super::engine::Weighed;
+use super::removal::RemovalCause;
 use crate::admission::keyed::Hash;
 use crate::time::nanos;
 use std::cell::Cell;
@@ -32,6 +33,8 @@ pub(super) struct Slot<T> {
     /// No further load before this.
     pub(super) retry_at: Cell<u64>,
     pub(super) failures: Cell<u8>,
+    /// Why it leaves, once it does; `None` for what never was in.
+    pub(super) cause: Cell<Option<RemovalCause>>,
     /// Its moment in the heap.
     pub(super) queued: Cell<u64>,
     pub(super) tags: Option<Box<Tags>>,
@@ -146,6 +149,7 @@ impl<T> Slot<T> {
             touched: Cell::new(0),
             retry_at: Cell::new(0),
             failures: Cell::new(0),
+            cause: Cell::new(None),
             queued: Cell::new(NEVER),
             tags: None,
         }

@@ -80,7 +80,6 @@ struct Line {
     done: bool,
     next: u64,
     /// In the order in which they came.
-    /// In the order in which they came.
     followers: VecDeque<(u64, Option<Waker>)>,
 }
 

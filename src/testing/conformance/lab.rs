@@ -103,6 +103,7 @@ cases! {
     "F64" "patterns mean what they say" patterns::f64,
     "F64a" "tags delete what they tag" patterns::tags,
     "F65" "keys of 20,000 entries" patterns::f65,
+    "F65a" "a walk through the keys while others write" patterns::walk,
     "H90" "closed is closed" robust::h90,
     "H92" "any future may be dropped at any point" robust::h92,
     "H95" "a probe leaves no trace" robust::h95,

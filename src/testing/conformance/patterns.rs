@@ -78,6 +78,44 @@ pub(super) async fn f65(lab: Lab) -> Case {
     Ok(())
 }
 
+/// While others write: what is there all the time is found, what was gone before is not.
+pub(super) async fn walk(lab: Lab) -> Case {
+    let store = lab.able(|can| can.patterns, "no patterns").await?;
+    let steady = (0..3_000).map(|number| key(format!("steady:{number}"))).collect::<Result<Vec<_>, _>>()?;
+    let gone = (0..500).map(|number| key(format!("gone:{number}"))).collect::<Result<Vec<_>, _>>()?;
+    for keys in [&steady, &gone] {
+        let items: Vec<_> = keys.iter().map(|key| (key.clone(), Bytes::from_static(b"v"))).collect();
+        store.set_many(&items, SetOptions::new()).await?;
+    }
+    store.set_many(&[(key("over")?, Bytes::new())], SetOptions::new().ttl(lab.short())).await?;
+    ensure_eq!(store.delete_many(&gone).await?, 500, "deleted");
+    lab.outlive(lab.short()).await;
+    let (mut found, mut passed, mut walk) = (HashSet::new(), 0_usize, store.walk_keys(Glob::all()));
+    while let Some(next) = walk.next().await? {
+        found.insert(next);
+        passed += 1;
+        if passed.is_multiple_of(200) {
+            // Overwritten, removed, added meanwhile.
+            put(&store, &steady[passed % 3_000], "w").await?;
+            store.delete(&key(format!("fleeting:{}", passed / 200))?).await?;
+            put(&store, &key(format!("fleeting:{passed}"))?, "v").await?;
+        }
+        ensure!(passed < 20_000, "the walk does not come to an end");
+    }
+    ensure_eq!(walk.next().await?, None, "after the end");
+    let missing = steady.iter().filter(|key| !found.contains(key)).count();
+    ensure!(missing == 0, "{missing} keys that were there all the time were not found");
+    let odd = found.iter().find(|key| !key.as_str().starts_with("steady:") && !key.as_str().starts_with("fleeting:"));
+    ensure!(odd.is_none(), "{odd:?} was gone before");
+    let mut walk = store.walk_keys(Glob::new("steady:299?"));
+    let mut some = HashSet::new();
+    while let Some(next) = walk.next().await? {
+        some.insert(next);
+    }
+    ensure_eq!(some.len(), 10, "keys that match");
+    Ok(())
+}
+
 pub(super) async fn tags(lab: Lab) -> Case {
     let store = lab.able(|can| can.tags, "no tags").await?;
     let (a, b, c) = (key("a")?, key("b")?, key("c")?);

@@ -262,6 +262,30 @@ pub(super) async fn g72(lab: Lab) -> Case {
     Ok(())
 }
 
+/// What a refusal had to put right, so that it suits another quota, is put right once, and not anew by each refusal, never to end.
+pub(super) async fn g72_mended(lab: Lab) -> Case {
+    let (alone, together, free) = (key("alone")?, key("together")?, key("free")?);
+    let period = Duration::from_millis(300);
+    let (before, after) = (Quota::per_hour(10).algorithm(lab.algorithm), Quota::per(2, period).algorithm(lab.algorithm));
+    lab.spend(&alone, &before, 10).await?;
+    lab.spend(&together, &before, 10).await?;
+    for _ in 0..2 {
+        // Nobody cares whether they go: who does a whole period has passed for may.
+        let _ = lab.take(&alone, &after, 1).await?;
+        let both = [Request::new(&free, &after, 0), Request::new(&together, &after, 1)];
+        let _ = lab.store.acquire_many(&both).await.map_err(told)?;
+        sleep(2 * period + 50 * MS).await;
+    }
+    ensure!(
+        lab.take(&alone, &after, 1).await?.allowed,
+        "one of 2 in 300 ms is still refused after two of them, for what went by another quota"
+    );
+    let both = [Request::new(&free, &after, 0), Request::new(&together, &after, 1)];
+    let went = lab.store.acquire_many(&both).await.map_err(told)?.iter().all(|decision| decision.allowed);
+    ensure!(went, "the same, of one of several requests");
+    Ok(())
+}
+
 pub(super) async fn g73(lab: Lab) -> Case {
     let k = key("once a year")?;
     lab.spend(&k, &lab.yearly(1), 1).await?;

@@ -74,6 +74,7 @@ cases! {
     "G71" "a refusal takes nothing" cases::g71,
     "G71b" "of several requests all go, or none" cases::g71_many,
     "G72" "another limit or burst keeps what was spent" cases::g72,
+    "G72b" "what a refusal had to put right stays so" cases::g72_mended,
     "G73" "one a year, a million a second, four billion" cases::g73,
     "G74" "a reset forgets, a peek does not begin anything" cases::g74,
     "G75" "algorithms keep their own books" cases::g75,

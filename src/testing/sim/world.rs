@@ -41,6 +41,7 @@ use tokio::time::{Instant, sleep_until};
 ///
 /// # Panics
 /// As the function does; and where the system has no thread to give.
+#[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "virtual time has a runtime of its own, on a thread of its own"))]
 pub fn virtually<T: Send>(seed: u64, experiment: impl AsyncFnOnce() -> T + Send) -> T {
     // A thread of its own: there may be a runtime on this one, which would not let another in.
     let done = std::thread::scope(|scope| {

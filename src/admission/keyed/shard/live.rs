@@ -25,12 +25,12 @@ impl Shard {
     pub(in crate::admission::keyed) fn wake_up(&mut self, at: u32, epoch: Instant) -> Option<Arc<Live>> {
         let config = &self.settings.config;
         let slot = self.slot(at);
-        let limiter = config.rate_limit.clone().map(|limiter| RateLimiter::owing(limiter, epoch, slot.tat));
+        let limiter = config.rate_limit.clone().map(|limiter| RateLimiter::owing(limiter, epoch, slot.tat, self.returned));
         let bulkhead = config.bulkhead.clone().and_then(|bulkhead| bulkhead.build().ok());
         if let Some(bulkhead) = &bulkhead {
             bulkhead.take_unasked(slot.in_use as usize);
         }
-        let live = Arc::new(Live { limiter, bulkhead });
+        let live = Arc::new(Live { limiter, bulkhead, returned: self.returned });
         match self.live_place(at) {
             Ok(place) => self.lives[place].1 = Arc::clone(&live),
             Err(place) => self.lives.insert(place, (at, Arc::clone(&live))),
@@ -46,10 +46,12 @@ impl Shard {
         let (_, live) = self.lives.remove(place);
         let slot = self.slot_mut(at);
         slot.in_use = 0;
-        if let Some(limiter) = &live.limiter {
-            slot.tat = limiter.tat();
-        }
         slot.kind = if slot.kind == Kind::OverflowLive { Kind::Overflow } else { Kind::Key };
+        if let Some(limiter) = &live.limiter {
+            let (tat, returned) = limiter.owed();
+            slot.tat = tat;
+            self.returned = self.returned.wrapping_add(returned.wrapping_sub(live.returned));
+        }
     }
 
     /// Goes on under other settings. Nobody is woken.

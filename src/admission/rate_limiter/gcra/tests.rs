@@ -59,7 +59,7 @@ fn a_grant_of_another_setting_is_not_handed_back_in_the_wrong_units() {
     let bucket = Gcra::new(10, SECOND, 10, now);
     let receipt = bucket.take(ONE, now).expect("full");
     bucket.set(1, SECOND, 10, now);
-    bucket.give_back(receipt, now);
+    bucket.give_back(receipt, || now);
     assert_eq!(bucket.available(now), 9);
 }
 
@@ -68,10 +68,10 @@ fn what_others_handed_back_is_not_handed_back_twice() {
     let epoch = Instant::now();
     let bucket = Gcra::new(10, SECOND, 10, epoch);
     let [first, second] = [0, 1].map(|_| bucket.take(ONE, epoch).expect("full"));
-    bucket.give_back(first, epoch);
+    bucket.give_back(first, || epoch);
     let later = epoch + Duration::from_millis(150); // full again, with or without the second
     assert!(bucket.take(NonZeroU32::new(10).expect("ten"), later).is_ok());
-    bucket.give_back(second, later);
+    bucket.give_back(second, || later);
     assert_eq!(bucket.available(later), 0);
 }
 
@@ -113,7 +113,7 @@ proptest::proptest! {
             let at = epoch + Duration::from_nanos(now);
             if kind == 0 && !granted.is_empty() {
                 let (_, receipt) = granted.remove(which.index(granted.len()));
-                bucket.give_back(receipt, at);
+                bucket.give_back(receipt, || at);
             } else if let Some(receipt) = NonZeroU32::new(cost).and_then(|cost| bucket.take(cost, at).ok()) {
                 granted.push((now, receipt));
             }

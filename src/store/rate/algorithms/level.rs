@@ -22,6 +22,11 @@ impl Level {
         u128::from(self.units) * period + u128::from(self.part).min(period - 1)
     }
 
+    /// Whether there is more than fits, of a larger capacity.
+    pub(super) fn is_above(&self, terms: &Terms) -> bool {
+        self.total(terms) > full(terms)
+    }
+
     fn set(&mut self, total: u128, terms: &Terms) {
         let period = u128::from(terms.period_us);
         self.units = u32::try_from(total / period).unwrap_or(u32::MAX);

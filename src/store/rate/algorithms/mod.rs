@@ -32,6 +32,11 @@ const fn tick(at: u64, now: u64) -> (u64, u64) {
     }
 }
 
+/// Whether a clock that has shown `seen` was put back since.
+const fn is_set_back(seen: u64, now: u64) -> bool {
+    seen > now && seen - now > HELD
+}
+
 /// What an algorithm found: how many units are free, and when there are more.
 struct Standing {
     /// Units that could be had now.

@@ -1,5 +1,6 @@
 //! What is kept under a key.
 
+use super::is_set_back;
 use super::level::{self, Level};
 use super::log::Log;
 use super::windows::{Counter, Window};
@@ -8,7 +9,7 @@ use std::collections::VecDeque;
 
 /// What one algorithm keeps under a key: for those who write a store on a backend that has transactions.
 ///
-/// Read it, let it decide, write it back if it took something, all in one transaction with the right to write from its beginning, and with the
+/// Read it, let it decide, write it back if it took something or was [off](Self::is_off), all in one transaction with the right to write from its beginning, and with the
 /// backend's time read inside. It is worth keeping for [`reset_after`](Decision::reset_after), and may vanish then.
 ///
 /// ```
@@ -22,6 +23,7 @@ use std::collections::VecDeque;
 /// let kept: Vec<u8> = state.encode();
 ///
 /// let mut state = State::decode(&kept, terms.algorithm).unwrap_or_else(|| State::new(&terms, now_us));
+/// assert!(!state.is_off(now_us + 99_999, &terms));
 /// assert!(!state.take(now_us + 99_999, &terms, 1).allowed);
 /// assert!(state.take(now_us + 100_000, &terms, 1).allowed);
 /// # Ok(()) }
@@ -85,6 +87,21 @@ impl State {
             Kept::Window(window) => window.take(now_us, terms, cost),
         };
         standing.decide(terms.capacity)
+    }
+
+    /// Whether it must be put right before it can decide by these terms at this moment: a clock was put back, or what was kept is of another quota.
+    /// [`take`](Self::take) does so, and what has become of it must be written back, even if nothing was taken: else each refusal puts it right anew,
+    /// and nothing is ever over.
+    #[must_use]
+    pub fn is_off(&self, now_us: u64, terms: &Terms) -> bool {
+        match &self.0 {
+            _ if self.algorithm() != terms.algorithm => true,
+            Kept::Gcra(level) => is_set_back(level.at, now_us) || level.is_above(terms),
+            Kept::Bucket(level) => is_set_back(level.at, now_us),
+            Kept::Log(log) => log.calls.back().is_some_and(|(last, _)| is_set_back(*last, now_us)),
+            Kept::Counter(counter) => is_set_back(counter.start, now_us) || counter.period != terms.period_us,
+            Kept::Window(window) => window.is_off(now_us, terms),
+        }
     }
 
     /// Gives units back that were taken, as far as they still count.

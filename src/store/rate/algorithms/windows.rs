@@ -27,6 +27,12 @@ impl Window {
         }
     }
 
+    /// Whether what was used counts in another window than it was used in.
+    pub(super) fn is_off(&self, now: u64, terms: &Terms) -> bool {
+        let now = held(self.start, now);
+        self.used > 0 && now < self.end && terms.window(now) != (self.start, self.end)
+    }
+
     pub(super) fn take(&mut self, now: u64, terms: &Terms, cost: u32) -> Standing {
         self.roll(now, terms);
         let free = terms.limit.saturating_sub(self.used);

@@ -15,7 +15,7 @@
 //! use steadfast::store::Key;
 //! use steadfast::store::rate::{DistributedSemaphore, MemorySemaphoreStore};
 //!
-//! let nightly = DistributedSemaphore::lock().name("jobs").store(MemorySemaphoreStore::new()).build()?; // in truth: Redis
+//! let nightly = DistributedSemaphore::lock().name("jobs").store(MemorySemaphoreStore::new()).build()?; // in truth: Redis, or SQLite
 //! let job = Key::new("nightly")?;
 //! if let Some(place) = nightly.try_acquire(&job).await? {
 //!     let report = place.run(async { "done" }).await?; // ended should the place be lost
@@ -31,11 +31,17 @@ mod config;
 mod held;
 mod line;
 mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 mod traits;
 
 pub use config::DistributedSemaphoreConfig;
 pub use held::HeldPlace;
 pub use memory::MemorySemaphoreStore;
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteSemaphoreStore, SqliteSemaphoreStoreBuilder};
+#[cfg(any(feature = "sqlite", feature = "redis"))]
+pub(crate) use traits::check_place;
 pub use traits::{AnySemaphoreStore, DynSemaphoreStore, Holder, SemaphoreStore, Taken};
 
 use crate::admission::{Gate, GateFuture, Pass};

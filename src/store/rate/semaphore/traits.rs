@@ -1,5 +1,7 @@
 //! The trait behind semaphores and locks that several machines share.
 
+#[cfg(any(feature = "sqlite", feature = "redis"))]
+use crate::fault::{ConfigError, check};
 use crate::store::{Key, StoreError, StoreFuture};
 use std::fmt;
 use std::sync::Arc;
@@ -28,6 +30,15 @@ impl fmt::Debug for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Holder(..)")
     }
+}
+
+/// What cannot be asked for.
+#[cfg(any(feature = "sqlite", feature = "redis"))]
+pub(crate) fn check_place(max: u32, ttl: Duration) -> Result<(), ConfigError> {
+    let mut faults = Vec::new();
+    check::at_least(&mut faults, "max", u64::from(max), 1);
+    check::nonzero(&mut faults, "ttl", ttl, "give it longer than the work takes");
+    ConfigError::check("place", faults)
 }
 
 /// What came of asking for a place.

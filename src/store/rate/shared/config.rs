@@ -46,6 +46,7 @@ pub struct SharedLimitConfig {
     pub(super) name: Arc<str>,
     pub(super) on_outage: OnOutage,
     pub(super) deadline: Duration,
+    pub(super) max_wait: Duration,
     pub(super) breaker: CircuitBreakerConfig,
     pub(super) deny_cache: usize,
     pub(super) local_keys: usize,
@@ -70,6 +71,7 @@ impl SharedLimitConfig {
             name: Arc::from("limit"),
             on_outage: OnOutage::default(),
             deadline: DEADLINE,
+            max_wait: Duration::ZERO,
             breaker,
             deny_cache: KEYS,
             local_keys: KEYS,
@@ -103,15 +105,26 @@ impl SharedLimitConfig {
         self
     }
 
-    /// The circuit breaker around the store: while it is open, decisions cost no wait. **Default**: opens on 3 failures in a row or 30 % of 10 or more in
-    /// 2 s, asks again after 250 to 500 ms, and closes after 8 answers without a failure.
+    /// How long to wait for units, in [`acquire`](SharedLimit::acquire) and as a gate of a pipeline, and no longer than the call's deadline;
+    /// `Duration::MAX` is as long as it takes. Who could not go in time is refused at once. Within this process it is first come, first served at
+    /// each key, and nobody overtakes those who wait; between processes there is no order: each asks when it is time by what it heard last. While
+    /// some wait at a key, as many ask at once as the store said there is for, so a limit of many thousands a second that is to be waited for
+    /// does better with [leases](crate::store::rate::Leased).
+    /// **Default**: zero, refuse at once.
+    pub const fn max_wait(mut self, wait: Duration) -> Self {
+        self.max_wait = wait;
+        self
+    }
+
+    /// The circuit breaker around the store: while it is open, decisions cost no wait. **Default**: opens on 3 failures in a row or 30 % of 10 or
+    /// more in 2 s, asks again after 250 to 500 ms, and closes after 8 answers without a failure.
     pub fn breaker(mut self, breaker: CircuitBreakerConfig) -> Self {
         self.breaker = breaker;
         self
     }
 
-    /// Of how many keys it remembers until when they were refused, so that who comes too soon costs no round trip. Units that are given back elsewhere
-    /// meanwhile are seen late; what is given back or [reset](SharedLimit::reset) here, at once. 0 remembers none. **Default**: 10,000.
+    /// Of how many keys it remembers until when they were refused, so that who comes too soon costs no round trip. Units that are given back
+    /// elsewhere meanwhile are seen late; what is given back or [reset](SharedLimit::reset) here, at once. 0 remembers none. **Default**: 10,000.
     pub const fn deny_cache(mut self, keys: usize) -> Self {
         self.deny_cache = keys;
         self

@@ -1,6 +1,6 @@
 //! The limit as a gate of a pipeline.
 
-use super::{Shared, SharedLimit, admitted};
+use super::{Shared, SharedLimit};
 use crate::admission::{Gate, GateFuture, Pass};
 use crate::call::Call;
 use crate::outcome::{Outcome, Rejected, RejectedKind};
@@ -22,7 +22,7 @@ impl Gate for SharedLimit {
             };
             let key = key.map_err(|_| Rejected::new(RejectedKind::Custom("limit_unavailable")))?;
             let cost = call.cost_units();
-            let decision = admitted(shared.decide(&key, cost, call.attempt().deadline()).await)?;
+            let decision = shared.acquire(&key, cost, call.attempt().deadline()).await?;
             let counted = cost > 0 && decision.source != Source::DenyCache && decision.retry_after.is_none();
             Ok(Box::new(Admitted { taken: counted.then(|| (Arc::clone(shared), key, cost, decision.source)) }) as Box<dyn Pass>)
         })

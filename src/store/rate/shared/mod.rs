@@ -16,6 +16,7 @@
 //! * **Never longer than its deadline.** Whatever the store does, a decision comes in time. What a call cut off may have taken is not taken twice.
 //! * **Down is cheap.** A circuit breaker lets one call in a while find out, and the others pay nothing.
 //! * **Local is warm.** It follows what the store says of each key, so that an outage is not a fresh burst for everybody.
+//! * **It waits where it may.** [`max_wait`](SharedLimitConfig::max_wait) has [`acquire`](SharedLimit::acquire) and pipelines stand in line.
 //! * **Back by itself.** The first answers close the circuit; every [`Decision`] says who [decided](Decision::source).
 //!
 //! ```
@@ -45,7 +46,9 @@
 mod config;
 mod deny;
 mod gate;
+mod line;
 mod stats;
+mod wait;
 
 pub use config::{OnOutage, SharedLimitConfig};
 pub use stats::LimitStats;
@@ -59,6 +62,7 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, lock};
 use crate::time::{after, earlier};
 use deny::DenyCache;
+use line::Lines;
 use stats::Counters;
 use std::fmt;
 use std::sync::Arc;
@@ -81,6 +85,7 @@ struct Shared {
     /// What each key has spent of this machine's share.
     own: MemoryRateStore,
     denied: DenyCache,
+    lines: Arc<Lines>,
     counters: Counters,
     /// Whether the last decision was made without the store.
     out: AtomicBool,
@@ -92,6 +97,7 @@ struct Rules {
     quota: Quota,
     on_outage: OnOutage,
     deadline: Duration,
+    max_wait: Duration,
     shadow: bool,
 }
 
@@ -110,6 +116,7 @@ impl SharedLimit {
             breaker: config.breaker.clone().build()?,
             own: MemoryRateStore::builder().max_keys(config.local_keys).build()?,
             denied: DenyCache::new(config.deny_cache),
+            lines: Arc::default(),
             counters: Counters::default(),
             out: AtomicBool::new(false),
             config: Mutex::new(config),
@@ -140,15 +147,16 @@ impl SharedLimit {
         self.shared.decide(key, cost, None).await
     }
 
-    /// The same, as policies say it: a refusal is a [`Rejected`] of kind [`RateLimited`](RejectedKind::RateLimited) that says when to come back.
+    /// The same, as policies say it: a refusal is a [`Rejected`] of kind [`RateLimited`](RejectedKind::RateLimited) that says when to come back. And it waits
+    /// for its units where it [may](SharedLimitConfig::max_wait), which checks never do.
     ///
     /// # Errors
-    /// A refusal; or, where there is no decision, one of kind `Custom("limit_unavailable")`.
+    /// A refusal: at once when the wait would be too long, or when it has been; or, where there is no decision, one of kind `Custom("limit_unavailable")`.
     ///
     /// # Cancel safety
-    /// As [`check_cost`](Self::check_cost).
+    /// Dropped while it waits, it has taken nothing, and those behind it move up; while the store is being asked, as [`check_cost`](Self::check_cost).
     pub async fn acquire(&self, key: &Key, cost: u32) -> Result<Decision, Rejected> {
-        admitted(self.check_cost(key, cost).await)
+        self.shared.acquire(key, cost, None).await
     }
 
     /// How things stand with `key`, without taking anything, within the deadline. While the store does not answer, as far as this machine knows.
@@ -203,7 +211,7 @@ impl SharedLimit {
         lock(&self.shared.config).clone()
     }
 
-    /// Changes quota, deadline, breaker, what happens in an outage, and whether it only counts, while calls run. What was spent still counts; who was
+    /// Changes quota, deadline, longest wait, breaker, what happens in an outage, and whether it only counts, while calls run. What was spent still counts; who was
     /// refused by another quota may ask again. Name, store and the numbers of keys stay as they are.
     ///
     /// # Errors
@@ -254,12 +262,26 @@ impl Silence {
 impl Shared {
     fn rules(&self) -> Rules {
         let config = lock(&self.config);
-        Rules { quota: config.quota, on_outage: config.on_outage, deadline: config.deadline, shadow: config.shadow }
+        Rules {
+            quota: config.quota,
+            on_outage: config.on_outage,
+            deadline: config.deadline,
+            max_wait: config.max_wait,
+            shadow: config.shadow,
+        }
     }
 
     /// `key` is the caller's: within this limit there is no other of its name.
     async fn decide(&self, key: &Key, cost: u32, deadline: Option<Instant>) -> Result<Decision, StoreError> {
-        let rules = self.rules();
+        let decision = self.decide_once(key, cost, &self.rules(), deadline).await?;
+        if cost > 0 {
+            self.counters.count(&decision);
+        }
+        Ok(decision)
+    }
+
+    /// Counts nothing yet: who waits asks more than once.
+    async fn decide_once(&self, key: &Key, cost: u32, rules: &Rules, deadline: Option<Instant>) -> Result<Decision, StoreError> {
         let terms = rules.quota.terms(cost)?;
         if cost == 0 {
             return Ok(Decision::allow(terms.capacity, terms.capacity, Duration::ZERO).by(Source::Local));
@@ -267,13 +289,12 @@ impl Shared {
         let now = Instant::now();
         let mut decision = match self.denied.wait(key, cost, now) {
             Some(wait) => Decision::deny(terms.capacity, 0, Some(wait), wait).by(Source::DenyCache),
-            None => self.have_decided(key, cost, &rules, &terms, deadline).await?,
+            None => self.have_decided(key, cost, rules, &terms, deadline).await?,
         };
         if rules.shadow && !decision.allowed {
             decision.allowed = true;
             self.counters.shadowed.add(1);
         }
-        self.counters.count(&decision);
         Ok(decision)
     }
 
@@ -359,7 +380,7 @@ impl Shared {
     /// Decides without the store.
     fn without(&self, rules: &Rules, key: &Key, cost: u32, silence: Silence) -> Result<Decision, StoreError> {
         if !self.out.swap(true, Ordering::Relaxed) {
-            tracing::warn!(name: "limit_outage", target: "steadfast::store", limit = %self.name, "the store of a shared limit does not answer");
+            tracing::warn!(name: "steadfast.limit_outage", target: "steadfast::store", limit = %self.name, "the store of a shared limit does not answer");
         }
         let capacity = rules.quota.capacity();
         let retry = match &silence {
@@ -389,7 +410,7 @@ impl Shared {
 
     fn back(&self) {
         if self.out.load(Ordering::Relaxed) && self.out.swap(false, Ordering::Relaxed) {
-            tracing::info!(name: "limit_recovered", target: "steadfast::store", limit = %self.name, "the store of a shared limit answers again");
+            tracing::info!(name: "steadfast.limit_recovered", target: "steadfast::store", limit = %self.name, "the store of a shared limit answers again");
         }
     }
 

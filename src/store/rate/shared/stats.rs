@@ -13,6 +13,8 @@ pub struct LimitStats {
     pub allowed: u64,
     /// Requests that were refused.
     pub denied: u64,
+    /// Of those that went: stood in line for it.
+    pub waited: u64,
     /// Of those that went: would have been refused, but for [`shadow`](super::SharedLimitConfig::shadow).
     pub shadowed: u64,
     /// Decided by a store of this process.
@@ -46,6 +48,7 @@ impl Add for LimitStats {
         Self {
             allowed: self.allowed + other.allowed,
             denied: self.denied + other.denied,
+            waited: self.waited + other.waited,
             shadowed: self.shadowed + other.shadowed,
             local: self.local + other.local,
             remote: self.remote + other.remote,
@@ -68,6 +71,7 @@ impl Sum for LimitStats {
 pub(super) struct Counters {
     allowed: Counter,
     denied: Counter,
+    pub(super) waited: Counter,
     pub(super) shadowed: Counter,
     local: Counter,
     remote: Counter,
@@ -95,6 +99,7 @@ impl Counters {
         LimitStats {
             allowed: self.allowed.get(),
             denied: self.denied.get(),
+            waited: self.waited.get(),
             shadowed: self.shadowed.get(),
             local: self.local.get(),
             remote: self.remote.get(),

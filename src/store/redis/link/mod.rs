@@ -6,7 +6,7 @@ use super::NAME;
 use super::error::{Effect, late, translate};
 use crate::fault::{ConfigError, Fault};
 use crate::store::{StoreError, StoreErrorKind};
-use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{Mutex, lock};
 use redis::aio::ConnectionManagerConfig;
 use redis::{Client, ConnectionAddr, FromRedisValue, RedisResult, ScriptInvocation};
@@ -169,12 +169,18 @@ fn place_of(client: &Client) -> String {
 
 /// One multiplexed connection, made when it is first needed and made again when it breaks.
 pub(super) struct Link {
+    wire: Arc<Wire>,
+}
+
+struct Wire {
     place: Arc<Place>,
     shown: String,
     patience: Duration,
     state: Mutex<State>,
     /// Answers missing since the last one that came.
     silences: AtomicU32,
+    /// Somebody is finding out whether answers come at all.
+    watched: AtomicBool,
 }
 
 #[derive(Default)]
@@ -202,13 +208,78 @@ impl Link {
                 faults.splice(0..0, options.faults());
                 ConfigError::check(subject, faults)?;
                 let patience = options.connect_timeout.saturating_add(options.response_timeout);
-                Ok(Self { place: Arc::new(place), shown: options.shown(), patience, state: Mutex::default(), silences: AtomicU32::new(0) })
+                let wire = Wire {
+                    place: Arc::new(place),
+                    shown: options.shown(),
+                    patience,
+                    state: Mutex::default(),
+                    silences: AtomicU32::new(0),
+                    watched: AtomicBool::new(false),
+                };
+                Ok(Self { wire: Arc::new(wire) })
             }
             Err(_) => {
                 faults.splice(0..0, [options.bad_url()].into_iter().chain(options.faults()));
                 Err(ConfigError::of(subject, faults))
             }
         }
+    }
+
+    /// Asks the server something. Nothing is ever sent twice.
+    pub(super) async fn ask<T, Fut>(&self, effect: Effect, ask: impl FnOnce(Server) -> Fut) -> Result<T, StoreError>
+    where
+        Fut: Future<Output = RedisResult<T>>,
+    {
+        let impatient = Impatient(&self.wire);
+        let answered = self.wire.ask(effect, ask).await;
+        std::mem::forget(impatient);
+        answered
+    }
+
+    /// A connection of its own, for what is published.
+    pub(super) async fn ear(&self) -> RedisResult<redis::aio::PubSub> {
+        self.wire.place.ear().await
+    }
+
+    /// How long a caller waits at most.
+    pub(super) fn patience(&self) -> Duration {
+        self.wire.patience
+    }
+
+    pub(super) fn close(&self) {
+        let server = {
+            let mut state = lock(&self.wire.state);
+            state.closed = true;
+            state.server.take()
+        };
+        drop(server); // not under the lock
+    }
+}
+
+/// Somebody who asked. Dropped, they did not wait for the answer; and if nobody ever does, nobody would notice that none comes any more.
+struct Impatient<'a>(&'a Arc<Wire>);
+
+impl Drop for Impatient<'_> {
+    fn drop(&mut self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if !self.0.watched.swap(true, Ordering::AcqRel) {
+            let wire = Arc::clone(self.0);
+            runtime.spawn(async move { wire.watch().await });
+        }
+    }
+}
+
+impl Wire {
+    /// Finds out whether answers still come, for as long as it takes to give the connection up.
+    async fn watch(&self) {
+        for _ in 0..SILENCES {
+            let ping = redis::cmd("PING");
+            let answered = self.ask(Effect::Read, |mut server| async move { ping.query_async::<redis::Value>(&mut server).await }).await;
+            if !answered.is_err_and(|error| error.kind() == StoreErrorKind::Timeout) {
+                break; // answered, or broken in a way that is noticed
+            }
+        }
+        self.watched.store(false, Ordering::Release);
     }
 
     fn server(&self) -> Result<(Arc<OnceCell<Server>>, u64), StoreError> {
@@ -245,8 +316,7 @@ impl Link {
         connecting.await.map_err(|_| unavailable("the runtime is shutting down"))?
     }
 
-    /// Asks the server something. Nothing is ever sent twice.
-    pub(super) async fn ask<T, Fut>(&self, effect: Effect, ask: impl FnOnce(Server) -> Fut) -> Result<T, StoreError>
+    async fn ask<T, Fut>(&self, effect: Effect, ask: impl FnOnce(Server) -> Fut) -> Result<T, StoreError>
     where
         Fut: Future<Output = RedisResult<T>>,
     {
@@ -310,15 +380,6 @@ impl Link {
         self.silences.store(0, Ordering::Relaxed);
         drop(old); // not under the lock
     }
-
-    pub(super) fn close(&self) {
-        let server = {
-            let mut state = lock(&self.state);
-            state.closed = true;
-            state.server.take()
-        };
-        drop(server); // not under the lock
-    }
 }
 
 fn unavailable(why: &'static str) -> StoreError {
@@ -328,10 +389,10 @@ fn unavailable(why: &'static str) -> StoreError {
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (closed, connections) = {
-            let state = lock(&self.state);
+            let state = lock(&self.wire.state);
             (state.closed, state.generation)
         };
-        f.debug_struct("Link").field("server", &self.shown).field("connections", &connections).field("closed", &closed).finish()
+        f.debug_struct("Link").field("server", &self.wire.shown).field("connections", &connections).field("closed", &closed).finish()
     }
 }
 

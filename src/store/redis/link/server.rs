@@ -75,6 +75,20 @@ impl Place {
         }
     }
 
+    /// A connection that listens to what is published.
+    pub(super) async fn ear(&self) -> RedisResult<redis::aio::PubSub> {
+        match self {
+            Self::Server(client, _) => client.get_async_pubsub().await,
+            #[cfg(feature = "redis-sentinel")]
+            Self::Sentinels(sentinels, _) => {
+                let client = sentinels.lock().await.async_get_client().await?;
+                client.get_async_pubsub().await
+            }
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(_) => Err((redis::ErrorKind::InvalidClientConfig, "a backplane wants one server").into()),
+        }
+    }
+
     /// Whether an error may mean that the server is another one by now.
     pub(super) const fn moves(&self) -> bool {
         match self {

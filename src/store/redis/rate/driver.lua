@@ -31,9 +31,15 @@ for _, key in ipairs(order) do
     local state = states[key]
     if all and state.changed then
         state.algorithm.save(key, state, state.terms)
-    elseif state.moved and #KEYS == 1 then
+    elseif state.moved then
         -- A refusal takes nothing; but what had to be put right must not be put right again and again, never to end.
-        state.algorithm.save(key, state, state.terms)
+        local t, algorithm = state.terms, state.algorithm
+        if #KEYS > 1 then
+            -- As it is without what the others would have taken.
+            state, t.cost, t.want = algorithm.load(key, t), 0, 1
+            algorithm.take(state, t)
+        end
+        algorithm.save(key, state, t)
     end
 end
 answers[1], answers[2] = now, healed

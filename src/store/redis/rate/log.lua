@@ -16,7 +16,7 @@ local function search(key, from, to, is)
 end
 
 local function expire(key, long)
-    redis.call('PEXPIRE', key, string.format('%.0f', floor(long / 1000) + 2))
+    redis.call('PEXPIRE', key, lasting(long))
 end
 
 -- A log that could not be true, or a key of another type: begun anew.

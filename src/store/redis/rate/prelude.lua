@@ -45,7 +45,9 @@ local function read(key, form)
     healed = healed + 1
 end
 
--- For so long, in microseconds, and never less.
+-- So many microseconds, and never less, as a key is told to last.
+local function lasting(long) return string.format('%.0f', floor(long / 1000) + 2) end
+
 local function write(key, text, long)
-    redis.call('SET', key, text, 'PX', string.format('%.0f', floor(long / 1000) + 2))
+    redis.call('SET', key, text, 'PX', lasting(long))
 end

@@ -30,8 +30,9 @@ impl Bench {
             .replace("local time = redis.call('TIME')", "")
             .replace("local now = tonumber(time[1]) * 1000000 + tonumber(time[2])", clock);
         // Keys end by the real clock, which is not the test's.
-        let prelude = prelude
-            .replace("'PX', string.format('%.0f', floor(long / 1000) + 2)", "'PX', string.format('%.0f', floor(long / 1000) + 100000)");
+        let lasting = "floor(long / 1000) + 2";
+        assert_eq!(prelude.matches(lasting).count(), 1, "how long keys last is in one place");
+        let prelude = prelude.replace(lasting, "floor(long / 1000) + 1000000000");
         let scripts = Scripts::new(&prelude);
         Some(Self { scripts, server, _process: process })
     }

@@ -31,7 +31,8 @@
 use super::error::Effect;
 use super::link::{self, Link, RedisOptions};
 use super::{NAME, PREFIX, without_braces};
-use crate::fault::{ConfigError, Fault, check};
+use crate::fault::{ConfigError, Fault};
+use crate::store::rate::semaphore::check_place;
 use crate::store::rate::{Holder, SemaphoreStore, Taken};
 use crate::store::{Key, StoreError, key};
 use crate::sync::Counter;
@@ -120,10 +121,7 @@ impl RedisSemaphoreStore {
 
     async fn run(&self, name: &Key, what: &str, holder: Option<Holder>, max: u32, ttl: Duration) -> Result<[u64; 3], StoreError> {
         let micros = u64::try_from(ttl.as_nanos().div_ceil(1_000)).unwrap_or(LONGEST).min(LONGEST);
-        let mut faults = Vec::new();
-        check::at_least(&mut faults, "max", u64::from(max), 1);
-        check::nonzero(&mut faults, "ttl", ttl, "give it longer than the work takes");
-        ConfigError::check("place", faults)?;
+        check_place(max, ttl)?;
         let key = format!("{}%places1:{{{}}}", self.shared.prefix, without_braces(name.as_str()));
         let mut script = SCRIPT.key(key);
         // 32 hex digits are never the member in which the fence is kept.

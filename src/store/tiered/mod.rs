@@ -7,8 +7,9 @@
 //! A value that was deleted or overwritten does not come back: each promotion remembers the epoch of its key from before it asked the far store,
 //! and is dropped when that has passed. A delete or a set that is dropped half-way leaves a mark, and the key is not read near until it is clean again.
 //!
-//! What other processes do to the far store is not seen here before the near copy ends. Where they can tell (a backplane), hand what they say to
-//! [`forget_near`](Tiered::forget_near), and call [`clear_near`](Tiered::clear_near) whenever something they said may have been missed.
+//! What other processes do to the far store is not seen here before the near copy ends, unless they tell: with a [`backplane`](Tiered::backplane),
+//! each says what it changes, and drops its near copies of what the others change. Where you have a way of your own to hear of it, call
+//! [`forget_near`](Tiered::forget_near), and [`clear_near`](Tiered::clear_near) whenever something may have been missed.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -24,80 +25,42 @@
 //! # Ok(()) }
 //! ```
 
-use super::stats::Counters;
-use super::{CacheStats, Capabilities, Entry, Glob, Key, SetOptions, Store, StoreError, Ttl};
-use crate::sync::{Counter, Mutex, lock};
-use bytes::Bytes;
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
-use std::time::Duration;
-use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
+mod near;
 
-/// As many keys as are likely to be written at once never wait for each other.
-const STRIPES: usize = 64;
+use super::backplane::{Backplane, Changed, Ears, Peers};
+use super::stats::Counters;
+use super::{CacheStats, Capabilities, Cursor, Entry, Glob, Key, KeysPage, SetOptions, Store, StoreError, Ttl};
+use crate::sync::Counter;
+use bytes::Bytes;
+use near::{Change, Near};
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
 const RATIO: f64 = 0.5;
 const FLOOR: Duration = Duration::from_secs(60);
 
 /// A near store in front of a far one; see the [module](self).
 #[derive(Debug)]
 pub struct Tiered<N, F> {
-    near: N,
+    near: Arc<Near<N>>,
     far: F,
     ratio: f64,
     floor: Duration,
-    hasher: RandomState,
-    /// The epoch of each stripe, which whoever changes the near store holds.
-    stripes: Vec<AsyncMutex<u64>>,
-    /// Keys that are being changed, or whose change was dropped half-way.
-    marks: Mutex<HashMap<Key, Mark>>,
+    peers: Option<Peers>,
     counters: Counters,
     near_hits: Counter,
-}
-
-/// How many changes of a key are under way, whether there was a moment with more than one, and whether one was given up.
-#[derive(Clone, Copy, Debug, Default)]
-struct Mark {
-    under_way: u32,
-    crowded: bool,
-    given_up: bool,
-}
-
-/// A change under way. Dropped before its end, it leaves the mark.
-struct Change<'a> {
-    marks: &'a Mutex<HashMap<Key, Mark>>,
-    keys: &'a [Key],
-    done: bool,
-}
-
-impl Drop for Change<'_> {
-    fn drop(&mut self) {
-        let mut marks = lock(self.marks);
-        for key in self.keys {
-            if let Some(mark) = marks.get_mut(key) {
-                mark.under_way = mark.under_way.saturating_sub(1);
-                mark.given_up |= !self.done;
-                if mark.under_way == 0 {
-                    mark.crowded = false;
-                    if !mark.given_up {
-                        marks.remove(key);
-                    }
-                }
-            }
-        }
-    }
 }
 
 impl<N: Store, F: Store> Tiered<N, F> {
     /// `near` in front of `far`: kept near for half the time that is left, at least 60 s.
     pub fn new(near: N, far: F) -> Self {
         Self {
-            near,
+            near: Arc::new(Near::new(near)),
             far,
             ratio: RATIO,
             floor: FLOOR,
-            hasher: RandomState::new(),
-            stripes: (0..STRIPES).map(|_| AsyncMutex::new(0)).collect(),
-            marks: Mutex::default(),
+            peers: None,
             counters: Counters::default(),
             near_hits: Counter::default(),
         }
@@ -117,9 +80,18 @@ impl<N: Store, F: Store> Tiered<N, F> {
         self
     }
 
+    /// Tells the others on this backplane what is changed here, after it was changed far, and drops the near copies of what they change. One for
+    /// each far store. It listens in a task, from the first operation on and until this is closed or dropped. A change is made whether or
+    /// not it can be told; what could not be told is told later, and counted as an error. **Default**: nobody is told.
+    #[must_use]
+    pub fn backplane(mut self, backplane: impl Backplane) -> Self {
+        self.peers = Some(Peers::new(backplane));
+        self
+    }
+
     /// The near store.
-    pub const fn near(&self) -> &N {
-        &self.near
+    pub fn near(&self) -> &N {
+        &self.near.store
     }
 
     /// The far store.
@@ -127,23 +99,20 @@ impl<N: Store, F: Store> Tiered<N, F> {
         &self.far
     }
 
-    /// Drops the near copy of a key, and what is about to become one: somebody else has changed it.
+    /// Drops the near copy of a key, and what is about to become one: somebody else has changed it. Tells nobody.
     ///
     /// # Errors
-    /// As the near store.
+    /// As the near store. Until it could be dropped, it is not read.
     pub async fn forget_near(&self, key: &Key) -> Result<(), StoreError> {
-        let mut epoch = self.stripe(key).lock().await;
-        *epoch += 1;
-        self.near.delete(key).await.map(drop)
+        self.near.forget(key).await
     }
 
-    /// Drops all near copies, and what is about to become one: something may have been missed.
+    /// Drops all near copies, and what is about to become one: something may have been missed. Tells nobody.
     ///
     /// # Errors
-    /// As the near store.
+    /// As the near store. Until they could be dropped, none is read.
     pub async fn clear_near(&self) -> Result<(), StoreError> {
-        let _held = self.all_stripes().await;
-        self.near.clear().await.map(drop)
+        self.near.clear().await
     }
 
     /// How long a value with so much time left is kept near.
@@ -157,69 +126,16 @@ impl<N: Store, F: Store> Tiered<N, F> {
         }
     }
 
-    fn stripe(&self, key: &Key) -> &AsyncMutex<u64> {
-        #[expect(clippy::cast_possible_truncation, reason = "any part of a hash is one")]
-        let number = self.hasher.hash_one(key) as usize % STRIPES;
-        &self.stripes[number]
-    }
-
-    /// Every stripe, each in a new epoch. In order, so that two who want all do not wait for each other.
-    async fn all_stripes(&self) -> Vec<MutexGuard<'_, u64>> {
-        let mut held = Vec::with_capacity(STRIPES);
-        for stripe in &self.stripes {
-            let mut epoch = stripe.lock().await;
-            *epoch += 1;
-            held.push(epoch);
-        }
-        held
-    }
-
-    fn begin<'a>(&'a self, keys: &'a [Key]) -> Change<'a> {
-        let mut marks = lock(&self.marks);
-        for key in keys {
-            let mark = marks.entry(key.clone()).or_default();
-            mark.crowded |= mark.under_way > 0;
-            mark.under_way += 1;
-        }
-        Change { marks: &self.marks, keys, done: false }
-    }
-
-    /// Whether the near store may be asked for this key. A mark that somebody left is cleaned up first.
-    async fn may_read_near(&self, key: &Key) -> bool {
-        let mark = lock(&self.marks).get(key).copied();
-        match mark {
-            None => true,
-            Some(mark) if mark.under_way > 0 || !mark.given_up => false,
-            Some(_) => {
-                if self.forget_near(key).await.is_err() {
-                    return false;
-                }
-                let mut marks = lock(&self.marks);
-                match marks.get(key) {
-                    Some(mark) if mark.under_way > 0 => false,
-                    _ => {
-                        marks.remove(key);
-                        true
-                    }
-                }
-            }
-        }
-    }
-
     /// Keeps near what the far store had, unless the key has changed since `epoch`. The caller has its value whatever becomes of this.
     async fn promote(&self, key: &Key, entry: &Entry, epoch: u64) {
-        let now = self.stripe(key).lock().await;
-        if *now != epoch {
-            return;
-        }
         let options = SetOptions { ttl: self.near_ttl(entry.ttl()), metadata: entry.metadata.clone(), ..SetOptions::new() };
-        if self.near.set(key, entry.value.clone(), options).await.is_err() {
+        if self.near.promote(key, entry.value.clone(), options, epoch).await.is_err() {
             self.counters.errors.add(1);
         }
     }
 
     async fn get_far(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
-        let epoch = *self.stripe(key).lock().await;
+        let epoch = self.near.epoch(key).await;
         let found = self.far.get(key).await?;
         if let Some(entry) = &found {
             self.promote(key, entry, epoch).await;
@@ -227,12 +143,30 @@ impl<N: Store, F: Store> Tiered<N, F> {
         Ok(found)
     }
 
-    /// After the far store was changed, or may have been: drops the near copies.
-    async fn forget_all(&self, keys: &[Key]) -> Result<(), StoreError> {
-        for key in keys {
-            self.forget_near(key).await?;
+    /// Before each operation: the others may have something to say.
+    fn listen(&self) {
+        if let Some(peers) = &self.peers {
+            peers.listen(|| {
+                let near: Weak<Near<N>> = Arc::downgrade(&self.near);
+                near as Weak<dyn Ears>
+            });
         }
-        Ok(())
+    }
+
+    fn begin<'a>(&'a self, keys: &'a [Key]) -> Change<'a, N> {
+        self.listen();
+        self.near.begin(keys, self.peers.as_ref())
+    }
+
+    fn begin_all(&self) -> Change<'_, N> {
+        self.listen();
+        self.near.begin_all(self.peers.as_ref())
+    }
+
+    async fn tell(&self, changed: Changed) {
+        if let Some(peers) = &self.peers {
+            peers.tell(changed).await;
+        }
     }
 }
 
@@ -243,9 +177,10 @@ fn both<T>(far: Result<T, StoreError>, near: Result<(), StoreError>) -> Result<T
 
 impl<N: Store, F: Store> Store for Tiered<N, F> {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
+        self.listen();
         // A near store that fails is one that has nothing.
-        if self.may_read_near(key).await
-            && let Ok(Some(entry)) = self.near.get(key).await
+        if self.near.may_read(key).await
+            && let Ok(Some(entry)) = self.near.store.get(key).await
         {
             self.near_hits.add(1);
             self.counters.got(true);
@@ -258,22 +193,15 @@ impl<N: Store, F: Store> Store for Tiered<N, F> {
 
     async fn set(&self, key: &Key, value: Bytes, options: SetOptions) -> Result<bool, StoreError> {
         let mut change = self.begin(std::slice::from_ref(key));
-        let ttl = options.ttl;
-        let near = SetOptions { ttl: self.near_ttl(ttl), tags: Vec::new(), if_absent: false, metadata: options.metadata.clone() };
+        let is_gone = !options.if_absent; // what was there before, whether or not the new value is stored
+        let near = SetOptions { ttl: self.near_ttl(options.ttl), tags: Vec::new(), if_absent: false, metadata: options.metadata.clone() };
         let stored = self.far.set(key, value.clone(), options).await;
-        let kept = if matches!(stored, Ok(true)) {
-            let mut epoch = self.stripe(key).lock().await;
-            *epoch += 1;
-            // Of several at once, nobody knows which one was the last to reach the far store.
-            if lock(&self.marks).get(key).is_some_and(|mark| mark.crowded) {
-                self.near.delete(key).await.map(drop)
-            } else {
-                self.near.set(key, value, near).await.map(drop)
-            }
-        } else {
-            self.forget_near(key).await
-        };
-        change.done = kept.is_ok();
+        let kept = if matches!(stored, Ok(true)) { self.near.keep(key, value, near).await } else { self.near.forget(key).await };
+        change.done(&kept);
+        // What was there already is what others have, too.
+        if stored != Ok(false) || is_gone {
+            self.tell(Changed::Keys(vec![key.clone()])).await;
+        }
         self.counters.sets.add(u64::from(matches!(stored, Ok(true))));
         both(stored, kept)
     }
@@ -283,22 +211,35 @@ impl<N: Store, F: Store> Store for Tiered<N, F> {
     }
 
     async fn clear(&self) -> Result<u64, StoreError> {
+        let mut change = self.begin_all();
         let cleared = self.far.clear().await;
-        let cleared = both(cleared, self.clear_near().await)?;
+        let forgotten = self.near.clear().await;
+        change.done(&forgotten);
+        self.tell(Changed::All).await;
+        let cleared = both(cleared, forgotten)?;
         self.counters.deletes.add(cleared);
         Ok(cleared)
     }
 
-    /// Hits and misses of the two together; `near_hits` and the near store's entries are extras, the gauges the far store's.
+    /// Hits and misses of the two together, the gauges the far store's. Extras are `near_hits`, `near_entries`, and with a backplane
+    /// `backplane_notices` and `backplane_gaps`: how many words of others were heard, and how often everything near was dropped because one
+    /// may not have been.
     fn stats(&self) -> CacheStats {
-        let (own, near, far) = (self.counters.snapshot(), self.near.stats(), self.far.stats());
-        let extra = [Some(("near_hits", self.near_hits.get())), near.current_entries.map(|entries| ("near_entries", entries))];
+        let (own, near, far) = (self.counters.snapshot(), self.near.store.stats(), self.far.stats());
+        let heard = self.peers.as_ref().map(Peers::heard);
+        let extra = [
+            Some(("near_hits", self.near_hits.get())),
+            near.current_entries.map(|entries| ("near_entries", entries)),
+            heard.map(|(notices, _)| ("backplane_notices", notices)),
+            heard.map(|(_, gaps)| ("backplane_gaps", gaps)),
+        ];
+        let untold = self.peers.as_ref().map_or(0, Peers::errors);
         CacheStats {
             hits: own.hits,
             misses: own.misses,
             sets: own.sets,
             deletes: own.deletes,
-            errors: own.errors.saturating_add(far.errors),
+            errors: own.errors.saturating_add(far.errors).saturating_add(untold),
             extra: far.extra.iter().copied().chain(extra.into_iter().flatten()).collect(),
             ..far
         }
@@ -316,27 +257,32 @@ impl<N: Store, F: Store> Store for Tiered<N, F> {
     fn reset_stats(&self) {
         self.counters.reset();
         self.near_hits.reset();
-        self.near.reset_stats();
+        self.near.store.reset_stats();
+        if let Some(peers) = &self.peers {
+            peers.reset();
+        }
         self.far.reset_stats();
     }
 
     async fn exists(&self, key: &Key) -> Result<bool, StoreError> {
-        let near = self.may_read_near(key).await && self.near.exists(key).await.unwrap_or(false);
+        self.listen();
+        let near = self.near.may_read(key).await && self.near.store.exists(key).await.unwrap_or(false);
         if near { Ok(true) } else { self.far.exists(key).await }
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<HashMap<Key, Entry>, StoreError> {
+        self.listen();
         let mut clean = Vec::with_capacity(keys.len());
         for key in keys {
-            if self.may_read_near(key).await {
+            if self.near.may_read(key).await {
                 clean.push(key.clone());
             }
         }
-        let mut found = self.near.get_many(&clean).await.unwrap_or_default();
+        let mut found = self.near.store.get_many(&clean).await.unwrap_or_default();
         self.near_hits.add(found.len() as u64);
         let mut missing: HashMap<Key, u64> = HashMap::new();
         for key in keys.iter().filter(|key| !found.contains_key(key)) {
-            missing.insert(key.clone(), *self.stripe(key).lock().await);
+            missing.insert(key.clone(), self.near.epoch(key).await);
         }
         if !missing.is_empty() {
             let asked: Vec<Key> = missing.keys().cloned().collect();
@@ -352,13 +298,15 @@ impl<N: Store, F: Store> Store for Tiered<N, F> {
         Ok(found)
     }
 
-    /// Far only; near copies are dropped, and come back when they are asked for.
+    /// Stored far only; near copies are dropped, and come back when they are asked for.
     async fn set_many(&self, items: &[(Key, Bytes)], options: SetOptions) -> Result<u64, StoreError> {
         let keys: Vec<Key> = items.iter().map(|(key, _)| key.clone()).collect();
         let mut change = self.begin(&keys);
         let stored = self.far.set_many(items, options).await;
-        let forgotten = self.forget_all(&keys).await;
-        change.done = forgotten.is_ok();
+        let forgotten = self.near.forget_all(&keys).await;
+        change.done(&forgotten);
+        drop(change);
+        self.tell(Changed::Keys(keys)).await;
         let stored = both(stored, forgotten)?;
         self.counters.sets.add(stored);
         Ok(stored)
@@ -367,8 +315,9 @@ impl<N: Store, F: Store> Store for Tiered<N, F> {
     async fn delete_many(&self, keys: &[Key]) -> Result<u64, StoreError> {
         let mut change = self.begin(keys);
         let deleted = self.far.delete_many(keys).await;
-        let forgotten = self.forget_all(keys).await;
-        change.done = forgotten.is_ok();
+        let forgotten = self.near.forget_all(keys).await;
+        change.done(&forgotten);
+        self.tell(Changed::Keys(keys.to_vec())).await;
         let deleted = both(deleted, forgotten)?;
         self.counters.deletes.add(deleted);
         Ok(deleted)
@@ -378,38 +327,48 @@ impl<N: Store, F: Store> Store for Tiered<N, F> {
         self.far.keys(glob).await
     }
 
+    async fn keys_page(&self, glob: &Glob, from: Option<&Cursor>) -> Result<KeysPage, StoreError> {
+        self.far.keys_page(glob, from).await
+    }
+
     async fn delete_matching(&self, glob: &Glob) -> Result<u64, StoreError> {
+        let mut change = self.begin_all();
         let deleted = self.far.delete_matching(glob).await;
-        let _held = self.all_stripes().await;
-        let near = match self.near.delete_matching(glob).await {
-            Ok(_) => Ok(()),
-            Err(_) => self.near.clear().await.map(drop),
-        };
-        let deleted = both(deleted, near)?;
+        let forgotten = self.near.forget_matching(glob).await;
+        change.done(&forgotten);
+        self.tell(Changed::All).await;
+        let deleted = both(deleted, forgotten)?;
         self.counters.deletes.add(deleted);
         Ok(deleted)
     }
 
     /// Drops all near copies: they do not know their tags.
     async fn delete_tagged(&self, tag: &str) -> Result<u64, StoreError> {
+        let mut change = self.begin_all();
         let deleted = self.far.delete_tagged(tag).await;
-        let deleted = both(deleted, self.clear_near().await)?;
+        let forgotten = self.near.clear().await;
+        change.done(&forgotten);
+        self.tell(Changed::All).await;
+        let deleted = both(deleted, forgotten)?;
         self.counters.deletes.add(deleted);
         Ok(deleted)
     }
 
     async fn purge_expired(&self) -> Result<u64, StoreError> {
-        let _ = self.near.purge_expired().await; // copies; what counts is far
+        let _ = self.near.store.purge_expired().await; // copies; what counts is far
         self.far.purge_expired().await
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
-        self.near.probe().await?;
+        self.near.store.probe().await?;
         self.far.probe().await
     }
 
     async fn close(&self) -> Result<(), StoreError> {
+        if let Some(peers) = &self.peers {
+            peers.stop();
+        }
         let far = self.far.close().await;
-        both(far, self.near.close().await)
+        both(far, self.near.store.close().await)
     }
 }
