@@ -102,8 +102,11 @@ impl Judges {
     }
 
     fn known<E: 'static>(&self) -> Option<&Known<E>> {
-        let id = TypeId::of::<E>();
-        self.by_type.iter().find(|(known, _)| *known == id).and_then(|(_, known)| known.downcast_ref())
+        self.of(TypeId::of::<E>())?.downcast_ref()
+    }
+
+    fn of(&self, id: TypeId) -> Option<&(dyn Any + Send + Sync)> {
+        self.by_type.iter().find(|(known, _)| *known == id).map(|(_, known)| &**known)
     }
 
     /// What `error` says about the dependency; transient when nobody knows its type.
@@ -118,21 +121,25 @@ impl Judges {
 
     /// The text of an error whose type is known here, or to everybody.
     pub(crate) fn text<E: 'static>(&self, error: &E) -> Option<String> {
-        if let Some(known) = self.known::<E>() {
-            return Some((known.text)(error));
+        match self.known::<E>() {
+            Some(known) => Some((known.text)(error)),
+            None => text_of_common(error),
         }
-        let any: &dyn Any = error;
-        let display: &dyn fmt::Display = if let Some(e) = any.downcast_ref::<String>() {
-            e
-        } else if let Some(e) = any.downcast_ref::<&'static str>() {
-            e
-        } else if let Some(e) = any.downcast_ref::<std::io::Error>() {
-            e
-        } else {
-            any.downcast_ref::<Box<dyn std::error::Error + Send + Sync>>()?
-        };
-        Some(display.to_string())
     }
+}
+
+/// Of the error types that everybody knows.
+fn text_of_common(error: &dyn Any) -> Option<String> {
+    let display: &dyn fmt::Display = if let Some(e) = error.downcast_ref::<String>() {
+        e
+    } else if let Some(e) = error.downcast_ref::<&'static str>() {
+        e
+    } else if let Some(e) = error.downcast_ref::<std::io::Error>() {
+        e
+    } else {
+        error.downcast_ref::<Box<dyn std::error::Error + Send + Sync>>()?
+    };
+    Some(display.to_string())
 }
 
 impl fmt::Debug for Judges {

@@ -155,26 +155,39 @@ impl<'c> Story<'c> {
         outcome: Outcome,
         last_error: Option<E>,
     ) -> Result<T, Error<E>> {
-        let concluded = match (result, last_error) {
-            // A retry that our own gate refused is no news about the dependency; its last error is.
-            (Err(Error::Rejected(rejected)), Some(error)) if rejected.is_refusal() => Err(Error::Inner(error)),
-            (Err(Error::Rejected(rejected)), last_error) => {
-                let text = last_error.and_then(|error| judge.text(&self.core.judges, &error));
-                Err(Error::Rejected(self.complete(rejected, text)))
+        match result {
+            Ok(_) => self.end(true, None, outcome),
+            Err(Error::Inner(_)) => self.end(false, None, outcome),
+            Err(Error::Rejected(rejected)) => {
+                let error = match last_error {
+                    // A retry that our own gate refused is no news about the dependency; its last error is.
+                    Some(error) if rejected.is_refusal() => {
+                        self.end(false, None, outcome);
+                        Error::Inner(error)
+                    }
+                    Some(error) => Error::Rejected(self.end_rejected(rejected, judge.text(&self.core.judges, &error), outcome)),
+                    None => Error::Rejected(self.end_rejected(rejected, None, outcome)),
+                };
+                return Err(error);
             }
-            (result, _) => result,
-        };
-        // An error that was judged a success is one; so is a value, unless it was judged a failure.
-        let end = match &concluded {
-            Err(error) if !outcome.is_success() => CallEnd::of(error),
-            Ok(_) if outcome.is_failure() => CallEnd::Failure,
-            _ => CallEnd::Success,
-        };
-        self.end(end, outcome);
-        concluded
+        }
+        result
     }
 
-    fn end(&mut self, end: CallEnd, outcome: Outcome) {
+    fn end_rejected(&mut self, rejected: Rejected, last_error: Option<String>, outcome: Outcome) -> Rejected {
+        let rejected = self.complete(rejected, last_error);
+        self.end(false, Some(&rejected), outcome);
+        rejected
+    }
+
+    /// `is_value`: the call ends with a value; otherwise with a rejection, or with the operation's own error.
+    fn end(&mut self, is_value: bool, rejected: Option<&Rejected>, outcome: Outcome) {
+        // An error that was judged a success is one; so is a value, unless it was judged a failure.
+        let end = match rejected {
+            _ if outcome.is_success() || (is_value && !outcome.is_failure()) => CallEnd::Success,
+            Some(rejected) => CallEnd::Rejected(rejected.kind()),
+            None => CallEnd::Failure,
+        };
         if outcome.is_success() {
             self.succeeded();
         } else if let Some(policy) = &self.core.policies.retry {
