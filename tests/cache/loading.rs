@@ -243,8 +243,9 @@ async fn d56_spawned_loads_can_be_aborted() {
             self.0.one();
         }
     }
-    let hangs = |_| {
-        let dropped = Dropped(running.clone());
+    let count = running.clone();
+    let hangs = move |_| {
+        let dropped = Dropped(count.clone());
         async move {
             let _dropped = dropped;
             std::future::pending::<Result<u32, String>>().await
@@ -257,8 +258,8 @@ async fn d56_spawned_loads_can_be_aborted() {
         pass(MS).await;
         cache.abort_loads();
     };
-    let (none, other, old, ()) =
-        tokio::join!(cache.get_or_spawn("a", hangs), cache.get_or_spawn("a", hangs), cache.get_or_spawn("old", hangs), abort);
+    let spawned = |key| cache.get_or_spawn(key, hangs.clone());
+    let (none, other, old, ()) = tokio::join!(spawned("a"), spawned("a"), spawned("old"), abort);
     for error in [none, other] {
         assert_eq!(error.expect_err("aborted").kind(), Some(RejectedKind::LoadFailed));
     }

@@ -97,7 +97,7 @@ impl<K, T> CacheConfig<K, T> {
     /// here.get_or_load(&7, |_| fetch(7)).await?;
     ///
     /// let elsewhere = cache()?; // another process, or this one after a restart
-    /// let user = elsewhere.get_or_load(&7, |_| async { Err("not asked") }).await;
+    /// let user = elsewhere.get_or_load(&7, |_| async { Err::<String, _>("not asked") }).await;
     /// assert_eq!(user.as_deref(), Ok("user 7"));
     ///
     /// here.both().remove(&7).await?; // not `remove`, after which it would be found there again
