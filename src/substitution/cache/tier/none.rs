@@ -87,7 +87,7 @@ impl Outbox {
 impl<T> Inner<T> {
     #[inline]
     pub(crate) fn far<Q: ?Sized>(&self, _key: &Q) -> Far {
-        Far
+        Far(())
     }
 
     #[inline]
@@ -96,7 +96,7 @@ impl<T> Inner<T> {
     }
 
     pub(super) const fn outbox(&self) -> Outbox {
-        Outbox
+        Outbox(())
     }
 
     pub(super) fn letter(&self, _far: &Far, _ruled: &mut Ruled<T>) -> Letter {
