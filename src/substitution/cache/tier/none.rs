@@ -72,12 +72,12 @@ pub(super) fn unknown_tags(names: &Names) -> Hash {
 }
 
 /// No name.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Far;
 
 pub(super) struct Letter;
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Outbox;
 
 impl Outbox {
