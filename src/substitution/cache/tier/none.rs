@@ -73,21 +73,21 @@ pub(super) fn unknown_tags(names: &Names) -> Hash {
 
 /// No name.
 #[derive(Clone, Default)]
-pub(crate) struct Far;
+pub(crate) struct Far(());
 
 pub(super) struct Letter;
 
 #[derive(Clone, Default)]
-pub(super) struct Outbox;
+pub(super) struct Outbox(());
 
 impl Outbox {
-    pub(super) fn put(self, _epoch: u64, _letter: Letter) {}
+    pub(super) fn put(&self, _epoch: u64, _letter: Letter) {}
 }
 
 impl<T> Inner<T> {
     #[inline]
     pub(crate) fn far<Q: ?Sized>(&self, _key: &Q) -> Far {
-        Far
+        Far(())
     }
 
     #[inline]
@@ -96,7 +96,7 @@ impl<T> Inner<T> {
     }
 
     pub(super) const fn outbox(&self) -> Outbox {
-        Outbox
+        Outbox(())
     }
 
     pub(super) fn letter(&self, _far: &Far, _ruled: &mut Ruled<T>) -> Letter {
