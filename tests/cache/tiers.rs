@@ -259,7 +259,8 @@ async fn e61_a_removal_that_fails_is_an_error_and_the_old_value_does_not_come_ba
         assert_eq!(load(&other, "a", "not asked").await, "new", "and now it is, for all");
         let b = load(&words(&store), "b", "loaded").await;
         assert_eq!(b, if what == 2 { "loaded" } else { "kept" });
-        (other.clear(), cache.clear());
+        other.clear();
+        cache.clear();
         store.store.clear().await.expect("in memory");
     }
     // A value that could not be stored there is here; the older one there is nowhere.
@@ -353,7 +354,8 @@ async fn tags_come_with_what_is_found_there() {
         let tagged = |tag: &'static str| move |_| async move { Ok::<_, String>(Loaded::new(tag.to_owned()).tags([tag, "all"])) };
         here.get_or_load("a", tagged("red")).await.expect("loaded");
         here.get_or_load("b", tagged("blue")).await.expect("loaded");
-        (load(&there, "a", "not asked").await, load(&there, "b", "not asked").await);
+        load(&there, "a", "not asked").await;
+        load(&there, "b", "not asked").await;
         let done = there.both().invalidate_tag("red").await;
         if plain {
             assert_eq!(done.expect_err("it knows no tags").kind(), StoreErrorKind::Unsupported);

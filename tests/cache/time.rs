@@ -155,7 +155,9 @@ async fn b35_a_value_says_how_long_it_is_fresh_and_what_its_tags_are() {
     assert_eq!((cache.get("loaded"), cache.get("said"), cache.get("big")), (None, Some(2), Some(100)));
     tokio::time::advance(SECOND * 2).await;
     assert_eq!(cache.get("said"), None, "its own word goes before that of the rule");
-    (cache.insert("a", 101), cache.insert("b", Loaded::new(103).tag("red")), cache.insert("c", 102));
+    cache.insert("a", 101);
+    cache.insert("b", Loaded::new(103).tag("red"));
+    cache.insert("c", 102);
     assert_eq!((cache.invalidate_tag("red"), cache.invalidate_tag("odd"), cache.get("c")), (1, 1, Some(102)));
     // They can be exchanged.
     cache.reconfigure(&cache.config().ttl_of(|_| Some(SECOND))).expect("valid");

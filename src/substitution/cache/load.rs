@@ -105,9 +105,9 @@ impl<K, T> Cache<K, T> {
         let mut aborted = self.inner.aborts.subscribe();
         let task = tokio::spawn(async move {
             tokio::select! {
-                biased;
-                ended = order.load(T::clone, None, text, always, operation) => Some(ended),
+                biased; // or one that is aborted would hand over to one that is about to be
                 _ = aborted.changed() => None,
+                ended = order.load(T::clone, None, text, always, operation) => Some(ended),
             }
         });
         if let Some(value) = backup {

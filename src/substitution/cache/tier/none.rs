@@ -81,7 +81,7 @@ pub(super) struct Letter;
 pub(super) struct Outbox(());
 
 impl Outbox {
-    pub(super) const fn put(&self, _epoch: u64, _letter: Letter) {}
+    pub(super) fn put(&self, _epoch: u64, _letter: Letter) {}
 }
 
 impl<T> Inner<T> {
