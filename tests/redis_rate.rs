@@ -307,6 +307,7 @@ async fn g83_a_key_that_the_server_drops_is_a_key_that_nobody_has_used() {
     let store = store(&server);
     for algorithm in Algorithm::ALL {
         let quota = Quota::per(5, HOUR).algorithm(algorithm);
+        server.say("FLUSHALL");
         for drop in ["DEL", "UNLINK", "PEXPIRE"] {
             for _ in 0..5 {
                 assert!(store.acquire(&key("k"), &quota, 1).await.unwrap().allowed);
