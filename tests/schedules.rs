@@ -217,7 +217,7 @@ fn waits() -> Vec<Waits> {
         }),
     );
     let keys = PerKey::new(9).rate_limit(RateLimiter::per_minute(1).max_wait(YEAR)).build().unwrap();
-    keys.try_acquire("a", 1).unwrap();
+    drop(keys.try_acquire("a", 1).unwrap());
     let pipeline = build(p().per_key(keys));
     add("per key, rate", Box::new(move || settle(pipeline.key("a").call(pending))));
     let keys = PerKey::new(9).bulkhead(Bulkhead::new(1).queue(1).max_wait(SECOND)).build().unwrap();
