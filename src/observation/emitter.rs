@@ -397,4 +397,31 @@ mod tests {
         assert_eq!(all.lines().count(), 5, "{all}");
         assert!(all.contains("TRACE") && all.contains(r#"end="success""#) && all.contains("DEBUG"), "{all}");
     }
+
+    /// The levels are written beside each callsite, for that is how `tracing` wants them.
+    #[test]
+    fn r10_every_event_is_traced_at_the_level_of_its_severity() {
+        let (elapsed, outcome) = (Duration::from_millis(1), Outcome::TimedOut);
+        let finished = |end| Event::CallFinished { end, attempts: 1, elapsed };
+        let events = [
+            Event::AttemptFailed { attempt: 1, outcome, elapsed },
+            Event::Retrying { attempt: 1, delay: elapsed, cause: outcome },
+            Event::Hedged { leg: 1, after: elapsed },
+            retry_stopped(1),
+            Event::Rejected { kind: RejectedKind::CircuitOpen, retry_after: Some(elapsed) },
+            Event::Waited { policy: "bulkhead", waited: elapsed },
+            Event::CircuitChanged { from: "closed", to: "open", generation: 1 },
+            Event::CircuitChanged { from: "open", to: "half_open", generation: 2 },
+            Event::FallbackUsed { cause: CallEnd::Failure },
+            finished(CallEnd::Failure),
+            finished(CallEnd::Rejected(RejectedKind::Timeout)),
+            finished(CallEnd::Panicked),
+            finished(CallEnd::Abandoned),
+        ];
+        for event in events {
+            let text = traced(tracing::Level::TRACE, |emitter| emitter.emit(|| event.clone()));
+            let level = format!("{:?}", event.severity()).to_uppercase();
+            assert_eq!(text.split_whitespace().next(), Some(&*level), "{text}");
+        }
+    }
 }
