@@ -488,3 +488,18 @@ async fn a24_one_winner_in_three_processes() {
     }
     assert_eq!((won.len(), sum), (3, 200));
 }
+
+/// Found by the fuzz target `keys`: a key that is too long was cut within an escape, and what a store kept under it did not read back.
+#[tokio::test]
+async fn a12_a_long_key_is_never_cut_within_an_escape() {
+    let dir = Dir::new("cut");
+    let store = dir.store().open().await.unwrap();
+    for before in 0..6 {
+        for escaped in ["\u{c}", "\u{2028}", "\u{85}", "%"] {
+            let raw = format!("{}{}", "x".repeat(before), escaped.repeat(200));
+            assert_eq!(Key::parse(key(&raw).as_str()), Ok(key(&raw)), "{}", key(&raw).as_str());
+            put(&store, &raw, "value").await;
+            assert_eq!(got(&store, &raw).await.as_deref(), Some(&b"value"[..]));
+        }
+    }
+}

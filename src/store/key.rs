@@ -254,6 +254,12 @@ impl KeyPolicy {
         while !text.is_char_boundary(head) {
             head -= 1;
         }
+        // Nor within an escape, which would be the text of no key. (All of them are three characters, and a `%` begins nothing else.)
+        if head < text.len()
+            && let Some(escape) = text.as_bytes()[..head].iter().rev().take(2).position(|byte| *byte == b'%')
+        {
+            head -= escape + 1;
+        }
         text.truncate(head);
         text.push(':');
         text.push_str(&hash);
@@ -263,7 +269,7 @@ impl KeyPolicy {
     /// Whether a text that fits could be the cut of a longer one. Such a text is hashed as well, or a caller who knows SHA-256 could
     /// name the key of another.
     fn looks_hashed(&self, text: &str) -> bool {
-        // A cut loses at most 3 bytes of a character.
+        // A cut loses at most 3 bytes of a character, or 2 of an escape.
         if text.len() + 3 < self.max_len {
             return false;
         }

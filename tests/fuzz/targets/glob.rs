@@ -17,7 +17,8 @@ fuzz_target!(|text: &str| {
         }
         assert!(!glob.within("users").matches(&key.within("orders")), "nobody sees into another namespace");
         assert!(Glob::all().matches(&key));
-        if raw.len() < 100 {
+        // One that was cut matches by its head only.
+        if key.as_str().len() < 200 {
             let literal: String = raw.chars().flat_map(|c| ['\\', c]).collect();
             assert!(Glob::new(&literal).matches(&key), "{literal}");
         }
