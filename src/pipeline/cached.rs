@@ -117,13 +117,14 @@ impl<T, J, L: FnOnce(Loaded<T>) -> Loaded<T>> Cached<'_, T, J, L> {
     }
 }
 
-pub(super) async fn call<T, E, J, L, S, F, Fut>(
+#[expect(clippy::manual_async_fn, reason = "an `async fn` would keep each of its arguments twice")]
+pub(super) fn call<T, E, J, L, S, F, Fut>(
     request: Request<'_, J>,
     answers: Answers<'_, T>,
     kept: L,
     substitute: S,
     operation: F,
-) -> Result<T, Error<E>>
+) -> impl Future<Output = Result<T, Error<E>>>
 where
     E: 'static,
     J: Judge<T, E>,
@@ -132,25 +133,27 @@ where
     F: Fn(Attempt) -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
-    let Some(key) = answers.key else { return request.call_with(operation).await };
-    match answers.cache.look(key, answers.give) {
-        Looked::Given(value) => {
-            request.pipeline.core().answered_at_once(CallEnd::Success);
-            Ok(value)
-        }
-        Looked::Failed(rejected) => {
-            let core = request.pipeline.core();
-            core.answered_at_once(CallEnd::Rejected(rejected.kind()));
-            let deadline = deadline(core, &request.options, Instant::now());
-            Box::pin(instead(core, deadline, Error::Rejected(rejected), substitute)).await
-        }
-        // Boxed, for it is rare beside a hit, and large.
-        Looked::Load(order) => {
-            let order = order.named(match answers.name {
-                Name::Text(text) => answers.cache.far(text),
-                Name::Known(far) => far,
-            });
-            Box::pin(load(request, order, answers.give, kept, substitute, operation)).await
+    async move {
+        let Some(key) = answers.key else { return request.call_with(operation).await };
+        match answers.cache.look(key, answers.give) {
+            Looked::Given(value) => {
+                request.pipeline.core().answered_at_once(CallEnd::Success);
+                Ok(value)
+            }
+            Looked::Failed(rejected) => {
+                let core = request.pipeline.core();
+                core.answered_at_once(CallEnd::Rejected(rejected.kind()));
+                let deadline = deadline(core, &request.options, Instant::now());
+                Box::pin(instead(core, deadline, Error::Rejected(rejected), substitute)).await
+            }
+            // Boxed, for it is rare beside a hit, and large.
+            Looked::Load(order) => {
+                let order = order.named(match answers.name {
+                    Name::Text(text) => answers.cache.far(text),
+                    Name::Known(far) => far,
+                });
+                Box::pin(load(request, order, answers.give, kept, substitute, operation)).await
+            }
         }
     }
 }
