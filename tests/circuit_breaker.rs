@@ -1061,7 +1061,7 @@ async fn metrics_only_tells_of_each_rule_although_all_break_at_once() {
     let mut told = breaker.subscribe();
     let permits = [permit(&breaker), permit(&breaker), permit(&breaker)];
     advance(secs(2)).await;
-    permits.map(|permit| permit.settle(F));
+    permits.into_iter().for_each(|permit| permit.settle(F));
     let causes: Vec<_> = std::iter::from_fn(|| told.try_next()).map(|t| t.cause).collect();
     assert_eq!(causes, [TransitionCause::ConsecutiveFailures, TransitionCause::FailureRate, TransitionCause::SlowCalls]);
 }
