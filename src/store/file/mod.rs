@@ -33,10 +33,10 @@
 //! ```
 
 mod disk;
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod faults;
 mod path;
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod platter;
 mod record;
 mod room;

@@ -33,6 +33,11 @@ const BLOCK: usize = 512;
 /// What a disk may have of a file or a name: as it was at the last sync, and as it was after each step since.
 type Versions<T> = Vec<T>;
 
+/// Any of them; mostly the last, as disks are not idle.
+fn some_version(versions: usize, random: &mut StdRng) -> usize {
+    if random.random_bool(0.6) { versions - 1 } else { random.random_range(0..versions) }
+}
+
 #[derive(Default)]
 pub(super) struct Platter {
     files: Vec<Versions<Vec<u8>>>,
@@ -104,7 +109,7 @@ impl Platter {
         let kept: Vec<(&Path, usize)> = self
             .names
             .iter()
-            .filter_map(|(path, versions)| Some((path.as_path(), versions[random.random_range(0..versions.len())]?)))
+            .filter_map(|(path, versions)| Some((path.as_path(), versions[some_version(versions.len(), random)]?)))
             .collect();
         for &(path, file) in &kept {
             let target = to.join(path.strip_prefix(from).unwrap_or(path));
@@ -119,7 +124,7 @@ impl Platter {
 
     fn bytes(&self, file: usize, random: &mut StdRng) -> Vec<u8> {
         let versions = &self.files[file];
-        let pick = |random: &mut StdRng| &versions[random.random_range(0..versions.len())];
+        let pick = |random: &mut StdRng| &versions[some_version(versions.len(), random)];
         let length = pick(random).len();
         let mut bytes = vec![0; length];
         for (number, block) in bytes.chunks_mut(BLOCK).enumerate() {

@@ -1,11 +1,11 @@
 //! What the store does to the file system, in one place: so that a test can let each step fail, or be the last, or be forgotten by a power cut.
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 use super::faults::Faults;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
-#[cfg(test)]
+#[cfg(all(test, unix))]
 use std::sync::Arc;
 
 /// The file system itself, or a test's word on each step.
@@ -13,12 +13,12 @@ use std::sync::Arc;
 pub(super) enum Seam {
     #[default]
     Real,
-    #[cfg(test)]
+    #[cfg(all(test, unix))]
     Test(Arc<Faults>),
 }
 
 /// One of the steps that writes are made of.
-#[cfg_attr(not(test), expect(dead_code, reason = "only tests look into these"))]
+#[cfg_attr(not(all(test, unix)), expect(dead_code, reason = "only tests look into these"))]
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step<'a> {
     Create(&'a Path),
@@ -40,7 +40,7 @@ impl Seam {
                 let _ = step;
                 work()
             }
-            #[cfg(test)]
+            #[cfg(all(test, unix))]
             Self::Test(faults) => {
                 faults.before(step)?;
                 let done = work()?;
@@ -51,7 +51,7 @@ impl Seam {
     }
 
     pub(super) fn write(&self, path: &Path, file: &mut File, bytes: &[u8]) -> io::Result<()> {
-        #[cfg(test)]
+        #[cfg(all(test, unix))]
         if let Self::Test(faults) = self
             && let Some(fits) = faults.cut(bytes.len())
         {
@@ -99,7 +99,7 @@ impl Seam {
         match self {
             Self::Real => std::process::id(),
             // Tests stop in the middle, as if they were dead, and no process has this number.
-            #[cfg(test)]
+            #[cfg(all(test, unix))]
             Self::Test(_) => u32::MAX,
         }
     }
