@@ -51,7 +51,7 @@
 //! | `texts` | durations, rates, shares, quotas | written again they read the same; an error is one line |
 //! | `store_frames` | what a file, Redis or HTTP server hands back, with the checksums put right | an entry or none; written again it reads the same |
 //! | `limit_state` | the state of a shared limit, whoever wrote it | it goes on counting, and never gives more than its capacity |
-//! | `keys` | bytes and parts | different parts, different keys; no spaces; at most 250 bytes; they read back |
+//! | `keys` | bytes and parts | different parts, different keys; no space or control character; at most 250 bytes; they read back |
 //! | `glob` | patterns and keys | no exponential case; nobody sees into another namespace |
 //! | `retry_after` | headers | a time or none |
 //! | `attribute` | the words of `#[resilient(..)]` and any function | Rust or an error, never a panic |
