@@ -51,18 +51,35 @@
 //! | `texts` | durations, rates, shares, quotas | written again they read the same; an error is one line |
 //! | `store_frames` | what a file, Redis or HTTP server hands back, with the checksums put right | an entry or none; written again it reads the same |
 //! | `limit_state` | the state of a shared limit, whoever wrote it | it goes on counting, and never gives more than its capacity |
-//! | `keys` | bytes and parts | different parts, different keys; no spaces; at most 250 bytes; they read back |
+//! | `keys` | bytes and parts | different parts, different keys; no space or control character; at most 250 bytes; they read back |
 //! | `glob` | patterns and keys | no exponential case; nobody sees into another namespace |
 //! | `retry_after` | headers | a time or none |
 //! | `attribute` | the words of `#[resilient(..)]` and any function | Rust or an error, never a panic |
 //!
 //! Run one for longer with `cargo +nightly fuzz run --fuzz-dir tests/fuzz --sanitizer none TARGET tests/fuzz/corpus/TARGET tests/fuzz/seeds/TARGET`.
 //!
+//! The first ten seconds of each, on one busy core: 451,000 entries, 312,000 headers, 169,000 texts and 39,000 settings without a find; and two finds,
+//! both mended. A key that was too long could be cut within an escape, and what the file store kept under it did not read back
+//! (`a12_a_long_key_is_never_cut_within_an_escape`). A cost larger than its quota made two of the five algorithms overflow
+//! (`h120_a_cost_that_can_never_go_is_refused_whatever_was_kept`). The inputs are among the seeds now. Half a minute of
+//! each since: 17.3 million states of limits, 900,000 patterns, 371,000 lists of keys, 168,000 attributes, no find.
+//!
+//! # What else was found when these tools were first run
+//!
+//! * **the oldest dependencies**: nine requirements in Cargo.toml that were older than what other packages asked for. With default features it builds;
+//! * **cargo-machete**: nothing in the crate. **cargo-deny**: one licence more than was known of (BSL-1.0, by way of redis), four packages in two versions,
+//!   by the choice of others;
+//! * **names in telemetry**: two events without a name, four without the prefix of the others;
+//! * **valgrind**, on 3,000 calls of soak: no error, nothing definitely lost.
+//!
+//! Coverage has not been measured on this tree yet; `./check --deep` prints it.
+//!
 //! # What is not tested
 //!
 //! * **Windows and macOS**: nothing in the core knows the system, but the file store does, and it runs on Linux only in our checks.
 //! * **miri and the sanitizers**: there is no `unsafe` of ours for them to look at. SQLite and what is below Redis and TLS are tested by their authors.
 //! * **Networks that split**: the fail-over of Redis is tested with processes, not with a network that loses what it likes.
-//! * **`cargo semver-checks`** has no release to compare with yet. Until then `tests/api/` is compared, and read by a person: run it by hand before
-//!   every release but the first (`cargo install --locked cargo-semver-checks`, half an hour of building).
+//! * **`cargo semver-checks`** has no release to compare with yet. Until then names in telemetry are compared with `tests/api/`, types and functions
+//!   too as soon as `tests/api/public.txt` is made (cargo-public-api), and both are read by a person. Run it by hand before every release but the first
+//!   (`cargo install --locked cargo-semver-checks`, half an hour of building).
 //! * **Known vulnerabilities** of dependencies: `./check --deep` looks them up only when `ADVISORY_DB` says where a copy of the database is.
