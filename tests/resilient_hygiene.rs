@@ -6,6 +6,7 @@
 #![deny(clippy::shadow_reuse, clippy::shadow_same, clippy::shadow_unrelated, clippy::ref_patterns, clippy::allow_attributes_without_reason)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable, clippy::default_numeric_fallback)]
 #![allow(unreachable_pub, clippy::redundant_pub_crate, reason = "one or the other")]
+#![allow(clippy::disallowed_methods, reason = "`tokio::test` makes a runtime")]
 
 mod support_resilient {
     pub(crate) mod errors;
