@@ -215,3 +215,35 @@ fn h43_settings_that_cannot_work_are_named() {
     assert_eq!(field(Retry::decorrelated(3, SEC).jitter(Jitter::None)), "jitter");
     assert_eq!(field(Retry::constant(3, SEC).max_delay(Duration::ZERO)), "max_delay");
 }
+
+// ---- edges that mutants showed to be untested ----
+
+#[test]
+fn decorrelated_delays_are_drawn() {
+    let delays = |seed| Backoff::decorrelated(SEC).max_delay(100 * SEC).seed(seed).delays().take(5).collect::<Vec<_>>();
+    assert_ne!(delays(1), delays(2));
+}
+
+#[test]
+fn exponential_backoffs_are_equal_in_base_and_factor() {
+    let doubling = Backoff::exponential(SEC);
+    assert_eq!(doubling, Backoff::exponential(SEC).factor(2.0));
+    assert_ne!(doubling, Backoff::exponential(SEC).factor(3.0));
+    assert_ne!(doubling, Backoff::exponential(2 * SEC));
+}
+
+#[test]
+fn what_does_not_grow_stays_exact_to_the_nanosecond() {
+    // The next number that an f64 holds is one more.
+    let base = Duration::from_nanos((1 << 53) + 3);
+    let backoff = Backoff::exponential(base).max_delay(Duration::MAX);
+    assert_eq!(backoff.nominal(1), base);
+    assert_eq!(backoff.factor(1.0).nominal(9), base);
+}
+
+#[test]
+fn h31_draws_reach_all_of_what_a_duration_holds() {
+    let longest = Backoff::constant(Duration::MAX).jitter(Jitter::Full).seed(31);
+    let long = longest.delays().take(1000).filter(|&delay| delay > Duration::MAX / 2).count();
+    assert!((400..600).contains(&long), "{long} of 1000 in the upper half");
+}

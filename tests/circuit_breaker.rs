@@ -1094,3 +1094,33 @@ async fn a_round_counts_its_probes_and_tells_when_the_next_may_go() {
     let seen = breaker.snapshot();
     assert_eq!((seen.state, seen.calls, seen.failures, seen.slow_calls), (CircuitState::HalfOpen, 2, 1, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn rules_that_come_back_go_on_with_the_counts_of_today() {
+    let (rules, other) = (p().min_calls(100), p().min_calls(200));
+    let breaker = live(rules.clone());
+    assert_eq!(breaker.reconfigure(&rules.clone().window(secs(20))), Ok(false), "another window");
+    assert_eq!(breaker.reconfigure(&other), Ok(false), "and another one, of the old length");
+    play(&breaker, "FFF");
+    assert_eq!(breaker.reconfigure(&rules), Ok(true));
+    assert_eq!(breaker.snapshot().failures, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rules_that_open_it_for_no_shorter_leave_a_time_that_was_chosen_by_hand() {
+    let breaker = live(p());
+    breaker.open_for(secs(3600));
+    assert_eq!(breaker.reconfigure(&p().min_calls(7)), Ok(true));
+    assert_eq!(breaker.next_probe_in(), Some(secs(3600)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_probes_are_let_through_at_once_and_not_when_a_lease_ends() {
+    let breaker = live(p().probes(1));
+    breaker.force_open();
+    assert!(breaker.half_open());
+    let _first = permit(&breaker);
+    assert!(refused(&breaker).retry_after().is_some());
+    assert_eq!(breaker.reconfigure(&p().probes(3).close_after(2)), Ok(true));
+    let _second = permit(&breaker);
+}

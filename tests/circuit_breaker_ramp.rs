@@ -185,6 +185,14 @@ async fn h33_once_it_is_over_no_clock_brings_it_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn it_goes_on_under_rules_that_have_one_too() {
+    let breaker = just_closed(rules()).await;
+    assert_eq!(breaker.reconfigure(&rules().ramp(secs(20))), Ok(true));
+    assert_eq!(breaker.snapshot().ramp_left, Some(secs(10)));
+    assert!(through(&breaker, 100) < 20);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pipeline_refuses_the_rest_as_circuit_open() {
     let pipeline = Pipeline::builder("cold").circuit_breaker(rules()).build().unwrap();
     pipeline.circuit_breaker().unwrap().force_open();

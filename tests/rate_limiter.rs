@@ -547,6 +547,19 @@ async fn units_handed_back_let_the_first_in_line_go_sooner() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn units_handed_back_wake_who_waits_in_another_task() {
+    for config in [RateLimiter::per_second(10), RateLimiter::per_second(10).sliding_window()] {
+        let limiter = build(config.max_wait(HOUR));
+        let reserved = limiter.reserve(&Call::now().cost(10)).expect("room");
+        let other = limiter.clone();
+        let waiter = tokio::spawn(async move { waited(&other, Call::now().cost(5)).await });
+        sleep(ms(50)).await;
+        drop(reserved);
+        assert_eq!(waiter.await.expect("no panic"), Some(ms(50)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_will_not_wait_goes_behind_all_who_do() {
     let limiter = build(RateLimiter::per_second(10).max_wait(HOUR));
     assert!(limiter.try_acquire(5).is_ok());

@@ -312,6 +312,7 @@ fn statistics_add_up_read_well_and_begin_anew() {
     }
     let stats = retry.stats();
     assert_eq!(stats.succeeded_after, [3, 1, 0, 0, 0, 0, 0, 0, 0, 2], "ten or more are counted together");
+    assert_eq!(stats.failed_without_retry(), 0);
     let mut state = retry.start();
     assert_eq!(retry.next_delay(&mut state, Outcome::Panicked, None, now, None), Err(StopReason::NotRetryable));
     // Asking after a success is a question, not a stop.
@@ -372,4 +373,13 @@ async fn h69_an_outer_pipeline_that_makes_no_retries_leaves_them_to_the_inner_on
         assert!(call.await.is_err());
         assert_eq!(attempts.get(), made);
     }
+}
+
+#[test]
+fn each_reason_has_a_name_of_its_own() {
+    use StopReason::{Attempts, Budget, CircuitOpen, Deadline, HintTooLong, Nested, NotRetryable, Rejected};
+    let names = [NotRetryable, Attempts, Budget, Deadline, HintTooLong, CircuitOpen, Rejected(RejectedKind::BulkheadFull), Nested]
+        .map(StopReason::as_str);
+    let expected = ["not_retryable", "attempts", "budget", "deadline", "hint_too_long", "circuit_open", "rejected", "nested"];
+    assert_eq!(names, expected);
 }

@@ -393,3 +393,39 @@ async fn x8_h50_no_wakeup_is_lost_in_ten_thousand_random_schedules() {
         assert_eq!((bulkhead.in_use(), bulkhead.available(), bulkhead.waiting()), (0, limit, 0), "seed {seed}");
     }
 }
+
+// ---- edges that mutants showed to be untested ----
+
+#[tokio::test(start_paused = true)]
+async fn h61_who_gets_the_slot_of_one_that_left_stands_behind_all_who_came_before() {
+    let mut yard = Yard::queue_of(2);
+    yard.tasks[1] = None;
+    let last = yard.start(Priority::Normal);
+    yard.release_all();
+    assert_eq!(yard.granted, [0, 2, last], "of one moment, all of them");
+}
+
+#[tokio::test(start_paused = true)]
+async fn h59_in_a_bulkhead_the_critical_too_have_a_head_start_and_no_more() {
+    let mut yard = Yard::new(&build(Bulkhead::new(1).queue(9).ageing(ms(100))));
+    yard.start(Priority::Normal);
+    yard.start(Priority::Normal);
+    advance(ms(100) * 10).await;
+    yard.start(Priority::Critical);
+    yard.release_all();
+    assert_eq!(yard.granted, [0, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_wait_displaces_nobody() {
+    let rules = Bulkhead::new(1).queue(1);
+    let bulkhead = build(rules.clone());
+    let mut yard = Yard::new(&bulkhead);
+    yard.start(Priority::Low);
+    yard.start(Priority::Low);
+    bulkhead.reconfigure(&rules.max_wait(Duration::ZERO)).unwrap();
+    yard.start(Priority::Critical);
+    assert_eq!((yard.waiting(), &yard.refused[..]), (vec![1], &[(2, RejectedKind::BulkheadFull)][..]));
+    yard.release_all();
+    assert_eq!(yard.granted, [0, 1]);
+}

@@ -372,3 +372,31 @@ impl<'a> Future for BulkheadWaiter<'a> {
             .map(|waited| waited.map(|_| BulkheadPermit { bulkhead }).map_err(|refusal| refusal.rejected(RejectedKind::BulkheadFull)))
     }
 }
+
+#[cfg(all(test, not(steadfast_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handles_of_one_bulkhead_are_the_same_and_others_are_not() -> Result<(), ConfigError> {
+        let [one, other] = [Bulkhead::new(2).build()?, Bulkhead::new(2).build()?];
+        assert!(one.is_same(&one.clone()) && !one.is_same(&other));
+        Ok(())
+    }
+
+    #[test]
+    fn places_taken_unasked_are_taken() -> Result<(), ConfigError> {
+        let bulkhead = Bulkhead::new(3).build()?;
+        bulkhead.take_unasked(2);
+        assert_eq!((bulkhead.in_use(), bulkhead.available()), (2, 1));
+        bulkhead.give_back();
+        assert_eq!((bulkhead.in_use(), bulkhead.available()), (1, 2));
+        Ok(())
+    }
+
+    #[test]
+    fn without_a_longest_wait_a_call_may_wait_for_ever() {
+        assert!(Bulkhead::new(1).queue(1).max_wait(Duration::MAX).waits_for_ever());
+        assert!(!Bulkhead::new(1).queue(1).max_wait(Duration::from_secs(1)).waits_for_ever());
+    }
+}

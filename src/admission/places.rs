@@ -122,3 +122,27 @@ impl WaitQueue<Places> {
         self.enter(Request { now, priority: call.priority, cost: 1, until: time::after(now, max_wait), deadline })
     }
 }
+
+#[cfg(all(test, not(steadfast_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_takes_a_place_learns_how_many_are_free_after_it() {
+        let (places, now) = (Places::<false>::new(3), Instant::now());
+        assert!(matches!(places.grab(), Grab::Got(2)));
+        assert!(matches!(places.take(now, 1), Take::Taken(1)));
+        assert!(matches!(places.take(now, 1), Take::Taken(0)));
+        assert!(matches!((places.take(now, 1), places.grab()), (Take::NotNow, Grab::Full)));
+        assert_eq!([places.overdraw(2), places.overdraw(2), places.overdraw(2)], [Some(-1), Some(-2), None]);
+        assert_eq!((places.free(), places.slots(), places.in_use(3)), (-2, 0, 5));
+        assert!(!places.add(1), "nobody stands in line");
+        places.crowd(true);
+        assert!(matches!(places.grab(), Grab::Crowded));
+        assert!(places.add(1), "somebody does");
+        assert!(matches!((places.take(now, 1), places.free()), (Take::NotNow, 0)));
+        assert!(places.add(1));
+        places.crowd(false);
+        assert!(matches!(places.grab(), Grab::Got(0)));
+    }
+}

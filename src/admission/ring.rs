@@ -83,7 +83,8 @@ impl Dial {
 
     #[inline]
     const fn stamp(&self, generation: u64, lap: u64) -> u64 {
-        ((generation % GENERATIONS) << STAMP_BITS) | (lap << self.shift)
+        // Only the low bits of a generation stay: the others are shifted out.
+        (generation << STAMP_BITS) | (lap << self.shift)
     }
 
     #[inline]
@@ -144,5 +145,36 @@ impl Ring {
     pub(in crate::admission) fn wipe(&self) {
         // Exchanged, not stored: the order among exchanges is one that loom can follow.
         self.0.iter().for_each(|cell| _ = cell.swap(0, Ordering::AcqRel));
+    }
+}
+
+#[cfg(all(test, not(steadfast_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cursor_leads_to_where_the_division_does_from_wherever_it_was() {
+        let dial = Dial::new(70);
+        let check = |from: u64, to: u64| {
+            let cursor = AtomicU64::new(0);
+            dial.position_near(&cursor, from * 7);
+            for nanos in [to * 7, to * 7 + 6] {
+                assert_eq!(dial.position_near(&cursor, nanos), dial.position(nanos), "from {from} to {to}");
+            }
+        };
+        // In lap 192 the lap has bits where a cursor keeps the bucket, once it is shifted the wrong way.
+        for far in (0..200).chain([1_923]) {
+            for near in 0..40 {
+                check(far, near);
+                check(near, far);
+            }
+        }
+    }
+
+    #[test]
+    fn h52_of_a_later_generation_nothing_is_overwritten_but_what_is_a_lap_behind() {
+        let dial = Dial::new(10_000_000_000);
+        let (mine, later) = (dial.stamp(9, 100), |lap| dial.stamp(10, lap) | 5);
+        assert_eq!([99, 100, 101].map(|lap| dial.meet(later(lap), mine)), [Some(mine | 1), None, None]);
     }
 }

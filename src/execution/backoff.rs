@@ -318,7 +318,10 @@ pub(crate) fn uniform(random: &Random, low: Duration, high: Duration) -> Duratio
     };
     let (span, bits) = (span.as_nanos(), u128::from(random.bits()));
     // Multiply and shift (Lemire): the bias is below span / 2^64, one in 600 million for 30 s.
-    let picked = if span < u128::from(u64::MAX) { (bits * (span + 1)) >> 64 } else { (bits * (span >> 30)) >> 34 };
+    let picked = match u64::try_from(span) {
+        Ok(_) => (bits * (span + 1)) >> 64,
+        Err(_) => (bits * (span >> 30)) >> 34,
+    };
     low.saturating_add(duration(picked))
 }
 

@@ -155,3 +155,53 @@ impl Tally {
         }
     }
 }
+
+#[cfg(all(test, not(steadfast_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_adds_up_and_two_of_them_do() {
+        let mut window = Window::default();
+        window.add(Sample::Answer, 100, 3, true);
+        window.add(Sample::Answer, 50, 5, true);
+        window.add(Sample::Answer, 7, 4, false);
+        window.add(Sample::Drop, 0, 2, true);
+        window.add(Sample::Pushback, 9, 9, true);
+        window.add(Sample::Failure, 9, 9, true);
+        window.add(Sample::Nothing, 9, 9, true);
+        let once = [window.samples, window.in_flight, window.peak.into(), window.calm, window.drops, window.failures, window.told()];
+        assert_eq!(once, [4, 14, 5, 2, 2, 1, 5]);
+        assert_eq!((window.rtt, window.calm_rtt, window.mean_rtt(), window.mean_in_flight()), (158.0, 150.0, 39.5, 3.5));
+        assert_eq!(window.drop_share(), 0.4);
+        let same = window;
+        window.merge(&same);
+        let twice = [window.samples, window.in_flight, window.peak.into(), window.calm, window.drops, window.failures, window.told()];
+        assert_eq!(twice, [8, 28, 5, 4, 4, 2, 10]);
+        assert_eq!((window.rtt, window.calm_rtt), (316.0, 300.0));
+    }
+
+    #[test]
+    fn pushbacks_alone_are_all_of_it_and_a_quarter_of_failures_is_bearable() {
+        let mut window = Window::default();
+        assert_eq!(window.drop_share(), 0.0);
+        window.add(Sample::Pushback, 0, 0, false);
+        assert_eq!(window.drop_share(), 1.0);
+        let failing = |failure_share| Window { failure_share, ..Window::default() }.is_failing();
+        assert_eq!([failing(0.25), failing(0.26)], [false, true]);
+    }
+
+    #[test]
+    fn calm_calls_are_kept_within_an_epoch_and_where_asked_for() {
+        for (epoch, keep_calm, kept) in [(1, true, (1, 100.0)), (1, false, (0, 0.0)), (2, true, (0, 0.0)), (2, false, (0, 0.0))] {
+            let tally = Tally::default();
+            tally.restart(1, false);
+            tally.add(1, Sample::Answer, 100, 2, true);
+            tally.add(7, Sample::Answer, 100, 2, true);
+            assert_eq!(tally.sum().samples, 1, "of this epoch");
+            tally.restart(epoch, keep_calm);
+            let sum = tally.sum();
+            assert_eq!(((sum.calm, sum.calm_rtt), sum.samples), (kept, 0), "{epoch} {keep_calm}");
+        }
+    }
+}

@@ -344,7 +344,7 @@ impl Gcra {
         }
         // Whoever read the old setting and finds a TAT that the change did not move may fill the old bucket still.
         let most_debt = new.interval.saturating_mul(u64::from(old.burst.max(new.burst))).min(LONGEST_FILL).max(convert(tat));
-        self.write(&Pace { most_debt, version: old.version, ..new });
+        self.write(&Pace { most_debt, ..new });
         version.store(old.version + 2, Ordering::Release);
     }
 

@@ -217,6 +217,25 @@ mod tests {
         assert!(lock(&window.log).grants.len() <= 10, "{} entries", lock(&window.log).grants.len());
     }
 
+    #[test]
+    fn h88_grants_of_one_moment_are_one_entry() {
+        let epoch = Instant::now();
+        let window = Window::new(100, Duration::from_secs(1), epoch);
+        (0..50).for_each(|_| assert!(window.take(ONE, epoch).is_ok()));
+        assert!(window.take(ONE, epoch + Duration::from_nanos(1)).is_ok());
+        let log = lock(&window.log);
+        assert_eq!(log.grants.iter().map(|grant| grant.cost).collect::<Vec<_>>(), [50, 1]);
+    }
+
+    #[test]
+    fn h33_threads_out_of_step_are_no_clock_that_went_back() {
+        let epoch = Instant::now();
+        let window = Window::new(2, Duration::from_secs(1), epoch);
+        assert!(window.take(ONE, epoch + Duration::from_secs(5)).is_ok());
+        let (log, at) = (lock(&window.log), 5_000_000_000);
+        assert_eq!([log.is_ahead(at - DISORDER), log.is_ahead(at - DISORDER - 1)], [false, true]);
+    }
+
     proptest! {
         #[test]
         fn grants_and_refunds_against_a_naive_log(steps in prop::collection::vec((0..400_u64, 1..5_u32, any::<prop::sample::Index>(), 0..3_u8), 1..200)) {

@@ -113,3 +113,38 @@ impl Shedder {
         self.emptied_at = None;
     }
 }
+
+#[cfg(all(test, not(steadfast_loom)))]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    /// Target 5 ms, interval 100 ms, and bad from the beginning: at 100 ms it stands.
+    fn standing() -> Shedder {
+        Shedder::new(CoDel::default(), 0)
+    }
+
+    #[test]
+    fn who_waited_twice_the_target_is_served_and_who_waited_longer_goes() {
+        assert!(!standing().sheds(0, 100 * MS - 1), "not yet");
+        assert!(!standing().sheds(90 * MS, 100 * MS));
+        assert!(standing().sheds(90 * MS - 1, 100 * MS));
+    }
+
+    #[test]
+    fn a_line_emptied_by_shedding_is_a_bad_one_for_an_interval() {
+        for (joins, stands) in [(200 * MS - 1, true), (200 * MS, false), (200 * MS + 1, false)] {
+            let mut shedder = standing();
+            assert!(shedder.sheds(0, 100 * MS));
+            shedder.taken(99 * MS, 100 * MS, true);
+            shedder.first_joins(joins);
+            assert_eq!(shedder.sheds(joins, joins + 11 * MS), stands, "{joins}");
+        }
+        // One that others emptied is a good one at once.
+        let mut shedder = standing();
+        shedder.taken(0, 100 * MS, true);
+        shedder.first_joins(101 * MS);
+        assert!(!shedder.sheds(101 * MS, 112 * MS));
+    }
+}

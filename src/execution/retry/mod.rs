@@ -421,4 +421,22 @@ mod tests {
         assert_eq!((state.attempts(), retry.stats().succeeded_after[9]), (u32::MAX, 1));
         Ok(())
     }
+
+    #[test]
+    fn a_retry_is_the_same_in_settings_and_budget() -> Result<(), Box<dyn std::error::Error>> {
+        let config = || Retry::exponential(3, Duration::from_secs(1));
+        let [one, other] = [config().build()?, config().build()?];
+        assert!(one.is_same(&one.clone()));
+        assert!(!one.is_same(&other), "of the same settings, with a budget of its own");
+        assert!(!one.is_same(&one.reconfigured(config().retries(4))?), "of the same budget, with other settings");
+        Ok(())
+    }
+
+    #[cfg(any(feature = "reqwest", feature = "tower"))]
+    #[test]
+    fn outside_of_all_calls_it_retries_if_it_may_at_all() -> Result<(), Box<dyn std::error::Error>> {
+        let retries = |n| Retry::constant(n, Duration::ZERO).build().map(|retry| retry.retries_here());
+        assert_eq!((retries(1)?, retries(0)?), (true, false));
+        Ok(())
+    }
 }

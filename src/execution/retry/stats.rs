@@ -138,7 +138,7 @@ impl Tally {
         if retries == 0 && succeeded {
             return self.first_try.add(1);
         }
-        let at = usize::try_from(retries).map_or(ATTEMPTS - 1, |n| n.min(ATTEMPTS - 1));
+        let at = (retries as usize).min(ATTEMPTS - 1);
         let calls = if succeeded { &self.succeeded_after } else { &self.failed_after };
         add(&calls[at]);
     }

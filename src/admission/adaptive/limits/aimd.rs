@@ -37,5 +37,6 @@ mod tests {
         assert_eq!(law.next(&window(9, 0), 20.0), 20.0, "a9: not used, not grown");
         assert_eq!(law.next(&window(30, 1), 30.0), 27.0);
         assert_eq!(law.next(&window(2, 1), 2.0), 1.0);
+        assert_eq!(law.next(&window(2, 1), 2.5), 1.5, "one less at the least");
     }
 }

@@ -41,3 +41,31 @@ impl Mean {
 pub(super) fn doubt(calls: f64) -> f64 {
     3.0 / calls.max(1.0).sqrt()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_blends_what_may_be_chance_and_jumps_to_what_cannot() {
+        let mut mean = Mean::default();
+        assert!(mean.add(100.0, 50.0), "the first is all that is known");
+        assert_eq!(mean, Mean::of(100.0, 50.0));
+        // A hundred calls may be off by three tenths.
+        assert!(!mean.add(129.0, 100.0));
+        assert!((mean.value - (100.0 + 29.0 * 100.0 / 150.0)).abs() < 1e-9 && mean.calls == 150.0, "{mean:?}");
+        assert!(!mean.add(90.0, 100.0));
+        assert!((mean.value - 107.6).abs() < 1e-9 && mean.calls == 250.0, "{mean:?}");
+        assert!(mean.add(50.0, 100.0));
+        assert_eq!(mean, Mean::of(50.0, 100.0));
+        // Just three standard errors are chance still.
+        assert!(!Mean::of(100.0, 50.0).add(200.0, 9.0));
+    }
+
+    #[test]
+    fn it_remembers_so_many_calls_and_no_more() {
+        let mut mean = Mean::of(100.0, 390.0);
+        mean.blend(100.0, 50.0);
+        assert_eq!(mean, Mean::of(100.0, MEMORY));
+    }
+}

@@ -30,3 +30,13 @@ async fn closed_meanwhile_it_warms_up_for_who_took_the_lock_too() {
     assert!(entered[0], "the first call goes");
     assert!((1..=3).contains(&entered.iter().filter(|&&yes| yes).count()), "a tenth: {entered:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn rules_that_come_back_with_their_window_are_not_kept_twice() {
+    let (machine, rules) = (machine(Instant::now()), machine(Instant::now()).config());
+    let first = std::ptr::from_ref(machine.rules());
+    assert!(!machine.reconfigure(&rules.clone().window(Duration::from_secs(3))));
+    assert!(!std::ptr::eq(machine.rules(), first));
+    assert!(!machine.reconfigure(&rules));
+    assert!(std::ptr::eq(machine.rules(), first));
+}

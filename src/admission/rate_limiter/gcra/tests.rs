@@ -61,6 +61,19 @@ fn a_grant_of_another_setting_is_not_handed_back_in_the_wrong_units() {
     bucket.set(1, SECOND, 10, now);
     bucket.give_back(receipt, || now);
     assert_eq!(bucket.available(now), 9);
+    // Nor is a grant of the slower setting, whose debt would be worth all of a unit now.
+    let bucket = Gcra::new(1, SECOND, 10, now);
+    let receipt = bucket.take(ONE, now).expect("full");
+    bucket.set(10, SECOND, 10, now);
+    bucket.give_back(receipt, now);
+    assert_eq!(bucket.available(now), 9);
+}
+
+#[test]
+fn h33_the_clock_went_back_when_more_is_owed_than_ever_could_be() {
+    let (pace, now) = (Pace::new(10, SECOND, 10), 5_000_000_000);
+    let latest = now + pace.most_debt + DISORDER;
+    assert_eq!([pace.sane(latest, now), pace.sane(latest + 1, now)], [latest, now + pace.full()]);
 }
 
 #[test]
