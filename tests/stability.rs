@@ -83,9 +83,10 @@ fn traced(source: &str, found: &mut BTreeSet<String>) {
         }
         let mut arguments = arguments(bracketed(&source[at + 1..]));
         if *name == "at!" {
-            arguments.remove(0); // the severity
+            arguments.remove(0); // the level, or a condition and the other level
+            arguments.retain(|argument| !argument.starts_with("else "));
         }
-        if arguments.contains(&"$($fields)*") {
+        if arguments.iter().any(|argument| argument.starts_with("$(")) {
             continue; // within `at!` itself
         }
         let quoted = |text: &str| text.split('"').nth(1).map(str::to_owned);

@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn whoever_takes_a_place_learns_how_many_are_free_after_it() {
-        let (places, now) = (Places::<false>::new(3), Instant::now());
+        let (places, now) = (Places::new(3, false), Instant::now());
         assert!(matches!(places.grab(), Grab::Got(2)));
         assert!(matches!(places.take(now, 1), Take::Taken(1)));
         assert!(matches!(places.take(now, 1), Take::Taken(0)));

@@ -36,9 +36,9 @@
 //! | what | figure |
 //! |---|---:|
 //! | tests in the sources * | at least 1,300 |
-//! | properties, tried on random input * | at least 35 |
-//! | loom models * | at least 25 |
-//! | known hazards of such libraries with a test of their id * | at least 115 of 136 |
+//! | properties, tried on random input * | at least 50 |
+//! | loom models * | at least 40 |
+//! | known hazards of such libraries with a test of their id * | at least 120 of 136 |
 //! | compile errors of the attribute, word for word * | at least 30 |
 //! | fuzz targets * | 8 |
 //! | soak | 10,000,000 calls |
@@ -73,6 +73,21 @@
 //! * **valgrind**, on 3,000 calls of soak: no error, nothing definitely lost.
 //!
 //! Coverage has not been measured on this tree yet; `./check --deep` prints it.
+//!
+//! # Mutants
+//!
+//! Once by hand, in November 2026: 3,214 viable mutants of what admits, waits, retries, hedges and counts, as cargo-mutants lists them (those of `Debug` and
+//! `Display` left out), woven into one build and switched on one at a time, each against the tests that reach it. Killed, or noticed by a hang, over all: 83 %.
+//!
+//! | part | killed |
+//! |---|---:|
+//! | circuit breaker's machine and windows, backoff, budget, retry, bulkhead, sliding window, sampling | 100 % of what is not equivalent |
+//! | places, wait queue, GCRA, quotas and calendars | 91 to 98 % |
+//! | settings and doors of the breaker, pipeline, hedge, coalesce | 81 to 85 % |
+//! | throttle, adaptive limit | 50 to 89 %: their simulations, which would notice, take too long for each of 1,100 mutants and were left out |
+//!
+//! What survives and is not equivalent is mostly in the last two rows, and nobody has looked at each yet: the 95 % we want are not reached.
+//! `.cargo/mutants.toml` is the start of a run of your own; put `*.proptest-regressions` aside first, for inputs saved while a mutant was on kill more than they should.
 //!
 //! # What is not tested
 //!

@@ -84,10 +84,13 @@ impl RedisServer {
             }
         };
         let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(10) {
+        while begun.elapsed() < Duration::from_secs(20) {
             // Its own word: on a port that was taken meanwhile, somebody else's server answers.
             let own = format!("process_id:{}\r", child.id());
-            if self.said("INFO server").is_ok_and(|said| said.contains(&own) || said.starts_with("-NOAUTH")) {
+            let ready = |said: String| said.starts_with("+PONG") || said.starts_with("-NOAUTH"); // not still loading what it had
+            if self.said("INFO server").is_ok_and(|said| said.contains(&own) || said.starts_with("-NOAUTH"))
+                && self.said("PING").is_ok_and(ready)
+            {
                 self.child = Some(child);
                 return true;
             }

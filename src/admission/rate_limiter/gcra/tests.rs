@@ -65,7 +65,7 @@ fn a_grant_of_another_setting_is_not_handed_back_in_the_wrong_units() {
     let bucket = Gcra::new(1, SECOND, 10, now);
     let receipt = bucket.take(ONE, now).expect("full");
     bucket.set(10, SECOND, 10, now);
-    bucket.give_back(receipt, now);
+    bucket.give_back(receipt, || now);
     assert_eq!(bucket.available(now), 9);
 }
 
