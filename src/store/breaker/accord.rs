@@ -102,14 +102,14 @@ impl Accord {
 
     fn reached(&self) {
         if !self.books.connected.swap(true, Ordering::Relaxed) {
-            tracing::info!(name: "shared_breaker_connected", target: "steadfast::store", circuit = %self.name, "a shared circuit is shared");
+            tracing::info!(name: "steadfast.shared_breaker_connected", target: "steadfast::store", circuit = %self.name, "a shared circuit is shared");
         }
     }
 
     fn missed(&self, error: &StoreError) {
         self.books.errors.add(1);
         if self.books.connected.swap(false, Ordering::Relaxed) {
-            tracing::warn!(name: "shared_breaker_outage", target: "steadfast::store", circuit = %self.name, %error, "a shared circuit is on its own");
+            tracing::warn!(name: "steadfast.shared_breaker_outage", target: "steadfast::store", circuit = %self.name, %error, "a shared circuit is on its own");
         }
     }
 

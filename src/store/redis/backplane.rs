@@ -149,10 +149,10 @@ impl Wire {
                     if begun.elapsed() > DELAYS.1 {
                         delay = DELAYS.0;
                     }
-                    tracing::debug!(target: "steadfast::store", store = NAME, "the backplane has lost its connection");
+                    tracing::debug!(name: "steadfast.backplane_lost", target: "steadfast::store", store = NAME, "the backplane has lost its connection");
                 }
                 Err(error) => {
-                    tracing::debug!(target: "steadfast::store", store = NAME, error = error.detail(), "the backplane has no connection");
+                    tracing::debug!(name: "steadfast.backplane_unconnected", target: "steadfast::store", store = NAME, error = error.detail(), "the backplane has no connection");
                 }
             }
             // Not all at once, where many have lost the same server.

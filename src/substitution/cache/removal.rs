@@ -46,7 +46,7 @@ pub(super) fn tell<T>(rules: &Rules<T>, name: &str, gone: Gone<T>) {
         if let (Some(cause), Answer::Value(value)) = (slot.cause.get(), slot.answer)
             && guarded(|| listener(value, cause)).is_none()
         {
-            tracing::error!(cache = name, %cause, "the removal listener of a cache panicked");
+            tracing::error!(name: "steadfast.removal_listener_panicked", cache = name, %cause, "the removal listener of a cache panicked");
         }
     }
 }

@@ -299,7 +299,7 @@ impl<T> Tier<T> {
 
     fn failed(&self, error: &StoreError) {
         self.errors.add(1);
-        tracing::warn!(name: "second_tier_failed", target: "steadfast::cache", store = self.source.store.name(), %error, "second tier failed, going on without");
+        tracing::warn!(name: "steadfast.second_tier_failed", target: "steadfast::cache", store = self.source.store.name(), %error, "second tier failed, going on without");
     }
 
     /// Makes up for what could not be removed.
