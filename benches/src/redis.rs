@@ -102,10 +102,13 @@ pub fn rows() -> Vec<Row> {
         let builder = RedisRateStore::builder(server.url.as_str()).prefix(prefix);
         NET.block_on(builder.connect()).expect("it has answered before")
     };
-    let (plain, ten, hundred) =
-        (connected("plain"), Leased::new(connected("ten")).batch(10), Leased::new(connected("hundred")).batch(100));
+    let (plain, ten, hundred) = (connected("plain"), Leased::new(connected("ten")).batch(10), Leased::new(connected("hundred")).batch(100));
     let by_hand: MultiplexedConnection = NET.block_on(async {
-        redis::Client::open(server.url.as_str()).expect("an address").get_multiplexed_async_connection().await.expect("it has answered before")
+        redis::Client::open(server.url.as_str())
+            .expect("an address")
+            .get_multiplexed_async_connection()
+            .await
+            .expect("it has answered before")
     });
     let script = Arc::new(Script::new(BY_HAND));
     let asks = |store: AnyRateStore| {
@@ -123,7 +126,8 @@ pub fn rows() -> Vec<Row> {
             let (mut connection, script) = (by_hand.clone(), Arc::clone(&script));
             async move {
                 // A million a second, a burst of an hour: more than a server decides.
-                let answer: redis::RedisResult<[i64; 2]> = script.key("by-hand").arg(1).arg(3_600_000_000_u64).invoke_async(&mut connection).await;
+                let answer: redis::RedisResult<[i64; 2]> =
+                    script.key("by-hand").arg(1).arg(3_600_000_000_u64).invoke_async(&mut connection).await;
                 answer.is_ok_and(|[went, _]| went == 1)
             }
         }),
