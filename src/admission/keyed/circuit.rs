@@ -436,6 +436,9 @@ mod tests {
                 CircuitBreaker::consecutive_failures(3).open_for(Duration::from_secs(2)),
                 CircuitBreaker::failure_rate(0.4).count_window(7).slow_calls(Duration::from_secs(2), 0.5).open_growth(3.0),
             ][which].clone().open_jitter(0.0);
+            // So that the large one begins at the same nanosecond.
+            let clock = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+            let _standing = clock.enter();
             let large = config.clone().build().expect("valid");
             let (rules, mut small, mut random) = (Rules::new(config), Circuit::default(), 0);
             let start = Instant::now();
