@@ -648,6 +648,20 @@ mod leases {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn g77_a_claim_is_for_all_who_wait() {
+        let (store, shared) = leased(10);
+        shared.set(Mode::Slow(10 * MS));
+        let quota = Quota::per_day(1_000);
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..64 {
+            let store = store.clone();
+            tasks.spawn(async move { store.acquire(&key("k"), &quota, 1).await.unwrap().allowed });
+        }
+        assert!(tasks.join_all().await.into_iter().all(|went| went));
+        assert_eq!((shared.steps(), store.held(&key("k"))), (2, 0), "ten, and then the 54 who had come meanwhile");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn g77_several_processes_share_a_limit() {
         let shared = Faulty::new();
         let quota = Quota::per_day(1_000);

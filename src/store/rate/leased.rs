@@ -28,6 +28,8 @@ const MOST: usize = 10_000;
 /// Units that are left come back when nobody has wanted them for [`max_age`](Self::max_age), when the last clone is dropped inside a runtime (both
 /// on tasks of their own), and on [`close`](RateStore::close). A crash loses what was claimed, at most one batch for each key; it comes back with time.
 ///
+/// Callers who come while a batch is being claimed wait for it; the next claim is for all of them, and may be more than a batch.
+///
 /// Requests of a batch or more, and [`acquire_many`](RateStore::acquire_many), always ask.
 ///
 /// ```
@@ -140,16 +142,19 @@ impl<S: RateStore> Leased<S> {
     /// Asks the store for a batch, when it is one's turn.
     async fn claim(&self, key: &Key, quota: &Quota, cost: u32) -> Result<Decision, StoreError> {
         let now = Instant::now();
-        let old = {
+        let (old, in_line) = {
             let mut pools = lock(&self.desk.pools);
-            let old = pools.get_mut(key).filter(|pool| pool.good(quota, now) == 0);
-            old.map(|pool| (pool.quota, pool.left_over(now)))
+            let pool = pools.get_mut(key);
+            // Each who waits for the turn holds it, as the pool does.
+            let in_line = pool.as_ref().map_or(0, |pool| Arc::strong_count(&pool.turn) - 1);
+            let old = pool.filter(|pool| pool.good(quota, now) == 0);
+            (old.map(|pool| (pool.quota, pool.left_over(now))), in_line)
         };
         if let Some((quota, units)) = old.filter(|(_, units)| *units > 0) {
             self.desk.store.refund(key, &quota, units).await?;
         }
         // Less than `cost` is there, so that less than a batch will be.
-        let mut claim = self.batch.min(quota.capacity()).max(cost);
+        let mut claim = self.batch.max(u32::try_from(in_line).unwrap_or(u32::MAX)).min(quota.capacity()).max(cost);
         let said = loop {
             let said = self.desk.store.acquire(key, quota, claim).await?;
             if said.allowed {
