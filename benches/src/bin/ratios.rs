@@ -54,8 +54,8 @@ const TARGETS: &[Target] = &[
     against("2 threads, closed breaker", "recloser", "2 threads on a closed breaker / recloser", Throughput(3.0)),
     against("64 tasks, stack of six", "by hand", "64 tasks through six / by hand", Throughput(1.0)),
     Target {
-        what: "limit in Redis, leased / each decision asked",
-        ours: ("limit in Redis, 64 tasks", "steadfast, leased by 10"),
+        what: "limit in Redis, leased by 100 / each decision asked",
+        ours: ("limit in Redis, 64 tasks", "steadfast, leased by 100"),
         peer: ("limit in Redis, 64 tasks", OURS),
         rule: Throughput(10.0),
     },

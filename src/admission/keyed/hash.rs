@@ -5,8 +5,7 @@
 //!
 //! J.-P. Aumasson and D. J. Bernstein, *SipHash: a fast short-input PRF*, 2012.
 
-use siphasher::sip128::{Hasher128, SipHasher13};
-use std::hash::Hasher;
+use siphasher::sip128::{Hash128, Hasher128, SipHasher13};
 
 /// The secret, drawn once for each table.
 #[derive(Clone, Copy)]
@@ -24,9 +23,7 @@ impl Secret {
     /// The hash of a key.
     #[inline]
     pub(crate) fn hash(&self, key: &[u8]) -> Hash {
-        let mut hasher = self.hasher();
-        hasher.write(key);
-        Hash::of(&hasher)
+        self.hasher().hash(key).into()
     }
 
     /// The hash of a key of any type.
@@ -54,7 +51,13 @@ impl Hash {
     /// Of what the hasher was fed so far.
     #[inline]
     pub(crate) fn of(hasher: &SipHasher13) -> Self {
-        let both = hasher.finish128();
+        hasher.finish128().into()
+    }
+}
+
+impl From<Hash128> for Hash {
+    #[inline]
+    fn from(both: Hash128) -> Self {
         Self { high: both.h1, low: both.h2 }
     }
 }

@@ -107,6 +107,7 @@ impl Held<'_> {
     }
 
     #[cold]
+    #[inline(never)]
     fn hand_back(&self, clock: impl FnOnce() -> Instant) {
         let live = {
             let mut shard = self.table.shard(self.at.shard);
