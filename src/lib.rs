@@ -107,7 +107,6 @@
 //! | `batch` | off | callers gathered into batches, lists in chunks, many futures under one deadline (module `batch`) |
 //! | `health` | off | probes under names, asked at once, one report (module `health`) |
 //! | `chaos` | off | latency, faults and hangs on purpose, at a rate, seeded, switched while calls run (module `chaos`) |
-//! | `cache` | off | `Cache<K, T>`, alone and as a policy |
 //! | `store` | off | stores of bytes under keys, wrappers around any, limits that machines share (module `store`); `file`, `sqlite`, `redis`, `http-store`, `json`: more of them; `redis-cluster`, `redis-sentinel`, `redis-tls` |
 //! | `testing` | off | scripts, recordings, policies in a chosen state, a simulator, conformance kits, for tests of *your* code (module `testing`) |
 //!

@@ -47,6 +47,14 @@ impl Speller {
     }
 }
 
+macro_rules! numbers {
+    ($($write:ident: $number:ty),* $(,)?) => {
+        $(fn $write(&mut self, number: $number) {
+            self.number(number);
+        })*
+    };
+}
+
 impl Hasher for Speller {
     fn write(&mut self, bytes: &[u8]) {
         let at = self.begin();
@@ -65,48 +73,9 @@ impl Hasher for Speller {
         }
     }
 
-    fn write_u16(&mut self, number: u16) {
-        self.number(number);
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.number(number);
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.number(number);
-    }
-
-    fn write_u128(&mut self, number: u128) {
-        self.number(number);
-    }
-
-    fn write_usize(&mut self, number: usize) {
-        self.number(number);
-    }
-
-    fn write_i8(&mut self, number: i8) {
-        self.number(number);
-    }
-
-    fn write_i16(&mut self, number: i16) {
-        self.number(number);
-    }
-
-    fn write_i32(&mut self, number: i32) {
-        self.number(number);
-    }
-
-    fn write_i64(&mut self, number: i64) {
-        self.number(number);
-    }
-
-    fn write_i128(&mut self, number: i128) {
-        self.number(number);
-    }
-
-    fn write_isize(&mut self, number: isize) {
-        self.number(number);
+    numbers! {
+        write_u16: u16, write_u32: u32, write_u64: u64, write_u128: u128, write_usize: usize,
+        write_i8: i8, write_i16: i16, write_i32: i32, write_i64: i64, write_i128: i128, write_isize: isize,
     }
 
     fn finish(&self) -> u64 {
