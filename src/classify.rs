@@ -80,49 +80,64 @@ impl<T, E, J: Judge<T, E>> Judge<T, E> for &J {
     }
 }
 
-type JudgeFn<E> = Box<dyn Fn(&E) -> Verdict + Send + Sync>;
+type JudgeFn = Box<dyn Fn(&dyn Any) -> Verdict + Send + Sync>;
 
-struct Known<E> {
-    judge: JudgeFn<E>,
-    text: fn(&E) -> String,
+/// What is known of an error type. Its functions take the error without its type, so that who asks is compiled once and not for every call site.
+struct Known {
+    judge: JudgeFn,
+    text: fn(&dyn Any) -> Option<String>,
 }
 
 /// The judges of a pipeline, one per error type.
 #[derive(Clone, Default)]
 pub struct Judges {
-    by_type: Vec<(TypeId, Arc<dyn Any + Send + Sync>)>,
+    by_type: Vec<(TypeId, Arc<Known>)>,
 }
 
 impl Judges {
     /// A later judge of the same type replaces the earlier.
     pub(crate) fn add<E: fmt::Display + 'static>(&mut self, judge: impl Fn(&E) -> Verdict + Send + Sync + 'static) {
-        let id = TypeId::of::<E>();
-        self.by_type.retain(|(known, _)| *known != id);
-        self.by_type.push((id, Arc::new(Known::<E> { judge: Box::new(judge), text: E::to_string })));
+        self.insert(
+            TypeId::of::<E>(),
+            Known {
+                judge: Box::new(move |error| error.downcast_ref().map_or(Verdict::transient(), &judge)),
+                text: |error| error.downcast_ref::<E>().map(E::to_string),
+            },
+        );
     }
 
-    fn known<E: 'static>(&self) -> Option<&Known<E>> {
-        self.of(TypeId::of::<E>())?.downcast_ref()
+    fn insert(&mut self, id: TypeId, known: Known) {
+        self.by_type.retain(|(other, _)| *other != id);
+        self.by_type.push((id, Arc::new(known)));
     }
 
-    fn of(&self, id: TypeId) -> Option<&(dyn Any + Send + Sync)> {
+    fn known(&self, error: &dyn Any) -> Option<&Known> {
+        let id = error.type_id();
         self.by_type.iter().find(|(known, _)| *known == id).map(|(_, known)| &**known)
     }
 
     /// What `error` says about the dependency; transient when nobody knows its type.
     pub fn judge<E: 'static>(&self, error: &E) -> Verdict {
-        self.judge_known(error).unwrap_or(Verdict::transient())
+        self.verdict(error)
+    }
+
+    fn verdict(&self, error: &dyn Any) -> Verdict {
+        self.judge_any(error).unwrap_or(Verdict::transient())
     }
 
     /// The same; `None` when nobody knows its type.
     pub fn judge_known<E: 'static>(&self, error: &E) -> Option<Verdict> {
-        self.known::<E>().map(|known| (known.judge)(error))
+        self.judge_any(error)
+    }
+
+    fn judge_any(&self, error: &dyn Any) -> Option<Verdict> {
+        self.known(error).map(|known| (known.judge)(error))
     }
 
     /// The text of an error whose type is known here, or to everybody.
-    pub(crate) fn text<E: 'static>(&self, error: &E) -> Option<String> {
-        match self.known::<E>() {
-            Some(known) => Some((known.text)(error)),
+    pub(crate) fn text(&self, error: &dyn Any) -> Option<String> {
+        match self.known(error) {
+            Some(known) => (known.text)(error),
             None => text_of_common(error),
         }
     }

@@ -34,4 +34,4 @@ pub(crate) use hedge::{Denied, When};
 pub use hedge::{Hedge, HedgeConfig, HedgeStats};
 pub use retry::{Retry, RetryConfig, RetryState, RetryStats, StopReason};
 pub(crate) use surroundings::{Nesting, Surroundings};
-pub(crate) use timeout::{Ended, Until, has_runtime};
+pub(crate) use timeout::{Countdown, Ended, Until, has_runtime};

@@ -80,15 +80,6 @@ impl Surroundings {
         self.running
     }
 
-    /// Runs the operation's own code in its span, and remembers if it panicked.
-    #[inline]
-    pub(crate) fn guard<T>(&mut self, code: impl FnOnce() -> T) -> T {
-        self.running = true;
-        let done = self.in_span(code);
-        self.running = false;
-        done
-    }
-
     /// Runs something that belongs to the call in its span, if there is one.
     #[inline]
     pub(crate) fn in_span<T>(&self, code: impl FnOnce() -> T) -> T {
@@ -98,7 +89,7 @@ impl Surroundings {
         }
     }
 
-    /// For one poll of the operation: in its span, and so that calls made in it know of this one.
+    /// For one piece of the operation's own code: in its span, and so that calls made in it know of this one.
     #[inline]
     pub(crate) fn enter(&mut self) -> Inside<'_> {
         self.running = true;
@@ -129,8 +120,7 @@ pub(crate) struct Inside<'a> {
 
 impl Inside<'_> {
     /// The operation did not panic.
-    #[inline]
-    pub(crate) fn ended(&mut self) {
+    pub(crate) fn leave(self) {
         self.surroundings.running = false;
     }
 }

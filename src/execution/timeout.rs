@@ -11,8 +11,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How a wait for an operation ended.
 pub(crate) enum Ended<T> {
-    /// It finished. `at_once`: at its first poll, so that no time passed that is worth a clock reading.
-    Finished { output: T, at_once: bool },
+    /// It finished.
+    Finished(T),
     /// The limit passed first.
     TimedOut,
     /// A timer was needed, and there is no runtime to keep it.
@@ -20,21 +20,43 @@ pub(crate) enum Ended<T> {
 }
 
 pin_project! {
-    /// Runs an operation until a limit. When both come in one poll the operation wins: its answer exists, so it is given.
+    /// Runs something asynchronous until a limit. When both come in one poll it wins: its answer exists, so it is given.
     pub(crate) struct Until<F> {
         #[pin]
         operation: F,
         #[pin]
-        timer: Timer,
+        timer: Countdown,
+    }
+}
+
+impl<F: Future> Until<F> {
+    pub(crate) const fn new(operation: F) -> Self {
+        Self { operation, timer: Countdown::Unset }
+    }
+
+    /// Polls the operation in its surroundings; if it does not finish, waits until the limit, which may be another than the last time.
+    pub(crate) fn poll(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        surroundings: &mut Surroundings,
+        limit: Option<Instant>,
+    ) -> Poll<Ended<F::Output>> {
+        let this = self.project();
+        let inside = surroundings.enter();
+        let polled = this.operation.poll(cx);
+        inside.leave();
+        match polled {
+            Poll::Ready(output) => Poll::Ready(Ended::Finished(output)),
+            Poll::Pending => this.timer.wait(cx, limit).map(|in_time| if in_time { Ended::TimedOut } else { Ended::NoRuntime }),
+        }
     }
 }
 
 pin_project! {
-    /// In one with whether the operation was polled, which makes every call 8 bytes smaller.
-    #[project = TimerProjection]
-    enum Timer {
-        Unpolled,
-        Unneeded,
+    /// A timer that is made when it is first waited for.
+    #[project = CountdownProjection]
+    pub(crate) enum Countdown {
+        Unset,
         Set {
             #[pin]
             timer: Sleep,
@@ -42,58 +64,26 @@ pin_project! {
     }
 }
 
-impl<F: Future> Until<F> {
-    pub(crate) fn new(operation: F) -> Self {
-        Self { operation, timer: Timer::Unpolled }
-    }
-
-    /// Polls the operation in its surroundings; if it does not finish, waits until `limit`.
-    #[inline]
-    pub(crate) fn poll(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        surroundings: &mut Surroundings,
-        limit: impl FnOnce() -> Option<Instant>,
-    ) -> Poll<Ended<F::Output>> {
-        match self.as_mut().poll_operation(cx, surroundings) {
-            Poll::Ready((output, at_once)) => Poll::Ready(Ended::Finished { output, at_once }),
-            Poll::Pending => self.wait(cx, limit()),
+impl Countdown {
+    pub(crate) fn stop(mut self: Pin<&mut Self>) {
+        if matches!(*self, Self::Set { .. }) {
+            self.set(Self::Unset);
         }
     }
 
-    /// Polls the operation in its surroundings, and tells whether it finished at its first poll.
-    #[inline]
-    pub(crate) fn poll_operation(self: Pin<&mut Self>, cx: &mut Context<'_>, surroundings: &mut Surroundings) -> Poll<(F::Output, bool)> {
-        let mut this = self.project();
-        let at_once = matches!(*this.timer, Timer::Unpolled);
-        if at_once {
-            this.timer.set(Timer::Unneeded);
+    /// Waits for the limit, if there is one, which may be another than the last time. `false`: there is no runtime to wait in.
+    pub(crate) fn wait(mut self: Pin<&mut Self>, cx: &mut Context<'_>, limit: Option<Instant>) -> Poll<bool> {
+        let Some(limit) = limit else { return Poll::Pending };
+        match self.as_mut().project() {
+            CountdownProjection::Set { timer } if timer.deadline() == limit => {}
+            CountdownProjection::Set { timer } => timer.reset(limit),
+            CountdownProjection::Unset if has_runtime() => self.set(Self::Set { timer: sleep_until(limit) }),
+            CountdownProjection::Unset => return Poll::Ready(false),
         }
-        let mut inside = surroundings.enter();
-        let polled = this.operation.poll(cx);
-        inside.ended();
-        polled.map(|output| (output, at_once))
-    }
-
-    /// Waits for `limit`, which may be another than the last time.
-    #[inline]
-    pub(crate) fn wait(self: Pin<&mut Self>, cx: &mut Context<'_>, limit: Option<Instant>) -> Poll<Ended<F::Output>> {
-        wait(self.project().timer, cx, limit).map(|in_time| if in_time { Ended::TimedOut } else { Ended::NoRuntime })
-    }
-}
-
-/// Waits for the limit, if there is one. Not generic, so that it is compiled once. `false`: there is no runtime to wait in.
-fn wait(mut timer: Pin<&mut Timer>, cx: &mut Context<'_>, limit: Option<Instant>) -> Poll<bool> {
-    let Some(limit) = limit else { return Poll::Pending };
-    match timer.as_mut().project() {
-        TimerProjection::Set { timer } if timer.deadline() == limit => {}
-        TimerProjection::Set { timer } => timer.reset(limit),
-        _ if has_runtime() => timer.set(Timer::Set { timer: sleep_until(limit) }),
-        _ => return Poll::Ready(false),
-    }
-    match timer.project() {
-        TimerProjection::Set { timer } => timer.poll(cx).map(|()| true),
-        _ => Poll::Pending,
+        match self.project() {
+            CountdownProjection::Set { timer } => timer.poll(cx).map(|()| true),
+            CountdownProjection::Unset => Poll::Pending,
+        }
     }
 }
 

@@ -71,7 +71,7 @@ where
         }
         let (Some(answering), Some(story)) = (this.answering.as_mut(), this.call.story()) else { return Poll::Pending };
         let deadline = story.surroundings.deadline();
-        let ended = ready!(answering.answer.as_mut().poll(cx, &mut story.surroundings, || deadline));
+        let ended = ready!(answering.answer.as_mut().poll(cx, &mut story.surroundings, deadline));
         let text = answering.text.take();
         *this.answering = None; // the fallback's future is gone before its answer is seen
         Poll::Ready(story.late_answer(ended, text))

@@ -5,16 +5,19 @@ use super::story::Story;
 use super::waiting::{Door, Entered, Waiting, own_gates};
 use crate::admission::{AdaptivePermit, BulkheadPermit, CircuitPermit, Entry, KeyPermit, Pass, Reservation, ThrottlePermit};
 use crate::call::{Attempt, Call};
-use crate::execution::Until;
+use crate::execution::{Countdown, Until};
 use crate::observation::Event;
 use crate::outcome::{Outcome, Rejected, RejectedKind, Verdict};
 use crate::time;
+use std::pin::Pin;
 use tokio::time::Instant;
 
-/// One way through the gates to the operation. Its future is kept in [`Stage`](super::run::Run), since that has a type of its own.
+/// One way through the gates to the operation, whose future is in the [`Run`](super::run::Run), since that has a type of its own.
 #[repr(C)]
 pub(super) struct Leg<'c> {
     pub(super) held: Held<'c>,
+    /// Where it waits, if a gate made it wait.
+    pub(super) waiting: Option<Box<Waiting<'c>>>,
     /// The attempt that it belongs to: 1 for the first, also when a gate refuses it.
     pub(super) number: u32,
     /// Which leg of the attempt it is: 0 for the first.
@@ -27,7 +30,8 @@ pub(super) struct Leg<'c> {
 impl Leg<'_> {
     /// How every leg begins. Its beginning in time is with the other clock readings of the [`Story`]: a value that is constant as a whole is
     /// written in place.
-    pub(super) const FIRST: Self = Self { held: Held::NOTHING, number: 1, index: 0, passed: Gates::None, phase: Phase::Waiting };
+    pub(super) const FIRST: Self =
+        Self { held: Held::NOTHING, waiting: None, number: 1, index: 0, passed: Gates::None, phase: Phase::Waiting };
 }
 
 /// What goes on, for the books of a call that is dropped untold: user code that runs where nothing is awaited must have panicked.
@@ -114,11 +118,12 @@ impl Gates {
 /// What the gates said.
 pub(super) enum Admission<'c> {
     Granted,
-    Wait(Waiting<'c>),
+    Wait(Box<Waiting<'c>>),
     Refused(Rejected),
 }
 
 impl<'c> Story<'c> {
+    #[inline]
     pub(super) fn attempt(&self) -> Attempt {
         Attempt { number: self.leg.number, leg: self.leg.index.into(), started: self.began, deadline: self.surroundings.deadline() }
     }
@@ -150,7 +155,7 @@ impl<'c> Story<'c> {
             match per_key.enter(self.options.key, self.options.cost, self.began, || self.call()) {
                 Entry::Granted(permit) => self.leg.held.key = permit,
                 Entry::Refused(rejected) => return self.refused(rejected),
-                Entry::Wait(waiter) => return Admission::Wait(Waiting { door: Door::PerKey(Box::pin(waiter)), reservation: None }),
+                Entry::Wait(waiter) => return Waiting::at(Door::PerKey(Box::pin(waiter)), None),
             }
         }
         if let (Some(limiter), true) = (&core.policies.rate_limit, self.leg.passed < Gates::RateLimit) {
@@ -162,7 +167,7 @@ impl<'c> Story<'c> {
                 match limiter.enter(cost, priority, self.began, || self.call()) {
                     Entry::Granted(granted) => reservation = Some(granted),
                     Entry::Refused(rejected) => return self.refused(rejected),
-                    Entry::Wait(waiter) => return Admission::Wait(Waiting { door: Door::RateLimit(Box::pin(waiter)), reservation: None }),
+                    Entry::Wait(waiter) => return Waiting::at(Door::RateLimit(Box::pin(waiter)), None),
                 }
             }
         }
@@ -170,19 +175,19 @@ impl<'c> Story<'c> {
             match bulkhead.enter(|| self.call()) {
                 Entry::Granted(place) => self.leg.held.place = Some(place),
                 Entry::Refused(rejected) => return self.refused(rejected),
-                Entry::Wait(waiter) => return Admission::Wait(Waiting { door: Door::Bulkhead(Box::pin(waiter)), reservation }),
+                Entry::Wait(waiter) => return Waiting::at(Door::Bulkhead(Box::pin(waiter)), reservation),
             }
         }
         if let (Some(limit), true) = (&core.policies.adaptive_limit, self.leg.passed < Gates::AdaptiveLimit) {
             match limit.enter(self.began, || self.call()) {
                 Entry::Granted(slot) => self.leg.held.slot = Some(slot),
                 Entry::Refused(rejected) => return self.refused(rejected),
-                Entry::Wait(waiter) => return Admission::Wait(Waiting { door: Door::AdaptiveLimit(Box::pin(waiter)), reservation }),
+                Entry::Wait(waiter) => return Waiting::at(Door::AdaptiveLimit(Box::pin(waiter)), reservation),
             }
         }
         if !core.gates.is_empty() && self.leg.passed < Gates::Own {
             let asked = Box::pin(Until::new(own_gates(core, self.call())));
-            return Admission::Wait(Waiting { door: Door::Own(asked), reservation });
+            return Waiting::at(Door::Own(asked), reservation);
         }
         if let Some(breaker) = &core.policies.circuit_breaker {
             // As above.
@@ -239,16 +244,6 @@ impl<'c> Story<'c> {
         Admission::Refused(rejected)
     }
 
-    /// The operation begins.
-    #[inline]
-    pub(super) fn start<Fut>(&mut self, operation: impl Fn(Attempt) -> Fut) -> Fut {
-        self.attempts = self.attempts.saturating_add(1);
-        self.leg.phase = Phase::Running;
-        let attempt = self.attempt();
-        // The closure is the caller's code as much as its future is.
-        self.surroundings.guard(|| operation(attempt))
-    }
-
     // -------------------------------------------------------------- while it runs, and after
 
     /// When this leg must have ended.
@@ -259,7 +254,8 @@ impl<'c> Story<'c> {
 
     /// The operation answered; if `at_once`, no time passed that is worth a clock reading, unless somebody measures it.
     #[inline]
-    pub(super) fn finished(&mut self, at_once: bool) {
+    pub(super) fn finished(&mut self, timer: Pin<&mut Countdown>, at_once: bool) {
+        timer.stop();
         self.leg.phase = Phase::Judging;
         self.now = if at_once && !self.core.reads_end { self.began } else { Instant::now() };
     }

@@ -15,11 +15,11 @@
 
 use super::Policies;
 use super::leg::{Held, Leg, Phase};
-use super::story::Story;
+use super::story::{Aside, Next, Said, Story};
 use crate::admission::CircuitState;
 use crate::execution::{Denied, Retry, has_runtime};
 use crate::observation::Event;
-use crate::outcome::{Outcome, Rejected, Verdict};
+use crate::outcome::{Outcome, Verdict};
 use crate::time;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -34,7 +34,9 @@ pub(super) struct Race<'c> {
     /// Every leg that was launched; the place of the one on turn is empty.
     parked: Vec<Parked<'c>>,
     /// The last failure that says something of the dependency, or else the last.
-    telling: Option<(Outcome, Option<Rejected>)>,
+    telling: Option<(Outcome, Said)>,
+    /// How the leg ended that ended the race.
+    pub(super) last: (Outcome, Said),
 }
 
 struct Parked<'c> {
@@ -144,7 +146,7 @@ impl<'c> Story<'c> {
         at.map_or(NEVER, |at| time::nanos_since(self.started, at))
     }
 
-    fn alarm_at(&self) -> Option<Instant> {
+    pub(super) fn alarm_at(&self) -> Option<Instant> {
         (self.alarm < UNASKED).then(|| self.started + Duration::from_nanos(self.alarm))
     }
 
@@ -188,7 +190,7 @@ impl<'c> Story<'c> {
         let race = self.race.get_or_insert_with(|| {
             let mut parked = Vec::with_capacity(most as usize + 1);
             parked.push(Parked { leg: Leg::FIRST, began: self.began });
-            Box::new(Race { parked, telling: None })
+            Box::new(Race { parked, telling: None, last: (Outcome::Abandoned, Said::Answer) })
         });
         race.parked.push(Parked { leg: Leg { number: self.leg.number, index: legs, ..Leg::FIRST }, began: self.now });
         self.alarm = UNASKED;
@@ -222,7 +224,7 @@ impl<'c> Story<'c> {
 
     /// The leg on turn is over, without an answer, and was settled. What follows?
     #[cold]
-    pub(super) fn leg_over(&mut self, rejected: Option<&Rejected>, outcome: Outcome) -> After {
+    pub(super) fn leg_over(&mut self, outcome: Outcome, said: &Said) -> After {
         self.unpay_leg();
         let might_have_worked = match outcome {
             Outcome::Judged(Verdict::Transient { retry_after }) => retry_after.is_none(),
@@ -239,25 +241,35 @@ impl<'c> Story<'c> {
         }
         self.leg.phase = Phase::Over;
         if outcome != Outcome::NotAttempted || race.telling.is_none() {
-            race.telling = Some((outcome, rejected.cloned()));
+            race.telling = Some((outcome, said.clone()));
         }
         if launched { After::Launched } else { After::Others }
     }
 
     /// The race is over. The operations of the legs that lost are gone; now go their permits, and they are entered in the books.
-    /// When the last leg was merely refused, the most telling failure of those before it is given.
+    /// When the last leg was merely refused, the most telling failure of those before it is given. That may be an answer which is gone: see [`Run`](super::run::Run).
     #[cold]
-    pub(super) fn race_over(&mut self, outcome: Outcome) -> Option<(Outcome, Option<Rejected>)> {
-        if outcome.is_success()
-            && let (Some(hedge), true) = (&self.core.policies.hedge, self.leg.index > 0)
-        {
+    pub(super) fn race_over(&mut self, is_answer: bool, aside: &mut Aside) -> Next {
+        self.drop_losers();
+        let Some(race) = self.race.take() else { return Next::Pend }; // only a race is over
+        let (mut outcome, mut said) = race.last;
+        if let (true, Some(hedge), 1..) = (outcome.is_success(), &self.core.policies.hedge, self.leg.index) {
             hedge.won();
         }
-        self.drop_losers();
-        let race = self.race.take()?;
         // The first leg began, so the attempt did, whoever is the last.
         (self.leg.index, self.leg.phase) = (0, Phase::Deciding);
-        race.telling.filter(|(telling, _)| outcome == Outcome::NotAttempted && *telling != Outcome::NotAttempted)
+        if let (Outcome::NotAttempted, Some((telling, told))) = (outcome, race.telling)
+            && telling != Outcome::NotAttempted
+        {
+            outcome = telling;
+            said = match told {
+                Said::Answer if is_answer => told,
+                Said::Answer if self.has_error => Said::Error,
+                Said::Answer => said,
+                told => told,
+            };
+        }
+        self.decided(outcome, said, aside)
     }
 
     /// The token of the leg on turn goes back if it was launched beside the first and never began: refused at a gate, or still in line.
@@ -277,6 +289,7 @@ impl<'c> Story<'c> {
             if place == turn {
                 continue;
             }
+            parked.leg.waiting = None;
             if parked.leg.phase == Phase::Waiting {
                 parked.leg.held.unused(self.now);
                 if place > 0

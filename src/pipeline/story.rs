@@ -1,14 +1,15 @@
 //! What is known of one call: how it begins, what follows an attempt that failed, and how it is entered in the books. What each of its legs holds,
 //! and asks the gates, is in [`leg`](super::leg).
 
-use super::leg::{Gates, Leg, Phase};
-use super::race::{Race, UNASKED};
+use super::leg::{Admission, Gates, Leg, Phase};
+use super::race::{After, Race, UNASKED};
 use super::{Core, Options, Policies};
-use crate::classify::Judge;
-use crate::execution::{Ended, Nesting, Retry, RetryState, StopReason, Surroundings};
+use crate::execution::{Countdown, Ended, Nesting, Retry, RetryState, StopReason, Surroundings, has_runtime};
 use crate::observation::{CallEnd, Event, call_span};
 use crate::outcome::{Error, Outcome, Rejected, RejectedKind, Verdict};
 use crate::time;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -29,23 +30,65 @@ pub(super) struct Story<'c> {
     pub(super) options: &'c Options<'c>,
     /// The other legs of the attempt, if there are any.
     pub(super) race: Option<Box<Race<'c>>>,
-    /// When the next leg is launched beside this one, in nanoseconds since the call began.
+    /// When the next leg is launched beside this one, or the pause ends, in nanoseconds since the call began.
     pub(super) alarm: u64,
     /// Means something only where there is a retry policy.
     pub(super) retry: RetryState,
     /// How many times the operation was started.
     pub(super) attempts: u32,
+    pause: Pause,
     told: bool,
+    /// Whether an error of the operation is kept.
+    pub(super) has_error: bool,
     /// The commonest story (one attempt, no wait, and it went well) is told in one entry, at its end.
     pub(super) untold_success: bool,
 }
 
-/// Whether there is another attempt.
+/// What the part of a call that has types of its own does next. A rejection that belongs to it is put aside, into a place that lasts as long as
+/// one poll: every call would carry it, and it is large.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Again {
-    No,
-    AtOnce,
-    At(Instant),
+pub(super) enum Next {
+    /// Asks the story what it is.
+    Go,
+    /// Begins the operation of the leg on turn, and polls it.
+    Start,
+    /// Polls the operation of the leg on turn.
+    Poll,
+    /// Nothing, until it is woken.
+    Pend,
+    /// Drops the operation of the leg on turn, which is out of time; why, is put aside.
+    Stop,
+    /// Makes room for another leg.
+    Launch,
+    /// Drops the operations of all legs.
+    DropOthers,
+    /// Gives the last answer.
+    Answer,
+    /// Gives the last error.
+    Error,
+    /// Gives the rejection that was put aside, with a quote of the last error.
+    Reject,
+}
+
+/// What a leg ended with. Answers and errors have types of their own, and so are kept elsewhere.
+#[derive(Clone)]
+pub(super) enum Said {
+    Answer,
+    Error,
+    Rejected(Rejected),
+}
+
+/// Where a rejection is put until the end of a poll.
+pub(super) type Aside = Option<Rejected>;
+
+/// What comes before an attempt that is not the first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pause {
+    None,
+    /// No pause between attempts must not mean no turn for anybody else on this thread.
+    Turn,
+    /// Until the alarm.
+    Alarm,
 }
 
 impl<'c> Story<'c> {
@@ -70,8 +113,10 @@ impl<'c> Story<'c> {
             retry: RetryState::new(core.policies.retry.as_ref().is_some_and(|retry| retry.join(outer.retries))),
             race: None,
             alarm: UNASKED,
+            pause: Pause::None,
             attempts: 0,
             told: false,
+            has_error: false,
             untold_success: false,
         }
     }
@@ -89,18 +134,148 @@ impl<'c> Story<'c> {
         self.now.saturating_duration_since(self.started)
     }
 
-    #[inline]
-    pub(super) const fn is_told(&self) -> bool {
-        self.told
+    // -------------------------------------------------------------- step by step
+
+    /// What comes next, when no operation has anything to say.
+    pub(super) fn step(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Countdown>, aside: &mut Aside) -> Next {
+        match self.leg.phase {
+            Phase::Waiting => {}
+            Phase::Running => return Next::Poll,
+            Phase::Over => return self.turn_over(),
+            Phase::Judging | Phase::Deciding => polled_again(),
+        }
+        if self.pause != Pause::None && self.poll_pause(cx, timer).is_pending() {
+            return Next::Pend;
+        }
+        let admission = match self.leg.waiting.take() {
+            None => self.ask_gates(None),
+            Some(mut waiting) => match waiting.poll(cx, self) {
+                Poll::Ready(admission) => admission,
+                Poll::Pending => {
+                    self.leg.waiting = Some(waiting);
+                    return self.turn_over();
+                }
+            },
+        };
+        match admission {
+            Admission::Granted => {
+                self.attempts = self.attempts.saturating_add(1);
+                self.leg.phase = Phase::Running;
+                Next::Start
+            }
+            Admission::Wait(waiting) => {
+                self.leg.waiting = Some(waiting);
+                Next::Go
+            }
+            Admission::Refused(rejected) => self.rejected(rejected, aside),
+        }
     }
 
-    // -------------------------------------------------------------- between attempts
-
     #[cold]
-    pub(super) fn decide(&mut self, rejected: Option<&Rejected>, outcome: Outcome) -> Again {
+    fn poll_pause(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Countdown>) -> Poll<()> {
+        match self.pause {
+            Pause::Alarm => {
+                // Without a runtime there would be no pause.
+                let _ = ready!(timer.wait(cx, self.alarm_at()));
+            }
+            Pause::Turn | Pause::None => ready!(pin!(tokio::task::coop::consume_budget()).poll(cx)),
+        }
+        self.pause = Pause::None;
+        self.leg.number = self.leg.number.saturating_add(1);
+        self.leg.passed = Gates::None;
+        self.alarm = UNASKED;
+        self.now = Instant::now();
+        self.began = self.now;
+        Poll::Ready(())
+    }
+
+    /// The leg on turn has to wait, or is over. Is it another's turn?
+    fn turn_over(&mut self) -> Next {
+        if self.next_turn() { Next::Go } else { Next::Pend }
+    }
+
+    /// The operation of the leg on turn did not finish.
+    pub(super) fn unfinished(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Countdown>, aside: &mut Aside) -> Next {
+        let in_time = match timer.wait(cx, self.wakes_at()) {
+            Poll::Pending => return self.turn_over(),
+            Poll::Ready(in_time) => in_time,
+        };
+        if in_time && self.is_alarm() {
+            return if self.launch(false) { Next::Launch } else { Next::Poll };
+        }
+        *aside = Some(if in_time { self.timed_out() } else { self.no_runtime() });
+        Next::Stop
+    }
+
+    /// The operation of the leg on turn is gone, out of time.
+    #[cold]
+    pub(super) fn stopped(&mut self, timer: Pin<&mut Countdown>, aside: &mut Aside) -> Next {
+        timer.stop();
+        let rejected = aside.take().unwrap_or_else(|| Rejected::new(RejectedKind::Timeout)); // why it was stopped is put aside
+        let outcome = rejected.outcome();
+        self.settle(outcome);
+        self.leg_ended(outcome, Said::Rejected(rejected), aside)
+    }
+
+    /// The operation of the leg on turn answered, and was judged.
+    pub(super) fn answered(&mut self, verdict: Verdict, is_error: bool, aside: &mut Aside) -> Next {
+        let outcome = Outcome::Judged(verdict);
+        self.settle(outcome);
+        if outcome.is_success() && !is_error && !self.is_race() {
+            self.succeeded();
+            self.tell(CallEnd::Success);
+            return Next::Answer;
+        }
+        self.has_error |= is_error;
+        self.leg_ended(outcome, if is_error { Said::Error } else { Said::Answer }, aside)
+    }
+
+    /// A gate refused the leg on turn, or a pipeline that is its operation rejected it.
+    #[cold]
+    pub(super) fn rejected(&mut self, rejected: Rejected, aside: &mut Aside) -> Next {
+        let outcome = rejected.outcome();
+        if matches!(self.leg.phase, Phase::Judging) {
+            self.settle(outcome);
+        }
+        self.leg_ended(outcome, Said::Rejected(rejected), aside)
+    }
+
+    /// A leg is over. Does the race go on, if it is one?
+    #[cold]
+    fn leg_ended(&mut self, outcome: Outcome, said: Said, aside: &mut Aside) -> Next {
+        if self.hedges() {
+            match self.leg_over(outcome, &said) {
+                After::Launched => return Next::Launch,
+                After::Others => return self.turn_over(),
+                After::Nothing => {}
+            }
+        }
+        if let Some(race) = &mut self.race {
+            race.last = (outcome, said);
+            return Next::DropOthers;
+        }
+        self.decided(outcome, said, aside)
+    }
+
+    /// An attempt is over. Is there another?
+    pub(super) fn decided(&mut self, outcome: Outcome, said: Said, aside: &mut Aside) -> Next {
+        match self.decide(outcome, &said) {
+            Some(Pause::Alarm) if !has_runtime() => {
+                let rejected = self.no_runtime();
+                self.conclude(rejected.outcome(), Said::Rejected(rejected), aside)
+            }
+            Some(pause) => {
+                self.pause = pause;
+                Next::Go
+            }
+            None => self.conclude(outcome, said, aside),
+        }
+    }
+
+    fn decide(&mut self, outcome: Outcome, said: &Said) -> Option<Pause> {
         self.unpay_attempt();
         self.leg.phase = Phase::Deciding;
-        let Some(retry) = &self.core.policies.retry else { return Again::No };
+        let retry = self.core.policies.retry.as_ref()?;
         let (attempt, now) = (self.leg.number, self.now);
         // Sleeping towards a breaker that will still be open is a wait for nothing.
         let Policies { circuit_breaker, per_key, .. } = &self.core.policies;
@@ -109,18 +284,26 @@ impl<'c> Story<'c> {
                 || per_key.as_ref().is_some_and(|per_key| per_key.is_open_at(self.options.key, wake))
         };
         let seen = self.options.for_retry(outcome);
+        let rejected = match said {
+            Said::Rejected(rejected) => Some(rejected),
+            Said::Answer | Said::Error => None,
+        };
         match retry.next_delay_unless(&open, &mut self.retry, seen, rejected, now, self.surroundings.deadline()) {
             Ok(delay) => {
                 self.leg.phase = Phase::Waiting;
                 self.emit(|| Event::Retrying { attempt, delay, cause: outcome });
-                time::after(now, delay).filter(|_| !delay.is_zero()).map_or(Again::AtOnce, Again::At)
+                if delay.is_zero() {
+                    return Some(Pause::Turn);
+                }
+                self.alarm = time::nanos_since(self.started, now).saturating_add(time::nanos(delay));
+                Some(Pause::Alarm)
             }
             Err(reason) => {
                 // What would not have been retried anyway was not stopped.
                 if reason != StopReason::NotRetryable && (outcome != Outcome::NotAttempted || self.attempts > 0) {
                     self.emit(|| Event::RetryStopped { attempts: self.attempts, reason: reason.as_str() });
                 }
-                Again::No
+                None
             }
         }
     }
@@ -136,45 +319,32 @@ impl<'c> Story<'c> {
         }
     }
 
-    pub(super) fn next_attempt(&mut self) {
-        self.leg.number = self.leg.number.saturating_add(1);
-        self.leg.passed = Gates::None;
-        self.alarm = UNASKED;
-        self.now = Instant::now();
-        self.began = self.now;
-    }
-
     // -------------------------------------------------------------- the end
 
     /// What the caller gets in the end, unless a fallback answers.
-    #[cold]
-    pub(super) fn conclude<T, E: 'static>(
-        &mut self,
-        judge: &impl Judge<T, E>,
-        result: Result<T, Error<E>>,
-        outcome: Outcome,
-        last_error: Option<E>,
-    ) -> Result<T, Error<E>> {
-        match result {
-            Ok(_) => self.end(true, None, outcome),
-            Err(Error::Inner(_)) => self.end(false, None, outcome),
-            Err(Error::Rejected(rejected)) => {
-                let error = match last_error {
-                    // A retry that our own gate refused is no news about the dependency; its last error is.
-                    Some(error) if rejected.is_refusal() => {
-                        self.end(false, None, outcome);
-                        Error::Inner(error)
-                    }
-                    Some(error) => Error::Rejected(self.end_rejected(rejected, judge.text(&self.core.judges, &error), outcome)),
-                    None => Error::Rejected(self.end_rejected(rejected, None, outcome)),
-                };
-                return Err(error);
+    fn conclude(&mut self, outcome: Outcome, said: Said, aside: &mut Aside) -> Next {
+        match said {
+            Said::Answer => {
+                self.end(true, None, outcome);
+                Next::Answer
+            }
+            // A retry that our own gate refused is no news about the dependency; its last error is.
+            Said::Rejected(rejected) if !(self.has_error && rejected.is_refusal()) => {
+                *aside = Some(rejected);
+                Next::Reject
+            }
+            Said::Error | Said::Rejected(_) => {
+                self.end(false, None, outcome);
+                Next::Error
             }
         }
-        result
     }
 
-    fn end_rejected(&mut self, rejected: Rejected, last_error: Option<String>, outcome: Outcome) -> Rejected {
+    /// The rejection that the call ends with.
+    #[cold]
+    pub(super) fn reject(&mut self, aside: Aside, last_error: Option<String>) -> Rejected {
+        let rejected = aside.unwrap_or_else(|| Rejected::new(RejectedKind::DeadlineExceeded)); // what it ends with is put aside
+        let outcome = rejected.outcome();
         let rejected = self.complete(rejected, last_error);
         self.end(false, Some(&rejected), outcome);
         rejected
@@ -226,13 +396,19 @@ impl<'c> Story<'c> {
     #[cold]
     pub(super) fn late_answer<T, E>(&mut self, ended: Ended<Result<T, Error<E>>>, text: Option<String>) -> Result<T, Error<E>> {
         let kind = match ended {
-            Ended::Finished { output, .. } => return output,
+            Ended::Finished(output) => return output,
             Ended::TimedOut => RejectedKind::DeadlineExceeded,
             Ended::NoRuntime => RejectedKind::NoRuntime,
         };
         self.now = Instant::now();
         Err(Error::Rejected(self.complete(Rejected::new(kind), text)))
     }
+}
+
+/// After its end, or after user code panicked in it: as an `async fn` does. To begin anew would be to do the work twice.
+#[cold]
+pub(super) fn polled_again() -> ! {
+    panic!("a call was polled after it had ended")
 }
 
 impl Drop for Story<'_> {
@@ -247,6 +423,7 @@ impl Drop for Story<'_> {
 impl Story<'_> {
     #[cold]
     fn broken_off(&mut self) {
+        self.leg.waiting = None;
         let panicked = match self.leg.phase {
             Phase::Waiting | Phase::Running | Phase::Over => self.surroundings.panicked(),
             Phase::Judging | Phase::Deciding => true,

@@ -39,6 +39,10 @@ pub(super) enum Entered<'c> {
 }
 
 impl<'c> Waiting<'c> {
+    pub(super) fn at(door: Door<'c>, reservation: Option<Reservation<'c>>) -> Admission<'c> {
+        Admission::Wait(Box::new(Self { door, reservation }))
+    }
+
     /// Waits, and then has the story ask the gates after this one.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, story: &mut Story<'c>) -> Poll<Admission<'c>> {
         let (gate, entered) = match &mut self.door {
@@ -48,8 +52,8 @@ impl<'c> Waiting<'c> {
             Door::AdaptiveLimit(waiter) => (Gates::AdaptiveLimit, ready!(waiter.as_mut().poll(cx)).map(Entered::Slot)),
             Door::Own(asked) => {
                 let deadline = story.surroundings.deadline();
-                let entered = match ready!(asked.as_mut().poll(cx, &mut story.surroundings, || deadline)) {
-                    Ended::Finished { output, .. } => output.map(Entered::Passes),
+                let entered = match ready!(asked.as_mut().poll(cx, &mut story.surroundings, deadline)) {
+                    Ended::Finished(output) => output.map(Entered::Passes),
                     Ended::TimedOut => Err(Rejected::new(RejectedKind::DeadlineExceeded)),
                     Ended::NoRuntime => Err(Rejected::new(RejectedKind::NoRuntime)),
                 };
