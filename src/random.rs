@@ -1,8 +1,15 @@
 //! Chance, repeatable where a seed is given.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
+use std::hash::{BuildHasher, RandomState};
 
-/// Where chance comes from: the thread's generator, or a SplitMix64 whose state is one atomic.
+/// 64 random bits: what the standard library's hash makes of nothing, under a key that the operating system gave the thread and that is another
+/// each time. Nobody outside can foretell them.
+pub(crate) fn bits() -> u64 {
+    RandomState::new().hash_one(())
+}
+
+/// Where chance comes from: [`bits`], or a SplitMix64 whose state is one atomic.
 #[derive(Debug)]
 pub(crate) enum Random {
     Thread,
@@ -18,7 +25,7 @@ impl Random {
     pub(crate) fn bits(&self) -> u64 {
         const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
         match self {
-            Self::Thread => rand::random(),
+            Self::Thread => bits(),
             Self::Seeded(state) => {
                 let mut z = state.fetch_add(GAMMA, Ordering::Relaxed).wrapping_add(GAMMA);
                 z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -161,7 +161,7 @@ impl Chaos {
         config.rules.sort_by_key(|rule| rule.kind);
         let rates = config.rules.iter().map(|rule| AtomicU64::new(rule.fixed.unwrap_or(f64::NAN).to_bits())).collect();
         let shared = Shared {
-            seed: config.seed.or_else(crate::chance::simulated).unwrap_or_else(rand::random),
+            seed: config.seed.or_else(crate::chance::simulated).unwrap_or_else(crate::random::bits),
             enabled: AtomicBool::new(config.enabled),
             rates,
             calls: AtomicU64::new(0),

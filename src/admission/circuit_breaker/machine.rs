@@ -144,7 +144,7 @@ impl Machine {
         let bucket = window.dial().bucket_nanos();
         let before = Duration::from_nanos(BEFORE / bucket * bucket);
         let round = Round { out: Vec::with_capacity(config.probes as usize), ..Round::default() };
-        let random = config.seed.or_else(crate::chance::simulated).unwrap_or_else(rand::random);
+        let random = config.seed.or_else(crate::chance::simulated).unwrap_or_else(crate::random::bits);
         let core =
             Core { round, counted, decided_on: Counts::default(), failed_rounds: 0, open_time: 0, next_ticket: 1, random, reported: 0 };
         Self {

@@ -16,7 +16,7 @@ pub(crate) struct Secret {
 
 impl Secret {
     pub(crate) fn random() -> Self {
-        let half = || crate::chance::simulated().unwrap_or_else(rand::random);
+        let half = || crate::chance::simulated().unwrap_or_else(crate::random::bits);
         Self { k0: half(), k1: half() }
     }
 

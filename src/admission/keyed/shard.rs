@@ -213,7 +213,7 @@ impl Shard {
             overflow_buckets: overflow_buckets.next_multiple_of(CHUNK as u32),
             lives: Vec::new(),
             returned: 0,
-            random: crate::chance::simulated().unwrap_or_else(rand::random),
+            random: crate::chance::simulated().unwrap_or_else(crate::random::bits),
             top: Top::new(top),
             counts: Counts::default(),
         }

@@ -56,7 +56,7 @@ impl<T> From<T> for Loaded<T> {
 
 /// Up to and with `most`.
 pub(super) fn random_up_to(most: u64) -> u64 {
-    if most == 0 { 0 } else { ((u128::from(rand::random::<u64>()) * (u128::from(most) + 1)) >> 64) as u64 }
+    if most == 0 { 0 } else { ((u128::from(crate::random::bits()) * (u128::from(most) + 1)) >> 64) as u64 }
 }
 
 /// How many parts: enough that threads seldom meet, and each of them large enough that it evicts as the whole would.

@@ -4,6 +4,7 @@
 //! put in a table, its place there is the folded product of its halves under two more secrets, which nobody can aim at.
 
 use crate::admission::keyed::{Hash, Secret};
+use crate::random::bits;
 use siphasher::sip128::SipHasher13;
 use std::hash::{BuildHasher, Hasher};
 
@@ -18,7 +19,7 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn random() -> Self {
-        Self { secret: Secret::random(), part: rand::random::<u64>() | 1 }
+        Self { secret: Secret::random(), part: bits() | 1 }
     }
 
     #[inline]
@@ -139,7 +140,7 @@ pub(super) struct Fold([u64; 2]);
 
 impl Default for Fold {
     fn default() -> Self {
-        Self([rand::random(), rand::random()])
+        Self([bits(), bits()])
     }
 }
 
