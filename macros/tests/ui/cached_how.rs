@@ -1,0 +1,22 @@
+use steadfast::{Pipeline, Rejected, resilient};
+
+#[derive(Debug)]
+struct MyErr;
+
+impl From<Rejected> for MyErr {
+    fn from(_: Rejected) -> Self {
+        MyErr
+    }
+}
+
+#[resilient(retry(3), cached, key = id)]
+async fn of_nothing(id: u8) -> Result<u8, MyErr> {
+    Ok(id)
+}
+
+#[resilient(pipeline = pipeline, cached, cache(ttl = 1m), key = id)]
+async fn of_two(pipeline: &Pipeline, id: u8) -> Result<u8, MyErr> {
+    Ok(id)
+}
+
+fn main() {}
