@@ -560,6 +560,31 @@ mod arbitrary {
     use super::*;
     use proptest::prelude::*;
 
+    #[cfg(feature = "cache")]
+    proptest! {
+        #[test]
+        fn however_answers_are_kept_comes_back(
+            capacity in 1..usize::MAX >> 1,
+            nanos in proptest::array::uniform5(1..u64::MAX),
+            negative in 0..=60_000_u64,
+            refresh in proptest::option::of(0.001..1.0_f64),
+            hard in proptest::option::of(1..1_000_u64),
+        ) {
+            let [ttl, jitter, idle, stale, every] = nanos.map(Duration::from_nanos);
+            let mut caching = steadfast::Caching::new(capacity).ttl(ttl).jitter(jitter).idle(idle).negative_ttl(ms(negative));
+            caching = caching.stale_while_revalidate(stale).stale_if_error(jitter).retry_stale_every(every);
+            if let Some(share) = refresh {
+                caching = caching.refresh_ahead(share);
+            }
+            if let Some(hard) = hard {
+                caching = caching.load_timeouts(ms(hard / 2), ms(hard));
+            }
+            let config = PipelineConfig::new().caching(caching);
+            prop_assert_eq!(toml(&toml::to_string(&config).unwrap()), Ok(config.clone()));
+            prop_assert_eq!(PipelineConfig::from_source(serde_json::to_value(&config).unwrap()), Ok(config));
+        }
+    }
+
     fn value() -> impl Strategy<Value = serde_json::Value> {
         let text = prop_oneof![
             Just("100/s"),

@@ -67,6 +67,23 @@ async fn h112_functions_with_the_same_key_do_not_meet() {
         let names = (name_of::<Cat, 1>(1).await.ok(), name_of::<Dog, 1>(1).await.ok(), name_of::<Dog, 2>(1).await.ok());
         assert_eq!(names, (Some("cat".to_owned()), Some("dog".to_owned()), Some("dogdog".to_owned())));
     }
+    // Also where the type is `Self`, or in the arguments.
+    trait Named: Kind + Sync {
+        #[resilient(cache(ttl = 1m), key = "same")]
+        async fn name(&self) -> anyhow::Result<&'static str> {
+            Ok(Self::NAME)
+        }
+    }
+    impl Named for Cat {}
+    impl Named for Dog {}
+    #[resilient(cache(ttl = 1m), key = "same")]
+    async fn of(kind: impl Named) -> anyhow::Result<&'static str> {
+        kind.name().await
+    }
+    for _ in 0..2 {
+        assert_eq!((Cat.name().await.ok(), Dog.name().await.ok()), (Some("cat"), Some("dog")));
+        assert_eq!((of(Cat).await.ok(), of(Dog).await.ok()), (Some("cat"), Some("dog")));
+    }
     // Nor do its types.
     #[resilient(cache(ttl = 1m), key = "same")]
     async fn any<T: Clone + Debug + Send + Sync + 'static>(value: T) -> anyhow::Result<T> {

@@ -1,4 +1,4 @@
-use steadfast::{Pipeline, Rejected, resilient};
+use steadfast::{Rejected, resilient};
 
 #[derive(Debug)]
 struct MyErr;
@@ -14,8 +14,8 @@ async fn of_nothing(id: u8) -> Result<u8, MyErr> {
     Ok(id)
 }
 
-#[resilient(pipeline = pipeline, cached, cache(ttl = 1m), key = id)]
-async fn of_two(pipeline: &Pipeline, id: u8) -> Result<u8, MyErr> {
+#[resilient(pipeline = PAYMENTS, cached, cache(ttl = 1m), key = id)]
+async fn of_two(id: u8) -> Result<u8, MyErr> {
     Ok(id)
 }
 
