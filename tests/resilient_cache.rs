@@ -427,6 +427,36 @@ mod by_pipeline {
         assert_eq!(anew.count(), 3);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_leaves_at_a_reload_is_dropped_under_no_lock() {
+        static SHOP: LazyLock<Registry> = LazyLock::new(|| registry(minutes(1)));
+        fn reload(caching: impl Into<Option<Caching>>) -> String {
+            let config = RegistryConfig::new().pipeline("payments", PipelineConfig::new().caching(caching));
+            SHOP.reload(&config).map_or_else(|error| error.to_string(), |changes| changes.to_string())
+        }
+        static DROPS: LazyLock<Counter> = LazyLock::new(Counter::default);
+        struct Reloads;
+        impl Drop for Reloads {
+            fn drop(&mut self) {
+                // Whoever held a lock of registry or pipeline now would wait for itself.
+                reload(Caching::new(7 + DROPS.next() as usize));
+            }
+        }
+        #[resilient(pipeline = "payments", registry = SHOP, cached, key = id)]
+        async fn of(id: u64) -> Result<Arc<Reloads>, ApiError> {
+            let _ = id;
+            Ok(Arc::new(Reloads))
+        }
+        for id in 0..4 {
+            assert!(of(id).await.is_ok());
+        }
+        assert_eq!(DROPS.count(), 0);
+        assert!(reload(None).contains("cache.capacity: 100 -> none"));
+        assert_eq!(DROPS.count(), 4);
+        let now = SHOP.find("payments").map(|shop| shop.config());
+        assert_eq!(now, Ok(PipelineConfig::new().caching(Caching::new(11))), "the last one");
+    }
+
     #[test]
     fn faults_come_with_the_others_and_doubts_are_told() {
         let error = Pipeline::builder("").caching(Caching::new(0).ttl(Duration::ZERO)).build().expect_err("faulty");

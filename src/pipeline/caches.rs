@@ -153,3 +153,55 @@ impl Core {
         Rejected::new(RejectedKind::Custom("no cache settings")).in_call(&self.origin, 0, Duration::ZERO, Some(cure))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+    use std::thread;
+
+    fn caller(site: usize, instance: &'static str) -> Caller {
+        Caller { site, instance, name: "f" }
+    }
+
+    #[test]
+    fn h112_each_has_its_own_and_finds_it_again() {
+        let caches = Caches::new();
+        let add = |caller: Caller, n: u32| caches.add(caller, n, |_, _| {}).copied();
+        assert_eq!(caches.get::<u32>(&caller(1, "a")), None);
+        assert_eq!([add(caller(1, "a"), 1), add(caller(2, "a"), 2), add(caller(1, "b"), 3)], [Some(1), Some(2), Some(3)]);
+        assert_eq!(caches.add(caller(1, "a"), 'x', |_, _| {}).copied(), Some('x'), "another type");
+        assert_eq!([add(caller(1, "a"), 4), add(caller(1, "b"), 5)], [Some(1), Some(3)], "who is late has what is there");
+        let instance: &'static str = String::from("a").leak();
+        assert_eq!(
+            (caches.get(&caller(2, instance)), caches.get(&caller(1, instance))),
+            (Some(&2_u32), Some(&'x')),
+            "by its name, wherever it is"
+        );
+        assert_eq!(caches.get::<u32>(&caller(3, "a")), None);
+        assert_eq!(format!("{caches:?}"), r#"["f", "f", "f", "f"]"#);
+    }
+
+    #[test]
+    fn a_cache_that_is_made_while_settings_change_has_those_that_hold() -> Result<(), crate::ConfigError> {
+        for round in 0..50 {
+            let pipeline = Pipeline::builder("p").caching(Caching::new(10)).build()?;
+            let both = Barrier::new(3);
+            let change = |capacity| {
+                let config = pipeline.config().caching(Caching::new(capacity));
+                both.wait();
+                pipeline.reconfigure(&config).map(drop)
+            };
+            thread::scope(|scope| {
+                let (one, two) = (scope.spawn(|| change(20)), scope.spawn(|| change(30)));
+                both.wait();
+                let kept = pipeline.kept::<u8>(&caller(round, "a"));
+                assert!(kept.is_ok());
+                assert!(one.join().is_ok_and(|changed| changed.is_ok()) && two.join().is_ok_and(|changed| changed.is_ok()));
+            });
+            let entries = pipeline.kept::<u8>(&caller(round, "a")).ok().and_then(|cache| cache.stats().max_entries);
+            assert_eq!(pipeline.config().caching.map(|caching| caching.capacity), entries);
+        }
+        Ok(())
+    }
+}
