@@ -123,7 +123,8 @@ use syn::{Error, Result};
 /// `Rejected` of the kind `UnknownPipeline`, which tells the names there are; no fallback hides it.
 ///
 /// With `cache(..)` the function has a cache of its own, by its `key`, for all instances of a type and all callers: make everything part of the key that the
-/// answer depends on. Its answers must be `Clone + Send + Sync + 'static`. A generic function has a cache for each of its instances. Feature `cache`.
+/// answer depends on. Its answers must be `Clone + Send + Sync + 'static`. A generic function has a cache for each of its instances (as their types are named: two
+/// versions of a crate may have types of one name). Feature `cache`.
 ///
 /// With `cached` alone the *pipeline* says how answers are kept: capacity, ttl, what happens to old ones (`steadfast::Caching`), from code or from a file, and a reload
 /// changes it while calls run. The function still has a cache of its own, in each pipeline that it is called with: two functions never see each other's

@@ -15,7 +15,8 @@ use std::time::Duration;
 pub(crate) struct Caller {
     /// The address of what each function has one of.
     pub(crate) site: usize,
-    /// The type of its operation, by name: the instances of a generic function differ in it.
+    /// The type of its operation, by name: the instances of a generic function differ in it. A `TypeId` would be exact, and is only to be had of what
+    /// borrows nothing; of types with one and the same path, as of two versions of a crate, the names are the same.
     pub(crate) instance: &'static str,
     /// What people know it by.
     pub(crate) name: &'static str,
