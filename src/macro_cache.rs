@@ -1,21 +1,19 @@
 //! What the output of `#[resilient(cache(..))]` calls: the answers of one function.
 
-use super::{by_error, set_aside};
+use super::{Pipeline, by_error, set_aside};
 use crate::classify::Judge;
 use crate::outcome::{Error, Origin, Rejected, RejectedKind, Verdict};
-use crate::pipeline::Request;
+use crate::pipeline::{Caches, Caller, Request};
 use crate::substitution::{Cache, CacheConfig};
-use crate::sync::{Mutex, lock};
-use std::any::Any;
+use std::any::type_name;
 use std::fmt;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 /// What a cache can keep for all callers.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be kept in a cache",
     label = "an answer that is given to many must be `Clone + Send + Sync + 'static`",
-    note = "derive `Clone`, return an `Arc`, or return what is owned instead of what is borrowed; or leave `cache` out"
+    note = "derive `Clone`, return an `Arc`, or return what is owned instead of what is borrowed; or leave `cache` or `cached` out"
 )]
 pub trait Keep: Clone + Send + Sync + 'static {}
 
@@ -24,22 +22,45 @@ impl<T: Clone + Send + Sync + 'static> Keep for T {}
 
 /// Where answers are kept.
 pub trait Keeps<T> {
-    /// The cache, or why there is none.
+    /// The cache for calls of `pipeline` whose operation is of the type of this name; or why there is none.
     ///
     /// # Errors
-    /// When it cannot be built.
-    fn cache(&self) -> Result<&Cache<String, T>, Rejected>;
+    /// When it cannot be built, or nobody says how.
+    fn cache<'a>(&'a self, pipeline: &'a Pipeline, instance: &'static str) -> Result<&'a Cache<String, T>, Rejected>;
 }
 
 impl<T: Keep> Keeps<T> for &'static Kept {
-    fn cache(&self) -> Result<&Cache<String, T>, Rejected> {
-        self.live()
+    #[inline]
+    fn cache<'a>(&'a self, _: &'a Pipeline, instance: &'static str) -> Result<&'a Cache<String, T>, Rejected> {
+        self.live(instance)
+    }
+}
+
+impl<T: Keep> Keeps<T> for &'static KeptByPipeline {
+    #[inline]
+    fn cache<'a>(&'a self, pipeline: &'a Pipeline, instance: &'static str) -> Result<&'a Cache<String, T>, Rejected> {
+        pipeline.kept(&Caller { site: std::ptr::from_ref::<KeptByPipeline>(self).addr(), instance, name: self.name })
     }
 }
 
 impl<T> Keeps<T> for &Cache<String, T> {
-    fn cache(&self) -> Result<&Cache<String, T>, Rejected> {
+    #[inline]
+    fn cache<'a>(&'a self, _: &'a Pipeline, _: &'static str) -> Result<&'a Cache<String, T>, Rejected> {
         Ok(self)
+    }
+}
+
+/// A function whose answers its pipeline keeps. It has an address, and that is what it is for.
+#[derive(Debug)]
+pub struct KeptByPipeline {
+    name: &'static str,
+}
+
+impl KeptByPipeline {
+    /// A function of this name.
+    #[must_use]
+    pub const fn new(name: &'static str) -> Self {
+        Self { name }
     }
 }
 
@@ -87,12 +108,11 @@ pub struct Settings {
     pub capacity: usize,
 }
 
-/// The answers of one function; of a generic one, for each type of answer a cache of its own.
+/// The answers of one function; of a generic one, for each of its instances and each type of answer a cache of its own.
 pub struct Kept {
     name: &'static str,
     settings: fn() -> Settings,
-    first: OnceLock<Box<dyn Any + Send + Sync>>,
-    others: Mutex<Vec<&'static (dyn Any + Send + Sync)>>,
+    caches: Caches,
 }
 
 impl fmt::Debug for Kept {
@@ -102,6 +122,8 @@ impl fmt::Debug for Kept {
     }
 }
 
+const UNBUILT: RejectedKind = RejectedKind::Custom("its cache cannot be built");
+
 /// A cache, or why there is none.
 type Built<T> = Result<Cache<String, T>, Rejected>;
 
@@ -109,33 +131,16 @@ impl Kept {
     /// None yet.
     #[must_use]
     pub const fn new(name: &'static str, settings: fn() -> Settings) -> Self {
-        Self { name, settings, first: OnceLock::new(), others: Mutex::new(Vec::new()) }
+        Self { name, settings, caches: Caches::new() }
     }
 
-    fn live<T: Keep>(&'static self) -> Result<&'static Cache<String, T>, Rejected> {
-        let first = self.first.get_or_init(|| Box::new(self.build::<T>()));
-        let built = match first.downcast_ref::<Built<T>>() {
-            Some(built) => built,
-            None => self.other(),
-        };
-        built.as_ref().map_err(Rejected::clone)
-    }
-
-    #[cold]
-    fn other<T: Keep>(&'static self) -> &'static Built<T> {
-        let known = |others: &Vec<&'static (dyn Any + Send + Sync)>| others.iter().find_map(|other| other.downcast_ref::<Built<T>>());
-        if let Some(known) = known(&lock(&self.others)) {
-            return known;
+    #[inline]
+    fn live<T: Keep>(&self, instance: &'static str) -> Result<&Cache<String, T>, Rejected> {
+        let caller = Caller { site: 0, instance, name: self.name };
+        match self.caches.get::<Built<T>>(&caller).or_else(|| self.caches.add(caller, self.build(), |_, _| {})) {
+            Some(built) => built.as_ref().map_err(Rejected::clone),
+            None => Err(Rejected::new(UNBUILT)),
         }
-        // Built outside the lock; who comes second leaves its own. As many as there are types, for as long as the program runs.
-        let built = self.build::<T>();
-        let mut others = lock(&self.others);
-        if let Some(known) = known(&others) {
-            return known;
-        }
-        let built: &'static Built<T> = Box::leak(Box::new(built));
-        others.push(built);
-        built
     }
 
     #[cold]
@@ -145,7 +150,7 @@ impl Kept {
         config.build().map_err(|error| {
             tracing::error!(name: "steadfast.cache_invalid", target: "steadfast", pipeline = self.name, %error, "a cache made by #[resilient] cannot be built; every call of it is rejected");
             let origin = Origin::new(self.name.into());
-            Rejected::new(RejectedKind::Custom("its cache cannot be built")).in_call(&origin, 0, Duration::ZERO, Some(error.to_string()))
+            Rejected::new(UNBUILT).in_call(&origin, 0, Duration::ZERO, Some(error.to_string()))
         })
     }
 }
@@ -160,7 +165,7 @@ where
     F: Fn() -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
-    let cache = Keeps::<T>::cache(&kept).map_err(Error::Rejected)?;
+    let cache = Keeps::<T>::cache(&kept, request.pipeline, type_name::<F>()).map_err(Error::Rejected)?;
     request.cached(cache).call(operation).await
 }
 
@@ -199,7 +204,7 @@ where
     G: FnOnce(Error<E>) -> Later,
     Later: Future<Output = Result<T, A>>,
 {
-    let cache = Keeps::<T>::cache(&kept).map_err(Error::Rejected)?;
+    let cache = Keeps::<T>::cache(&kept, request.pipeline, type_name::<F>()).map_err(Error::Rejected)?;
     let instead = crate::substitution::OrElse(move |error| set_aside(fallback(error), answer));
     request.cached(cache).call_or(operation, instead).await
 }

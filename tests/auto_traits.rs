@@ -26,6 +26,8 @@ plain!(
     Pipeline, Request<'static>, Nested<'static>, Explanation, Warning, PipelineStats, Gauge,
     Fallback<u32, String>, TypedPipeline<u32, String>, PolicyOf<RetryConfig, Retry>, ByErrorType, ByResult<fn()>, Judges,
 );
+#[cfg(feature = "cache")]
+plain!(Caching);
 // Settings, guards and streams: owned by one, moved freely.
 assert_impl_all!(PipelineBuilder: Send, Sync, Unpin, Debug);
 assert_impl_all!(TypedBuilder<u32, String>: Send, Sync, Unpin, Debug);

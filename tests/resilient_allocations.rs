@@ -34,6 +34,35 @@ async fn by_name(tenant: &str) -> Result<usize, Rejected> {
     Ok(tenant.len())
 }
 
+#[cfg(feature = "cache")]
+static KEEPS: LazyLock<steadfast::Pipeline> = LazyLock::new(|| {
+    let caching = steadfast::Caching::new(10).ttl(std::time::Duration::from_secs(3_600));
+    steadfast::Pipeline::builder("keeps").caching(caching).build().expect("valid settings")
+});
+
+#[cfg(feature = "cache")]
+#[resilient(pipeline = KEEPS, cached, key = tenant)]
+async fn kept_by_pipeline(tenant: &str) -> Result<usize, Rejected> {
+    Ok(tenant.len())
+}
+
+#[cfg(feature = "cache")]
+#[resilient(cache(ttl = 1h), key = tenant)]
+async fn kept(tenant: &str) -> Result<usize, Rejected> {
+    Ok(tenant.len())
+}
+
+#[cfg(feature = "cache")]
+#[test]
+fn h92_no_allocation_on_a_hit() {
+    let call = || {
+        assert_eq!(poll(kept_by_pipeline("acme")), Poll::Ready(Ok(4)));
+        assert_eq!(poll(kept("acme")), Poll::Ready(Ok(4)));
+    };
+    call(); // makes the caches, and loads
+    assert_eq!(measure(|| (0..1_000).for_each(|_| call())).count_total, 0);
+}
+
 fn poll<F: Future>(future: F) -> Poll<F::Output> {
     std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }

@@ -8,7 +8,9 @@ mod support_resilient {
 use std::fmt::Debug;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
-use steadfast::{Cache, Error, Pipeline, PipelineConfig, Registry, RegistryConfig, Verdict, resilient};
+use steadfast::{
+    Cache, Caching, CircuitBreaker, Error, Pipeline, PipelineConfig, Registry, RegistryConfig, Rejected, RejectedKind, Verdict, resilient,
+};
 use support_resilient::errors::{ApiError, Counter};
 use tokio::time::advance;
 
@@ -45,7 +47,44 @@ async fn h112_functions_with_the_same_key_do_not_meet() {
     async fn two(id: u8) -> anyhow::Result<u8> {
         Ok(id + 2)
     }
-    // Nor do the types of a generic one.
+    // Nor do the instances of a generic one, whatever they answer.
+    trait Kind {
+        const NAME: &str;
+    }
+    struct Cat;
+    struct Dog;
+    impl Kind for Cat {
+        const NAME: &str = "cat";
+    }
+    impl Kind for Dog {
+        const NAME: &str = "dog";
+    }
+    #[resilient(cache(ttl = 1m), key = id)]
+    async fn name_of<K: Kind, const N: usize>(id: u8) -> anyhow::Result<String> {
+        Ok(K::NAME.repeat(N))
+    }
+    for _ in 0..2 {
+        let names = (name_of::<Cat, 1>(1).await.ok(), name_of::<Dog, 1>(1).await.ok(), name_of::<Dog, 2>(1).await.ok());
+        assert_eq!(names, (Some("cat".to_owned()), Some("dog".to_owned()), Some("dogdog".to_owned())));
+    }
+    // Also where the type is `Self`, or in the arguments.
+    trait Named: Kind + Sync {
+        #[resilient(cache(ttl = 1m), key = "same")]
+        async fn name(&self) -> anyhow::Result<&'static str> {
+            Ok(Self::NAME)
+        }
+    }
+    impl Named for Cat {}
+    impl Named for Dog {}
+    #[resilient(cache(ttl = 1m), key = "same")]
+    async fn of(kind: impl Named) -> anyhow::Result<&'static str> {
+        kind.name().await
+    }
+    for _ in 0..2 {
+        assert_eq!((Cat.name().await.ok(), Dog.name().await.ok()), (Some("cat"), Some("dog")));
+        assert_eq!((of(Cat).await.ok(), of(Dog).await.ok()), (Some("cat"), Some("dog")));
+    }
+    // Nor do its types.
     #[resilient(cache(ttl = 1m), key = "same")]
     async fn any<T: Clone + Debug + Send + Sync + 'static>(value: T) -> anyhow::Result<T> {
         Ok(value)
@@ -166,4 +205,285 @@ async fn a_cache_in_what_is_lent() {
     assert_eq!((shop.sell("tea").await.ok().as_deref(), shop.sold), (Some("tea 1"), 1));
     shop.prices.clear();
     assert_eq!(shop.sell("tea").await.ok().as_deref(), Some("tea 2"));
+}
+
+/// `cached`: the pipeline says how.
+mod by_pipeline {
+    use super::*;
+
+    fn registry(caching: impl Into<Option<Caching>>) -> Registry {
+        RegistryConfig::new().pipeline("payments", PipelineConfig::new().caching(caching)).build().expect("valid settings")
+    }
+
+    fn minutes(ttl: u64) -> Caching {
+        Caching::new(100).ttl(Duration::from_secs(60 * ttl))
+    }
+
+    static REGISTRY: LazyLock<Registry> = LazyLock::new(|| registry(minutes(1)));
+
+    #[resilient(pipeline = "payments", cached, key = id)]
+    async fn charge(id: u64, calls: &Counter) -> Result<String, ApiError> {
+        Ok(format!("{id}: {}", calls.next()))
+    }
+
+    #[resilient(pipeline = "payments", cached, key = id)]
+    async fn refund(id: u64, calls: &Counter) -> Result<String, ApiError> {
+        Ok(format!("{id} back: {}", calls.next()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn form_19_by_name_and_cached_as_its_pipeline_says() {
+        let calls = Counter::new();
+        let said = |text: &str| Ok(text.to_owned());
+        for _ in 0..2 {
+            assert_eq!(charge(7, &calls).await, said("7: 1"));
+            assert_eq!(refund(7, &calls).await, said("7 back: 2"), "h112: functions with the same key do not meet");
+        }
+        advance(60 * SECOND).await;
+        let inside = calls.clone();
+        assert_eq!(tokio::spawn(async move { charge(7, &inside).await }).await.ok(), Some(said("7: 3")), "its ttl is over");
+        assert_eq!(charge(8, &calls).await, said("8: 4"));
+        assert_eq!(
+            REGISTRY.find("payments").map(|found| found.to_string()),
+            Ok("payments: cache (of `cached` functions) > operation".to_owned())
+        );
+    }
+
+    fn rejection<T: Debug>(result: Result<T, ApiError>) -> Rejected {
+        match result {
+            Err(ApiError::Rejected(rejected)) => rejected,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn form_19_a_missing_name_is_a_rejection_with_the_known_names() {
+        #[resilient(pipeline = "payment", cached, key = id, fallback = |_| async { Ok(0) })]
+        async fn misspelt(id: u64) -> Result<u64, ApiError> {
+            Ok(id)
+        }
+        let rejected = rejection(misspelt(1).await);
+        assert_eq!(rejected.kind(), RejectedKind::UnknownPipeline);
+        assert_eq!(rejected.to_string(), "payment: not attempted: there is no pipeline of this name; the registry has `payments`");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pipeline_that_does_not_say_how_is_a_rejection_with_the_cure() {
+        static REGISTRY: LazyLock<Registry> = LazyLock::new(|| registry(None));
+        #[resilient(pipeline = "payments", cached, key = id, fallback = |_| async { Ok(0) })]
+        async fn nowhere(id: u64, calls: &Counter) -> Result<u32, ApiError> {
+            Ok(calls.next() + u32::from(id == 0))
+        }
+        let calls = Counter::default();
+        for _ in 0..2 {
+            let rejected = rejection(nowhere(1, &calls).await);
+            assert_eq!(
+                (rejected.kind(), rejected.attempts(), rejected.pipeline()),
+                (RejectedKind::Custom("no cache settings"), 0, Some("payments"))
+            );
+            let text = rejected.to_string();
+            assert!(
+                text.starts_with("payments: not attempted: no cache settings; `resilient_cache::by_pipeline::nowhere` is `cached`"),
+                "{text}"
+            );
+            assert!(text.contains(".caching(Caching::new(") && text.contains("`[pipelines.payments.cache]`"), "{text}");
+        }
+        assert_eq!(calls.count(), 0, "and no fallback hides it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_good_answer_is_given_while_the_circuit_is_open() {
+        static PRICES: LazyLock<Pipeline> = LazyLock::new(|| {
+            let caching = minutes(1).stale_if_error(Duration::from_secs(3_600)).retry_stale_every(SECOND);
+            let breaker = CircuitBreaker::consecutive_failures(1).open_for(Duration::from_secs(600));
+            Pipeline::builder("prices").circuit_breaker(breaker).caching(caching).build().expect("valid settings")
+        });
+        #[resilient(pipeline = PRICES, cached, key = what, fallback = |_| async { Ok(Arc::from("nobody knows")) })]
+        async fn price(what: &str, calls: &Counter, fails: bool) -> Result<Arc<str>, ApiError> {
+            let call = calls.next();
+            if fails { Err(ApiError::Status(503)) } else { Ok(Arc::from(format!("{what} {call}"))) }
+        }
+        let calls = Counter::default();
+        let price = async |what, fails| price(what, &calls, fails).await.ok().as_deref().map(str::to_owned);
+        assert_eq!(price("tea", false).await.as_deref(), Some("tea 1"));
+        advance(60 * SECOND).await;
+        assert_eq!(price("tea", true).await.as_deref(), Some("tea 1"), "the call failed");
+        advance(5 * SECOND).await;
+        assert_eq!(price("tea", false).await.as_deref(), Some("tea 1"), "the breaker refuses");
+        assert_eq!(calls.count(), 2);
+        assert_eq!(price("milk", false).await.as_deref(), Some("nobody knows"), "a fallback only where there is none");
+    }
+
+    struct Client<T> {
+        pipeline: Pipeline,
+        answer: T,
+    }
+
+    impl<T: Clone + Send + Sync + 'static> Client<T> {
+        fn new(answer: T) -> Self {
+            Self { pipeline: Pipeline::builder("client").caching(minutes(1)).build().expect("valid settings"), answer }
+        }
+
+        #[resilient(pipeline = self.pipeline, cached, key = "same", classify = |_: &ApiError| Verdict::Permanent)]
+        async fn get(&self) -> Result<T, ApiError> {
+            Ok(self.answer.clone())
+        }
+
+        #[resilient(pipeline = self.pipeline, cached, key = "same")]
+        async fn put(&mut self, answer: T) -> Result<T, ApiError> {
+            self.answer = answer;
+            Ok(self.answer.clone())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn h112_pipelines_types_and_instances_have_their_own() {
+        let (one, mut two, text) = (Client::new(1_u8), Client::new(2_u8), Client::new("x"));
+        assert_eq!((one.get().await, two.get().await, text.get().await), (Ok(1), Ok(2), Ok("x")));
+        let same = Client { pipeline: one.pipeline.clone(), answer: 3_u8 };
+        assert_eq!(same.get().await, Ok(1), "it is the same pipeline");
+        let other = Client { pipeline: one.pipeline.clone(), answer: 4_i64 };
+        assert_eq!((other.get().await, one.get().await), (Ok(4), Ok(1)), "answers of another type");
+        assert_eq!((two.put(5).await, two.put(6).await, two.answer), (Ok(5), Ok(5), 5), "another function, which lends");
+
+        trait Kind {
+            const NAME: &str;
+        }
+        impl Kind for u8 {
+            const NAME: &str = "small";
+        }
+        impl Kind for u64 {
+            const NAME: &str = "large";
+        }
+        #[resilient(pipeline = pipeline, cached, key = "same")]
+        async fn size<K: Kind>(pipeline: &Pipeline) -> anyhow::Result<&'static str> {
+            Ok(K::NAME)
+        }
+        for _ in 0..2 {
+            assert_eq!((size::<u8>(&one.pipeline).await.ok(), size::<u64>(&one.pipeline).await.ok()), (Some("small"), Some("large")));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_kept_goes_with_its_pipeline() {
+        let client = Client::new(Arc::new(1));
+        let answer = Arc::downgrade(&client.answer);
+        assert!(client.get().await.is_ok());
+        let Client { pipeline, answer: ours } = client;
+        drop(ours);
+        assert!(answer.upgrade().is_some(), "it is kept");
+        drop(pipeline);
+        assert!(answer.upgrade().is_none());
+    }
+
+    #[resilient(pipeline = "payments", registry = of, cached, key = id)]
+    async fn of(of: &Registry, id: u64, calls: &Counter) -> Result<u32, ApiError> {
+        Ok(calls.next() + u32::from(id == 0))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_registries_do_not_meet() {
+        let (calls, one, two) = (Counter::default(), registry(minutes(1)), registry(minutes(1)));
+        for _ in 0..2 {
+            assert_eq!((of(&one, 1, &calls).await, of(&two, 1, &calls).await), (Ok(1), Ok(2)));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reload_reaches_the_caches_that_are_there() {
+        let (calls, registry) = (Counter::default(), registry(minutes(10)));
+        let reload = |caching: Option<Caching>| {
+            let config = RegistryConfig::new().pipeline("payments", PipelineConfig::new().caching(caching));
+            registry.reload(&config).expect("valid settings").to_string()
+        };
+        assert_eq!(of(&registry, 1, &calls).await, Ok(1));
+        assert_eq!(
+            reload(Some(minutes(1).stale_if_error(SECOND))),
+            "payments: cache.ttl: 10m -> 1m\npayments: cache.stale_if_error: 0s -> 1s"
+        );
+        assert_eq!((of(&registry, 1, &calls).await, of(&registry, 2, &calls).await), (Ok(1), Ok(2)), "what is there stays");
+        advance(60 * SECOND).await;
+        assert_eq!((of(&registry, 1, &calls).await, of(&registry, 2, &calls).await), (Ok(1), Ok(3)), "with the ttl it came with");
+
+        assert!(reload(Some(Caching::new(1))).contains("cache.capacity: 100 -> 1"));
+        let fresh = Counter::default();
+        for id in [1, 2, 3] {
+            assert!(of(&registry, id, &fresh).await.is_ok());
+        }
+        assert!(fresh.count() >= 2, "there is room for one");
+
+        assert!(reload(None).contains("cache.capacity: 1 -> none"));
+        assert_eq!(rejection(of(&registry, 1, &calls).await).kind(), RejectedKind::Custom("no cache settings"));
+        assert!(reload(Some(minutes(1))).contains("cache.capacity: none -> 100"));
+        let anew = Counter::default();
+        for id in [1, 2, 3] {
+            assert!(of(&registry, id, &anew).await.is_ok());
+        }
+        assert_eq!(anew.count(), 3, "all of it is gone");
+        assert_eq!(reload(Some(minutes(1))), "nothing changed");
+        for id in [1, 2, 3] {
+            assert!(of(&registry, id, &anew).await.is_ok());
+        }
+        assert_eq!(anew.count(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_leaves_at_a_reload_is_dropped_under_no_lock() {
+        static SHOP: LazyLock<Registry> = LazyLock::new(|| registry(minutes(1)));
+        fn reload(caching: impl Into<Option<Caching>>) -> String {
+            let config = RegistryConfig::new().pipeline("payments", PipelineConfig::new().caching(caching));
+            SHOP.reload(&config).map_or_else(|error| error.to_string(), |changes| changes.to_string())
+        }
+        static DROPS: LazyLock<Counter> = LazyLock::new(Counter::default);
+        struct Reloads;
+        impl Drop for Reloads {
+            fn drop(&mut self) {
+                // Whoever held a lock of registry or pipeline now would wait for itself.
+                reload(Caching::new(7 + DROPS.next() as usize));
+            }
+        }
+        #[resilient(pipeline = "payments", registry = SHOP, cached, key = id)]
+        async fn of(id: u64) -> Result<Arc<Reloads>, ApiError> {
+            let _ = id;
+            Ok(Arc::new(Reloads))
+        }
+        for id in 0..4 {
+            assert!(of(id).await.is_ok());
+        }
+        assert_eq!(DROPS.count(), 0);
+        assert!(reload(None).contains("cache.capacity: 100 -> none"));
+        assert_eq!(DROPS.count(), 4);
+        let now = SHOP.find("payments").map(|shop| shop.config());
+        assert_eq!(now, Ok(PipelineConfig::new().caching(Caching::new(11))), "the last one");
+    }
+
+    #[test]
+    fn faults_come_with_the_others_and_doubts_are_told() {
+        let error = Pipeline::builder("").caching(Caching::new(0).ttl(Duration::ZERO)).build().expect_err("faulty");
+        let fields: Vec<_> = error.faults().iter().map(|fault| fault.field()).collect();
+        assert_eq!(fields, ["name", "cache.capacity", "cache.ttl"]);
+        let pipeline = Pipeline::builder("p").caching(Caching::new(1).stale_if_error(SECOND)).build().expect("valid settings");
+        assert_eq!(pipeline.warnings().iter().map(|warning| warning.field()).collect::<Vec<_>>(), ["cache.stale_if_error"]);
+        assert!(pipeline.reconfigure(&pipeline.config().caching(Caching::new(0))).is_err());
+        assert_eq!(pipeline.config(), PipelineConfig::new().caching(Caching::new(1).stale_if_error(SECOND)));
+    }
+
+    #[cfg(feature = "serde")]
+    #[tokio::test(start_paused = true)]
+    async fn form_19_from_a_file() {
+        let file = r#"
+            [defaults.cache]
+            ttl = "5m"
+            [pipelines.payments.cache]
+            capacity = 10_000
+            stale_if_error = "1h"
+        "#;
+        let registry = toml::from_str::<RegistryConfig>(file).expect("valid settings").build().expect("valid settings");
+        let calls = Counter::default();
+        assert_eq!(of(&registry, 1, &calls).await, Ok(1));
+        advance(299 * SECOND).await;
+        assert_eq!(of(&registry, 1, &calls).await, Ok(1));
+        advance(SECOND).await;
+        assert_eq!(of(&registry, 1, &calls).await, Ok(2));
+    }
 }

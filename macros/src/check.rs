@@ -105,6 +105,10 @@ fn one_of_pipeline_and_policies(options: &Options, errors: &mut Errors) {
             "`cached = ...` is a cache that lives elsewhere, and `cache(..)` one of this function's own; drop one of the two",
         );
     }
+    if let (Some(_), Some(cached)) = (own, &options.cached) {
+        errors
+            .push(cached.span(), "`cached` keeps answers as the pipeline says, and `cache(..)` as this function says; drop one of the two");
+    }
     if let (Some(cache), None) = (own.or(shared).or(options.cached.as_ref()), &options.key) {
         errors.push(
             cache.span(),
@@ -328,9 +332,9 @@ fn mentions(tokens: TokenStream, arguments: &[String]) -> Option<(String, Span)>
 }
 
 fn which_cache(options: &Options, errors: &mut Errors) {
-    if let Some(cached) = &options.cached {
-        let message = "`cached` needs to know where: a pipeline has no cache, for it answers calls of any type. Write `cached = QUOTES`, a place of type \
-                       `Cache<String, T>` for answers of type `T`, or `cache(ttl = 1m)` for a cache of this function's own";
+    if let (Some(cached), None) = (&options.cached, options.pipeline_span()) {
+        let message = "`cached` keeps answers as the pipeline says, and a pipeline of this function's own says nothing of it: write `cache(ttl = 1m)`, or \
+                       `pipeline = ...` with a pipeline that has `.caching(..)`, or `cached = QUOTES` with a cache that lives elsewhere";
         errors.push(cached.span(), message);
     }
 }
@@ -369,7 +373,7 @@ mod tests {
         assert_eq!(errors("attempt_timeout = limit()", f), "");
         assert_eq!(errors("attempt_timeout = settings.limit", f), "");
         assert!(errors("retry(3, when = p), classify = c", f).contains("both judge"));
-        assert!(errors("retry(3), cached, key = body", f).contains("needs to know where"));
+        assert!(errors("retry(3), cached, key = body", f).contains("a pipeline of this function's own says nothing of it"));
     }
 
     #[test]
@@ -388,7 +392,10 @@ mod tests {
     #[test]
     fn a_cache_has_a_place_and_a_key() {
         let f = "async fn f(id: u64) -> Result<(), E> {}";
-        assert!(errors("pipeline = P, cached, key = id", f).starts_with("`cached` needs to know where"));
+        assert_eq!(errors("pipeline = P, cached, key = id", f), "");
+        assert_eq!(errors("pipeline = \"p\", cached, key = id", f), "");
+        assert!(errors("cached, key = id", f).contains("write `cache(ttl = 1m)`"));
+        assert!(errors("pipeline = P, cached, cache(ttl = 1m), key = id", f).contains("drop one of the two"));
         assert_eq!(errors("pipeline = P, cached = QUOTES, key = id", f), "");
         assert_eq!(errors("cached = QUOTES, key = id", f), "");
         assert!(errors("cached = QUOTES", f).contains("needs a `key`"));

@@ -97,6 +97,7 @@ use syn::{Error, Result};
 /// | `pipeline = PAYMENTS` | a pipeline that lives elsewhere: a `static`, a `LazyLock`, `self.pipeline`, a function call |
 /// | `pipeline = "payments"` | the pipeline of this name in the `REGISTRY` that is in scope, such as a `static REGISTRY: LazyLock<Registry>` |
 /// | `registry = self.registry` | looks for the name there instead: anything that `pipeline = ..` may be, but a `Registry` |
+/// | `cached` | beside a `pipeline = ..` or `"name"`: answers are kept by the `key`, as that pipeline says (`.caching(Caching::new(10_000).ttl(..))`, or `[pipelines.payments.cache]` in its file) |
 /// | `cached = QUOTES` | answers are kept by the `key` in a `Cache<String, T>` that lives elsewhere: a `static`, a `LazyLock`, `self.quotes` |
 /// | `name = "github"` | the pipeline's name in errors and statistics; without it `module::path::function` |
 /// | `key = tenant`, `key = "{tenant}/{id}"` | on whose behalf: anything with `Display`, or a format string |
@@ -122,10 +123,15 @@ use syn::{Error, Result};
 /// `Rejected` of the kind `UnknownPipeline`, which tells the names there are; no fallback hides it.
 ///
 /// With `cache(..)` the function has a cache of its own, by its `key`, for all instances of a type and all callers: make everything part of the key that the
-/// answer depends on. Its answers must be `Clone + Send + Sync + 'static`. A generic function has a cache for each type of answer. Feature `cache`.
+/// answer depends on. Its answers must be `Clone + Send + Sync + 'static`. A generic function has a cache for each of its instances (as their types are named: two
+/// versions of a crate may have types of one name). Feature `cache`.
 ///
-/// With `cached = QUOTES` the cache is yours: with whatever settings, to look into it, to invalidate what is in it, for several functions with the same answers. A
-/// pipeline has no cache of its own, for it answers calls of any type; so `cached` has to say where.
+/// With `cached` alone the *pipeline* says how answers are kept: capacity, ttl, what happens to old ones (`steadfast::Caching`), from code or from a file, and a reload
+/// changes it while calls run. The function still has a cache of its own, in each pipeline that it is called with: two functions never see each other's
+/// answers, and what is kept goes when the pipeline goes. If the pipeline does not say how, every call is a `Rejected` that names the cure; it is never made as if nothing
+/// had been said of a cache.
+///
+/// With `cached = QUOTES` the cache is yours: with whatever settings, to look into it, to invalidate what is in it, for several functions with the same answers.
 ///
 /// Not taken: synchronous and `const` functions, functions that do not return a `Result`.
 #[proc_macro_attribute]

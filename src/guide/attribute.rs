@@ -123,6 +123,41 @@
 //! # #[cfg(not(feature = "macros"))] fn main() {}
 //! ```
 //!
+//! # Answers that are kept
+//!
+//! Feature `cache`. Of each way the `key` decides: make everything part of it that the answer depends on.
+//!
+//! | written | how answers are kept | where |
+//! |---|---|---|
+//! | `cache(ttl = 1m, stale_if_error = 1h)` | as the function says | in a cache of the function |
+//! | `pipeline = "payments", cached` | as the pipeline says, in code or in its file | in a cache of the function, in that pipeline |
+//! | `cached = QUOTES` | as that cache says | in a `Cache<String, T>` of yours, to look into and to invalidate |
+//!
+//! No two functions share a cache, nor do two instances of a generic one, except in the last way. A function that is `cached` by a pipeline which does not say how is rejected, and told
+//! the cure.
+//!
+//! ```
+//! # #[cfg(all(feature = "macros", feature = "cache"))] mod page {
+//! use std::sync::LazyLock;
+//! use std::time::Duration;
+//! use steadfast::{Caching, PipelineConfig, Registry, RegistryConfig, resilient};
+//!
+//! static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
+//!     // In a file: `[pipelines.payments.cache]`, `capacity = 10_000`, `ttl = "5m"`, `stale_if_error = "1h"`.
+//!     let caching = Caching::new(10_000).ttl(Duration::from_secs(300)).stale_if_error(Duration::from_secs(3_600));
+//!     RegistryConfig::new().pipeline("payments", PipelineConfig::new().caching(caching)).build().expect("valid settings")
+//! });
+//!
+//! #[resilient(pipeline = "payments", cached, key = id)]
+//! async fn payment(id: u64) -> anyhow::Result<String> {
+//!     Ok(format!("payment {id}")) // asked once in five minutes; and for an hour more the last good answer outlives an outage
+//! }
+//! # #[tokio::main(flavor = "current_thread")] pub async fn main() { assert_eq!(payment(3).await.unwrap(), "payment 3"); }
+//! # }
+//! # #[cfg(all(feature = "macros", feature = "cache"))] use page::main;
+//! # #[cfg(not(all(feature = "macros", feature = "cache")))] fn main() {}
+//! ```
+//!
 //! # What the body gets in each attempt
 //!
 //! | argument | in each attempt | so |
@@ -139,9 +174,6 @@
 //! * `hedge(after = 50ms)` says that the function may run twice, even at the same time; `after = p95` lets the delay follow the dependency. What
 //!   has `&mut` arguments is never hedged.
 //! * `adaptive(5..200)` finds out how much at once the dependency bears, where `bulkhead(50)` would be a guess.
-//! * `cache(ttl = 1m, stale_if_error = 1h), key = "{tenant}/{id}"` (feature `cache`) keeps the answers, and gives the last good one when a call fails. The
-//!   function has a cache of its own, which sees nothing of the arguments but the key. `cached = QUOTES` keeps them in a `Cache<String, T>` of yours; both go with
-//!   `pipeline = ..`, too.
 //! * `classify = verdict` says more than `when = ..`: it can say when to come back ([example](super::same_task)).
 //! * `map_err = |error| ..` for error types without `From<Rejected>`; `err = io::Error` lets the caller see the `steadfast::Error<io::Error>`.
 //! * It goes on free functions, methods, trait methods, below `#[async_trait]`, and on functions that return `impl Future` or a boxed one.

@@ -11,6 +11,11 @@
 //! retry = 5                      # short for retries = 5; the delays stay those of the preset
 //! rate_limit = "100/s"
 //!
+//! [pipelines.github.cache]       # feature `cache`: for functions that are `#[resilient(pipeline = "github", cached, key = ..)]`
+//! capacity = 10_000              # answers of each of them
+//! ttl = "5m"
+//! stale_if_error = "1h"
+//!
 //! [pipelines.ledger]
 //! preset = "database"
 //! retry = false                  # takes away what the preset has
@@ -75,6 +80,8 @@
 //! | one number, by a control loop | `bulkhead.resize(..)`, `limiter.set_rate(..)` | stays |
 //! | one pipeline | [`pipeline.reconfigure(&config)`](Pipeline::reconfigure) | stays, except what [`Changes::restarted`](crate::pipeline::config::Changes::restarted) names |
 //! | all of a file | [`registry.reload(&config)`](Registry::reload) | the same; all or nothing |
+//!
+//! Answers that are kept stay when `cache` changes, with the ttl they came with and as far as the new capacity has room; without that section they are gone.
 //!
 //! A call that has begun goes on under the settings it began with; limits that calls share change for all of them at once. A file with a fault
 //! changes nothing. `cargo run --example watched_config --features serde` watches a file and reloads it.

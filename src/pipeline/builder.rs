@@ -14,7 +14,7 @@ use crate::observation::{Emitter, Event, Monitor, Observer, clean_arc};
 use crate::outcome::{Origin, Seconds, Verdict};
 use crate::substitution::Fallback;
 #[cfg(feature = "cache")]
-use crate::substitution::{Cache, CacheConfig};
+use crate::substitution::{Cache, CacheConfig, Caching};
 use crate::versions::Versions;
 use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
@@ -30,6 +30,8 @@ pub struct PipelineBuilder {
     gates: Vec<Arc<dyn Gate>>,
     #[cfg(feature = "chaos")]
     chaos: Option<PolicyOf<crate::chaos::ChaosConfig, crate::chaos::Chaos>>,
+    #[cfg(feature = "cache")]
+    caching: Option<Caching>,
     judges: Judges,
     monitor: Option<Monitor>,
     observers: Vec<Arc<dyn Observer>>,
@@ -49,6 +51,8 @@ impl PipelineBuilder {
             gates: Vec::new(),
             #[cfg(feature = "chaos")]
             chaos: None,
+            #[cfg(feature = "cache")]
+            caching: None,
             judges: Judges::default(),
             monitor: None,
             observers: Vec::new(),
@@ -146,6 +150,15 @@ impl PipelineBuilder {
         self
     }
 
+    /// Keeps the answers of functions under `#[resilient(pipeline = .., cached, key = ..)]` like this, for each of them in a cache of its own. It stands
+    /// around the whole pipeline: a hit asks no policy, and when they refuse, the last good answer may be given. Of other calls nothing is
+    /// kept: give them a [`Cache`] ([`Request::cached`](crate::Request::cached)). **Default**: none, and such functions are rejected.
+    #[cfg(feature = "cache")]
+    pub fn caching(mut self, caching: Caching) -> Self {
+        self.caching = Some(caching);
+        self
+    }
+
     /// Judges errors of type `E`; one judge per type, and the later of two for one type counts. `Display` lets a rejection quote the
     /// last error. **Default**: every error is transient, except that an inner pipeline's rejections ([`Pipeline::around`]) are known.
     pub fn classify<E: fmt::Display + 'static>(mut self, judge: impl Fn(&E) -> Verdict + Send + Sync + 'static) -> Self {
@@ -209,6 +222,8 @@ impl PipelineBuilder {
             total_timeout: self.total_timeout,
             attempt_timeout: self.attempt_timeout,
             policies: self.policies.settings(),
+            #[cfg(feature = "cache")]
+            caching: self.caching.clone(),
             monitor: self.monitor.is_some(),
         }
     }
@@ -225,6 +240,8 @@ impl PipelineBuilder {
         let policies = self.policies.build(&mut faults);
         #[cfg(feature = "chaos")]
         let chaos = self.chaos.and_then(|chaos| super::disturb::build(chaos, &mut faults));
+        #[cfg(feature = "cache")]
+        super::config::under_cache(self.caching.as_ref(), &mut faults);
         faults.extend(timeout_faults(self.total_timeout, self.attempt_timeout));
         let name = clean_arc(&self.name);
         ConfigError::check(format!("pipeline `{name}`"), faults)?;
@@ -245,6 +262,10 @@ impl PipelineBuilder {
             gates: self.gates,
             #[cfg(feature = "chaos")]
             chaos,
+            #[cfg(feature = "cache")]
+            caching: self.caching,
+            #[cfg(all(feature = "cache", feature = "macros"))]
+            caches: Arc::new(super::Caches::new()),
             judges: self.judges,
             monitor: self.monitor,
             recorder,

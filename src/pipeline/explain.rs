@@ -12,6 +12,8 @@ use std::time::Duration;
 pub(super) fn draw(core: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut step = |name: &str, there: bool| if there { write!(f, "{name} > ") } else { Ok(()) };
     step("monitor", core.recorder.is_some())?;
+    #[cfg(feature = "cache")]
+    step("cache (of `cached` functions)", core.caching.is_some())?;
     if let Some(limit) = core.total_timeout {
         step(&format!("total timeout {}", Seconds(limit)), true)?;
     }
@@ -235,6 +237,10 @@ pub(super) fn warnings(core: &Core) -> Vec<Warning> {
     }
     if core.policies.circuit_breaker.is_some() && timeless {
         warn("circuit_breaker", "calls that hang never end, so they never count as failures; set attempt_timeout".into());
+    }
+    #[cfg(feature = "cache")]
+    if let Some(field) = core.caching.as_ref().and_then(crate::substitution::Caching::never_old) {
+        warn(field, "answers are fresh for ever, so none is ever old; set cache.ttl".into());
     }
     #[cfg(feature = "chaos")]
     if core.chaos.as_ref().is_some_and(crate::chaos::Chaos::hangs) && timeless {

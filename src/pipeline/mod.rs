@@ -21,6 +21,8 @@ mod answered;
 mod builder;
 #[cfg(feature = "cache")]
 mod cached;
+#[cfg(all(feature = "cache", feature = "macros"))]
+mod caches;
 mod coalesced;
 pub mod config;
 #[cfg(feature = "chaos")]
@@ -41,6 +43,8 @@ mod waiting;
 pub use builder::PipelineBuilder;
 #[cfg(feature = "cache")]
 pub use cached::Cached;
+#[cfg(all(feature = "cache", feature = "macros"))]
+pub(crate) use caches::{Caches, Caller};
 pub use coalesced::Coalesced;
 pub use config::{Change, Changes, PipelineConfig, text};
 pub use explain::{Explanation, Warning};
@@ -82,6 +86,11 @@ pub(crate) struct Core {
     gates: Vec<Arc<dyn Gate>>,
     #[cfg(feature = "chaos")]
     chaos: Option<crate::chaos::Chaos>,
+    /// How answers are kept for those who ask for it.
+    #[cfg(feature = "cache")]
+    caching: Option<crate::substitution::Caching>,
+    #[cfg(all(feature = "cache", feature = "macros"))]
+    caches: Arc<Caches>,
     judges: Judges,
     monitor: Option<Monitor>,
     recorder: Option<Arc<Recorder>>,

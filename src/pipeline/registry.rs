@@ -8,6 +8,7 @@
 //! [pipelines.github]
 //! total_timeout = "5s"
 //! rate_limit = "100/s"
+//! cache = { capacity = 10_000, ttl = "5m" }      # for functions that are `cached`, feature `cache`
 //!
 //! [pipelines.ledger]
 //! preset = "database"

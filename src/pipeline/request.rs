@@ -113,7 +113,7 @@ impl fmt::Debug for Options<'_> {
 #[must_use = "options do nothing until `call`"]
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a, J = ByErrorType, P = &'a Pipeline> {
-    pub(super) pipeline: P,
+    pub(crate) pipeline: P,
     pub(super) options: Options<'a>,
     pub(super) judge: J,
 }

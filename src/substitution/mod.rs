@@ -20,7 +20,7 @@ mod models;
 #[cfg(all(feature = "cache", feature = "store"))]
 pub use cache::BothTiers;
 #[cfg(feature = "cache")]
-pub use cache::{Cache, CacheConfig, Eviction, LoadContext, Loaded, RemovalCause};
+pub use cache::{Cache, CacheConfig, Caching, Eviction, LoadContext, Loaded, RemovalCause};
 pub(crate) use coalesce::End as CoalesceEnd;
 pub use coalesce::{Coalesce, CoalesceConfig, CoalesceStats};
 pub use fallback::Fallback;

@@ -214,7 +214,11 @@ impl<'a> Expansion<'a> {
             let (name, settings) = (self.name(), pipeline::cache(private, &given.value));
             kept = quote!(static #cache: #private::cache::Kept = #private::cache::Kept::new(#name, || #settings););
         }
-        let cached = self.options.cache.is_some() || self.options.cached_in.is_some();
+        if self.options.cached.is_some() {
+            let name = self.name();
+            kept = quote!(static #cache: #private::cache::KeptByPipeline = #private::cache::KeptByPipeline::new(#name););
+        }
+        let cached = self.options.cache.is_some() || self.options.cached.is_some() || self.options.cached_in.is_some();
         if let Some(Given { value, .. }) = &self.options.cached_in {
             let (place, own_place) = (borrowed(value), own("kept"));
             let (private, mut there) = (at(value.span(), private), own_place.clone());

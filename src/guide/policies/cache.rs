@@ -46,7 +46,7 @@
 //! | `retry_stale_every` | 30 s | often enough to notice that it works again, seldom enough to leave it alone |
 //! | `load_timeouts` | none | the pipeline has timeouts |
 //!
-//! A value may say how long it is fresh, and its tags (`ttl_of`, `tags_of`); `on_removal` hears of what leaves; a [store behind it](crate::guide::stores): `second_tier`.
+//! A value may say how long it is fresh, and its tags (`ttl_of`, `tags_of`); `on_removal` hears of what leaves; a [store behind it](crate::guide::stores): `second_tier`. Under [the attribute](super::super::attribute), `cached` leaves all of this to the pipeline or its file: [`Caching`].
 //!
 //! # Who waits
 //!

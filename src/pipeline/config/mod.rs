@@ -92,6 +92,18 @@
 //! max_wait = "500ms"
 //! ageing = "2s"
 //! tolerance = 0.3
+//!
+//! [cache]                        # feature `cache`: how answers are kept, for functions that are `#[resilient(.., cached, ..)]`
+//! capacity = 10_000              # answers of each function
+//! ttl = "5m"
+//! jitter = "30s"
+//! idle = "1h"
+//! negative_ttl = "2s"
+//! refresh_ahead = "80%"
+//! stale_while_revalidate = "1m"
+//! stale_if_error = "1h"
+//! retry_stale_every = "30s"
+//! load_timeouts = { soft = "100ms", hard = "10s" }
 //! ```
 //!
 //! Whatever is left out has the default of the setter of the same name. `false` in place of any setting takes back what a preset, or
@@ -129,6 +141,8 @@ use crate::admission::{AdaptiveLimitConfig, BulkheadConfig, CircuitBreakerConfig
 use crate::execution::{HedgeConfig, RetryConfig};
 use crate::fault::{ConfigError, Fault};
 use crate::observation::Monitor;
+#[cfg(feature = "cache")]
+use crate::substitution::Caching;
 use std::time::Duration;
 
 /// The settings of a pipeline as a plain value, to read from a file, to compare, and to [give to a running
@@ -157,6 +171,8 @@ pub struct PipelineConfig {
     pub(crate) total_timeout: Option<Duration>,
     pub(crate) attempt_timeout: Option<Duration>,
     pub(crate) policies: Settings,
+    #[cfg(feature = "cache")]
+    pub(crate) caching: Option<Caching>,
     pub(crate) monitor: bool,
 }
 
@@ -226,6 +242,13 @@ impl PipelineConfig {
         self
     }
 
+    /// How answers are kept for functions that are `cached`, see [`PipelineBuilder::caching`]. `None` takes it away. **Default**: not at all.
+    #[cfg(feature = "cache")]
+    pub fn caching(mut self, caching: impl Into<Option<Caching>>) -> Self {
+        self.caching = caching.into();
+        self
+    }
+
     /// Whether calls and attempts are recorded. **Default**: no.
     pub const fn monitor(mut self, yes: bool) -> Self {
         self.monitor = yes;
@@ -241,6 +264,10 @@ impl PipelineConfig {
         }
         if let Some(limit) = self.attempt_timeout {
             builder = builder.attempt_timeout(limit);
+        }
+        #[cfg(feature = "cache")]
+        if let Some(caching) = &self.caching {
+            builder = builder.caching(caching.clone());
         }
         if self.monitor {
             builder = builder.monitor(Monitor::new());
@@ -261,6 +288,8 @@ impl PipelineConfig {
     pub(crate) fn faults(&self) -> Vec<Fault> {
         let mut faults = self.time_faults();
         faults.append(&mut self.policies.faults());
+        #[cfg(feature = "cache")]
+        under_cache(self.caching.as_ref(), &mut faults);
         faults
     }
 
@@ -275,7 +304,17 @@ impl PipelineConfig {
             total_timeout: core.total_timeout,
             attempt_timeout: core.attempt_timeout,
             policies: core.policies.settings(),
+            #[cfg(feature = "cache")]
+            caching: core.caching.clone(),
             monitor: core.monitor.is_some(),
         }
+    }
+}
+
+/// What cannot work of how answers are kept.
+#[cfg(feature = "cache")]
+pub(super) fn under_cache(caching: Option<&Caching>, faults: &mut Vec<Fault>) {
+    if let Some(caching) = caching {
+        crate::fault::gather(faults, "cache", caching.faults());
     }
 }

@@ -23,6 +23,8 @@ impl Pipeline {
     ///   bulkhead, the rules of the breaker, the retry budget. Also for other pipelines that share the policy.
     /// * **State stays**: the breaker's state, window and probes, the limiter's debt, permits and places in queues, the budget's tokens, all statistics. What does
     ///   not fit the new settings is told by [`Changes::restarted`].
+    /// * **Answers stay**, where the pipeline keeps some (`PipelineConfig::caching`): with the ttl they came with, as far as the new capacity has room. Without
+    ///   settings for it any more, they are gone.
     /// * Judges, observers, gates and fallbacks stay: no configuration has them.
     ///
     /// Calls pay nothing for it (a few nanoseconds once there was a change): they borrow the settings, which stay in memory until the
@@ -72,6 +74,8 @@ impl Pipeline {
     #[inline]
     pub(crate) fn tell_changes(&self) {
         self.core().policies.tell();
+        #[cfg(all(feature = "cache", feature = "macros"))]
+        self.tell_caches();
     }
 }
 
@@ -96,6 +100,10 @@ impl Core {
             gates: self.gates.clone(),
             #[cfg(feature = "chaos")]
             chaos: self.chaos.clone(),
+            #[cfg(feature = "cache")]
+            caching: config.caching.clone(),
+            #[cfg(all(feature = "cache", feature = "macros"))]
+            caches: Arc::clone(&self.caches),
             judges: self.judges.clone(),
             monitor,
             recorder,
@@ -109,6 +117,10 @@ impl Core {
     /// Whether a call would find the same in both.
     #[inline]
     fn is_same(&self, other: &Self) -> bool {
+        #[cfg(feature = "cache")]
+        if self.caching != other.caching {
+            return false;
+        }
         self.total_timeout == other.total_timeout
             && self.attempt_timeout == other.attempt_timeout
             && self.reads_end == other.reads_end

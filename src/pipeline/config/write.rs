@@ -29,6 +29,8 @@ impl PipelineConfig {
             };
         }
         policies!(retry, hedge, circuit_breaker, throttle, per_key, rate_limit, bulkhead, adaptive_limit);
+        #[cfg(feature = "cache")]
+        tree.put_some("cache", self.caching.as_ref().map(cache));
         tree
     }
 }
@@ -232,5 +234,26 @@ fn per_key(config: &PerKeyConfig) -> Tree {
     tree.put_some("rate_limit", config.rate_limit.as_ref().map(rate_limit));
     tree.put_some("circuit_breaker", config.circuit_breaker.as_ref().map(circuit_breaker));
     tree.put_some("bulkhead", config.bulkhead.as_ref().map(bulkhead));
+    tree
+}
+
+#[cfg(feature = "cache")]
+#[inline]
+fn cache(config: &crate::substitution::Caching) -> Tree {
+    let times = &config.times;
+    let mut tree = Tree::table();
+    tree.put("capacity", config.capacity);
+    tree.put("ttl", times.ttl);
+    tree.put("jitter", times.jitter);
+    tree.put("idle", times.idle);
+    tree.put("negative_ttl", times.negative_ttl);
+    tree.put_some("refresh_ahead", times.refresh_ahead);
+    tree.put("stale_while_revalidate", times.stale_while_revalidate);
+    tree.put("stale_if_error", times.stale_if_error);
+    tree.put("retry_stale_every", times.retry_stale_every);
+    let mut limits = Tree::table();
+    limits.put("soft", times.soft_timeout);
+    limits.put("hard", times.hard_timeout);
+    tree.put("load_timeouts", limits);
     tree
 }

@@ -99,18 +99,127 @@ pub struct CacheConfig<K, T> {
 
 /// Everything that is a time, or a share of one.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Times {
-    pub(super) ttl: Duration,
-    pub(super) jitter: Duration,
-    pub(super) idle: Duration,
-    pub(super) negative_ttl: Duration,
-    pub(super) refresh_ahead: Option<f64>,
-    pub(super) stale_while_revalidate: Duration,
-    pub(super) stale_if_error: Duration,
-    pub(super) retry_stale_every: Duration,
-    pub(super) soft_timeout: Duration,
-    pub(super) hard_timeout: Duration,
+pub(crate) struct Times {
+    pub(crate) ttl: Duration,
+    pub(crate) jitter: Duration,
+    pub(crate) idle: Duration,
+    pub(crate) negative_ttl: Duration,
+    pub(crate) refresh_ahead: Option<f64>,
+    pub(crate) stale_while_revalidate: Duration,
+    pub(crate) stale_if_error: Duration,
+    pub(crate) retry_stale_every: Duration,
+    pub(crate) soft_timeout: Duration,
+    pub(crate) hard_timeout: Duration,
 }
+
+impl Times {
+    pub(super) const DEFAULT: Self = Self {
+        ttl: Duration::MAX,
+        jitter: Duration::ZERO,
+        idle: Duration::MAX,
+        negative_ttl: Duration::ZERO,
+        refresh_ahead: None,
+        stale_while_revalidate: Duration::ZERO,
+        stale_if_error: Duration::ZERO,
+        retry_stale_every: Duration::from_secs(30),
+        soft_timeout: Duration::MAX,
+        hard_timeout: Duration::MAX,
+    };
+
+    /// What cannot work of a cache of this size and with these times.
+    pub(super) fn faults(&self, capacity: u64) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let Self { ttl, idle, negative_ttl, refresh_ahead, retry_stale_every, soft_timeout, hard_timeout, .. } = *self;
+        check::at_least(&mut faults, "capacity", capacity, 1);
+        check::nonzero(&mut faults, "ttl", ttl, "nothing would ever be found; leave the cache out");
+        check::nonzero(&mut faults, "idle", idle, "nothing would ever be found; leave `idle` out");
+        if negative_ttl > Duration::from_secs(60) {
+            let problem = format!("{} is too long to go on believing that it fails; use a few seconds, at most 60", Seconds(negative_ttl));
+            faults.push(Fault::new("negative_ttl", problem));
+        }
+        if let Some(share) = refresh_ahead {
+            check::fraction(&mut faults, "refresh_ahead", share);
+        }
+        check::nonzero(&mut faults, "retry_stale_every", retry_stale_every, "every caller would try again; use some seconds");
+        check::nonzero(&mut faults, "load_timeouts", hard_timeout, "no load could succeed; use `Duration::MAX` for no limit");
+        if soft_timeout > hard_timeout {
+            let (soft, hard) = (Seconds(soft_timeout), Seconds(hard_timeout));
+            let problem = format!("the soft timeout ({soft}) is longer than the hard one ({hard}), so it could never end; lower it");
+            faults.push(Fault::new("load_timeouts", problem));
+        }
+        faults
+    }
+}
+
+/// The setters that a [`CacheConfig`] and [`Caching`](super::Caching) have in common.
+macro_rules! setters_of_times {
+    () => {
+        /// How long an entry is fresh, unless it says so [itself](super::Loaded::ttl). Less than a millisecond counts as one.
+        /// **Default**: [`Duration::MAX`], for ever; set it wherever the truth may change.
+        pub const fn ttl(mut self, ttl: Duration) -> Self {
+            self.times.ttl = ttl;
+            self
+        }
+
+        /// Each entry is fresh for longer by a random time of up to this, so that what was loaded together does not expire together.
+        /// **Default**: zero.
+        pub const fn jitter(mut self, most: Duration) -> Self {
+            self.times.jitter = most;
+            self
+        }
+
+        /// An entry that nobody asked for in this time is removed, however fresh. **Default**: [`Duration::MAX`], never.
+        pub const fn idle(mut self, idle: Duration) -> Self {
+            self.times.idle = idle;
+            self
+        }
+
+        /// How long a load's failure is remembered: until then, who asks for that key is told so at once, by a rejection
+        /// ([`LoadFailed`](crate::RejectedKind::LoadFailed)) that quotes the error and says when to come back. Only failures of the operation itself are remembered, not what a
+        /// policy rejected. At most 1 minute. **Default**: zero, failures are not remembered; if it hurts, a few seconds are enough.
+        pub const fn negative_ttl(mut self, ttl: Duration) -> Self {
+            self.times.negative_ttl = ttl;
+            self
+        }
+
+        /// An entry that is asked for after this share of its ttl is loaded anew before it expires: by the caller who found it so, while
+        /// all others go on with the value they have. Between 0 and 1. **Default**: off.
+        pub const fn refresh_ahead(mut self, share: f64) -> Self {
+            self.times.refresh_ahead = Some(share);
+            self
+        }
+
+        /// For this long after its ttl an entry is still given to everybody at once, except to the one caller who loads it anew. RFC 5861 calls
+        /// it so. **Default**: zero.
+        pub const fn stale_while_revalidate(mut self, time: Duration) -> Self {
+            self.times.stale_while_revalidate = time;
+            self
+        }
+
+        /// For this long after its ttl an entry is given to those whose load failed, whatever it failed with: the last good answer. RFC 5861
+        /// calls it so. **Default**: zero.
+        pub const fn stale_if_error(mut self, time: Duration) -> Self {
+            self.times.stale_if_error = time;
+            self
+        }
+
+        /// After a load that failed, its old value is given without another try for this long; twice, three and at most four times this long after
+        /// further failures. **Default**: 30 s.
+        pub const fn retry_stale_every(mut self, time: Duration) -> Self {
+            self.times.retry_stale_every = time;
+            self
+        }
+
+        /// How long a caller waits for a load where there is an old value to go on with (`soft`), and how long a load may take at all
+        /// (`hard`): then it fails with [`Timeout`](crate::RejectedKind::Timeout). [`Duration::MAX`] is no limit. **Default**: no limits; in a pipeline its own timeouts hold.
+        pub const fn load_timeouts(mut self, soft: Duration, hard: Duration) -> Self {
+            self.times.soft_timeout = soft;
+            self.times.hard_timeout = hard;
+            self
+        }
+    };
+}
+pub(super) use setters_of_times;
 
 impl<K, T> CacheConfig<K, T> {
     pub(super) fn new(capacity: u64, weigher: Option<Rule<T, u64>>) -> Self {
@@ -119,18 +228,7 @@ impl<K, T> CacheConfig<K, T> {
             capacity,
             rules: Rules { weigher, ..Rules::default() },
             eviction: Eviction::default(),
-            times: Times {
-                ttl: Duration::MAX,
-                jitter: Duration::ZERO,
-                idle: Duration::MAX,
-                negative_ttl: Duration::ZERO,
-                refresh_ahead: None,
-                stale_while_revalidate: Duration::ZERO,
-                stale_if_error: Duration::ZERO,
-                retry_stale_every: Duration::from_secs(30),
-                soft_timeout: Duration::MAX,
-                hard_timeout: Duration::MAX,
-            },
+            times: Times::DEFAULT,
             tier: tier::Plan::default(),
             keys: PhantomData,
         }
@@ -148,12 +246,7 @@ impl<K, T> CacheConfig<K, T> {
         self
     }
 
-    /// How long an entry is fresh, unless it says so [itself](super::Loaded::ttl). Less than a millisecond counts as one.
-    /// **Default**: [`Duration::MAX`], for ever; set it wherever the truth may change.
-    pub const fn ttl(mut self, ttl: Duration) -> Self {
-        self.times.ttl = ttl;
-        self
-    }
+    setters_of_times!();
 
     /// How long a value is fresh, as the value itself says: a token knows when it ends, a "not found" should not last as long as a find.
     /// `None` is the cache's [`ttl`](Self::ttl), and zero keeps it not at all. It is asked once for each value that comes in, by whatever door: [`insert`](Cache::insert),
@@ -185,63 +278,6 @@ impl<K, T> CacheConfig<K, T> {
     /// [`Loaded`](super::Loaded::tag) come on top. **Default**: none.
     pub fn tags_of<S: Into<String>, I: IntoIterator<Item = S>>(mut self, tags: impl Fn(&T) -> I + Send + Sync + 'static) -> Self {
         self.rules.tags_of = Some(Arc::new(move |value| tags(value).into_iter().map(Into::into).collect()));
-        self
-    }
-
-    /// Each entry is fresh for longer by a random time of up to this, so that what was loaded together does not expire together.
-    /// **Default**: zero.
-    pub const fn jitter(mut self, most: Duration) -> Self {
-        self.times.jitter = most;
-        self
-    }
-
-    /// An entry that nobody asked for in this time is removed, however fresh. **Default**: [`Duration::MAX`], never.
-    pub const fn idle(mut self, idle: Duration) -> Self {
-        self.times.idle = idle;
-        self
-    }
-
-    /// How long a load's failure is remembered: until then, who asks for that key is told so at once, by a rejection
-    /// ([`LoadFailed`](crate::RejectedKind::LoadFailed)) that quotes the error and says when to come back. Only failures of the operation itself are remembered, not what a
-    /// policy rejected. At most 1 minute. **Default**: zero, failures are not remembered; if it hurts, a few seconds are enough.
-    pub const fn negative_ttl(mut self, ttl: Duration) -> Self {
-        self.times.negative_ttl = ttl;
-        self
-    }
-
-    /// An entry that is asked for after this share of its ttl is loaded anew before it expires: by the caller who found it so, while
-    /// all others go on with the value they have. Between 0 and 1. **Default**: off.
-    pub const fn refresh_ahead(mut self, share: f64) -> Self {
-        self.times.refresh_ahead = Some(share);
-        self
-    }
-
-    /// For this long after its ttl an entry is still given to everybody at once, except to the one caller who loads it anew. RFC 5861 calls
-    /// it so. **Default**: zero.
-    pub const fn stale_while_revalidate(mut self, time: Duration) -> Self {
-        self.times.stale_while_revalidate = time;
-        self
-    }
-
-    /// For this long after its ttl an entry is given to those whose load failed, whatever it failed with: the last good answer. RFC 5861
-    /// calls it so. **Default**: zero.
-    pub const fn stale_if_error(mut self, time: Duration) -> Self {
-        self.times.stale_if_error = time;
-        self
-    }
-
-    /// After a load that failed, its old value is given without another try for this long; twice, three and at most four times this long after
-    /// further failures. **Default**: 30 s.
-    pub const fn retry_stale_every(mut self, time: Duration) -> Self {
-        self.times.retry_stale_every = time;
-        self
-    }
-
-    /// How long a caller waits for a load where there is an old value to go on with (`soft`), and how long a load may take at all
-    /// (`hard`): then it fails with [`Timeout`](crate::RejectedKind::Timeout). [`Duration::MAX`] is no limit. **Default**: no limits; in a pipeline its own timeouts hold.
-    pub const fn load_timeouts(mut self, soft: Duration, hard: Duration) -> Self {
-        self.times.soft_timeout = soft;
-        self.times.hard_timeout = hard;
         self
     }
 
@@ -280,25 +316,7 @@ impl<K, T> CacheConfig<K, T> {
     }
 
     pub(crate) fn faults(&self) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        let Times { ttl, idle, negative_ttl, refresh_ahead, retry_stale_every, soft_timeout, hard_timeout, .. } = self.times;
-        check::at_least(&mut faults, "capacity", self.capacity, 1);
-        check::nonzero(&mut faults, "ttl", ttl, "nothing would ever be found; leave the cache out");
-        check::nonzero(&mut faults, "idle", idle, "nothing would ever be found; leave `idle` out");
-        if negative_ttl > Duration::from_secs(60) {
-            let problem = format!("{} is too long to go on believing that it fails; use a few seconds, at most 60", Seconds(negative_ttl));
-            faults.push(Fault::new("negative_ttl", problem));
-        }
-        if let Some(share) = refresh_ahead {
-            check::fraction(&mut faults, "refresh_ahead", share);
-        }
-        check::nonzero(&mut faults, "retry_stale_every", retry_stale_every, "every caller would try again; use some seconds");
-        check::nonzero(&mut faults, "load_timeouts", hard_timeout, "no load could succeed; use `Duration::MAX` for no limit");
-        if soft_timeout > hard_timeout {
-            let (soft, hard) = (Seconds(soft_timeout), Seconds(hard_timeout));
-            let problem = format!("the soft timeout ({soft}) is longer than the hard one ({hard}), so it could never end; lower it");
-            faults.push(Fault::new("load_timeouts", problem));
-        }
+        let mut faults = self.times.faults(self.capacity);
         self.tier.faults(&mut faults);
         faults
     }

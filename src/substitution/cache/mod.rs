@@ -95,6 +95,7 @@
 //! A cache of more than a few thousand entries is made of up to 32 parts with a share of the capacity each. A value is cloned under the lock of its part:
 //! keep big ones in an `Arc`. It is dropped outside.
 
+mod caching;
 mod config;
 mod engine;
 mod entry;
@@ -107,6 +108,7 @@ mod slot;
 mod tier;
 
 use crate::cache_stats::CacheStats;
+pub use caching::Caching;
 pub use config::{CacheConfig, Eviction};
 pub use entry::Loaded;
 pub use load::LoadContext;
@@ -382,23 +384,14 @@ impl<K, T> Cache<K, T> {
         let CacheConfig { name, capacity, rules, times, tier, .. } = config.clone();
         inner.tier.iter().for_each(|live| live.reconfigure(&tier));
         inner.listens.store(rules.on_removal.is_some(), Ordering::Relaxed);
-        inner.timed.fetch_or(times.idle != Duration::MAX, Ordering::Relaxed);
         let old = {
             let mut settings = lock(&inner.settings);
             settings.origin = Origin::new(Arc::clone(&name));
-            (settings.name, settings.capacity, settings.times) = (name, capacity, times);
+            settings.name = name;
             std::mem::replace(&mut settings.rules, rules.shared())
         };
         drop(old);
-        let (clockwork, parts) = (Clockwork::new(&times), inner.shards.len());
-        for (at, shard) in inner.shards.iter().enumerate() {
-            let mut gone = Gone::new();
-            let mut shard = lock(&shard.0);
-            shard.clockwork = clockwork;
-            shard.set_capacity(part_of(capacity, parts, at).max(1), &mut gone);
-            drop(shard);
-            inner.bury(gone);
-        }
+        inner.go_on_with(capacity, times);
         Ok(())
     }
 
@@ -507,6 +500,24 @@ impl<T> Inner<T> {
             done
         };
         self.shards.iter().map(change).sum()
+    }
+
+    /// Another size and other times, which were checked.
+    fn go_on_with(&self, capacity: u64, times: Times) {
+        self.timed.fetch_or(times.idle != Duration::MAX, Ordering::Relaxed);
+        {
+            let mut settings = lock(&self.settings);
+            (settings.capacity, settings.times) = (capacity, times);
+        }
+        let (clockwork, parts) = (Clockwork::new(&times), self.shards.len());
+        for (at, shard) in self.shards.iter().enumerate() {
+            let mut gone = Gone::new();
+            let mut shard = lock(&shard.0);
+            shard.clockwork = clockwork;
+            shard.set_capacity(part_of(capacity, parts, at).max(1), &mut gone);
+            drop(shard);
+            self.bury(gone);
+        }
     }
 
     fn entries_of_a_part(&self) -> usize {

@@ -20,6 +20,8 @@ macro_rules! set {
 
 mod adaptive_limit;
 mod bulkhead;
+#[cfg(feature = "cache")]
+mod cache;
 mod circuit_breaker;
 mod hedge;
 mod per_key;
@@ -31,7 +33,7 @@ mod throttle;
 /// Every policy has a file of its name here, with the names of its fields and how they are read.
 macro_rules! policies {
     ($($policy:ident),* $(,)?) => {
-        const PIPELINE: &[&str] = &["preset", "total_timeout", "attempt_timeout", $(stringify!($policy),)* "monitor"];
+        const PIPELINE: &[&str] = &["preset", "total_timeout", "attempt_timeout", $(stringify!($policy),)* "cache", "monitor"];
 
         fn policies(section: &mut Section<'_>, partial: bool) -> Settings {
             Settings {
@@ -192,6 +194,14 @@ pub(crate) fn pipeline(path: &str, tree: Tree, partial: bool, faults: &mut Vec<F
     config.total_timeout = section.duration("total_timeout");
     config.attempt_timeout = section.duration("attempt_timeout");
     config.policies = policies(&mut section, partial);
+    #[cfg(feature = "cache")]
+    {
+        config.caching = section.section("cache", cache::FIELDS, |section| cache::read(section, partial));
+    }
+    #[cfg(not(feature = "cache"))]
+    if matches!(section.said("cache"), Said::Value(_)) {
+        section.fault("cache", "needs the feature `cache` of steadfast; turn it on in Cargo.toml, or leave this out".into());
+    }
     config.monitor = section.flag("monitor").unwrap_or(false);
     if !partial {
         let found = config.time_faults();
