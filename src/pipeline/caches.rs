@@ -158,8 +158,6 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Barrier;
-    use std::thread;
 
     fn caller(site: usize, instance: &'static str) -> Caller {
         Caller { site, instance, name: "f" }
@@ -185,24 +183,18 @@ mod tests {
 
     #[test]
     fn a_cache_that_is_made_while_settings_change_has_those_that_hold() -> Result<(), crate::ConfigError> {
-        for round in 0..50 {
-            let pipeline = Pipeline::builder("p").caching(Caching::new(10)).build()?;
-            let both = Barrier::new(3);
-            let change = |capacity| {
-                let config = pipeline.config().caching(Caching::new(capacity));
-                both.wait();
-                pipeline.reconfigure(&config).map(drop)
-            };
-            thread::scope(|scope| {
-                let (one, two) = (scope.spawn(|| change(20)), scope.spawn(|| change(30)));
-                both.wait();
-                let kept = pipeline.kept::<u8>(&caller(round, "a"));
-                assert!(kept.is_ok());
-                assert!(one.join().is_ok_and(|changed| changed.is_ok()) && two.join().is_ok_and(|changed| changed.is_ok()));
-            });
-            let entries = pipeline.kept::<u8>(&caller(round, "a")).ok().and_then(|cache| cache.stats().max_entries);
-            assert_eq!(pipeline.config().caching.map(|caching| caching.capacity), entries);
-        }
+        let pipeline = Pipeline::builder("p").caching(Caching::new(10)).build()?;
+        let most = |cache: Option<&Cache<String, u8>>| cache.and_then(|cache| cache.stats().max_entries);
+        // Somebody looked at the settings of then, and goes on when others hold.
+        let then = pipeline.core();
+        pipeline.reconfigure(&pipeline.config().caching(Caching::new(20)))?;
+        let late = then.caching.as_ref().and_then(|caching| pipeline.keep(then, caching, &caller(1, "a")));
+        assert_eq!(most(late), Some(20));
+        // Somebody who passed on the settings of then passes on those that hold.
+        let passed_on = std::cell::RefCell::new(Vec::new());
+        pipeline.follow(then, |caching| passed_on.borrow_mut().extend(caching.map(|caching| caching.capacity)));
+        assert_eq!(passed_on.into_inner(), [20]);
+        assert_eq!(most(pipeline.kept(&caller(1, "a")).ok()), Some(20));
         Ok(())
     }
 }
