@@ -434,8 +434,11 @@ fn poll_in_line(
             return Poll::Pending;
         };
         match timer.as_mut().as_pin_mut() {
-            Some(timer) if timer.deadline() == at => {}
-            Some(timer) => timer.reset(at),
+            Some(timer) => {
+                if timer.deadline() != at {
+                    timer.reset(at);
+                }
+            }
             None if !has_timer => break Refusal::NoRuntime,
             None => timer.set(Some(sleep_until(at))),
         }
