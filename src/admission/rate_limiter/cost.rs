@@ -33,3 +33,22 @@ impl<T: Cost + ?Sized> Cost for &T {
         (**self).units()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_costs_what_it_refers_to() {
+        struct Page(u32);
+        impl Cost for Page {
+            fn units(&self) -> u32 {
+                self.0
+            }
+        }
+        fn units(request: impl Cost) -> u32 {
+            request.units()
+        }
+        assert_eq!([units(&Page(0)), units(&Page(7)), units(&&Page(1))], [0, 7, 1]);
+    }
+}

@@ -7,7 +7,6 @@ use pin_project_lite::pin_project;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How a call ended.
@@ -138,11 +137,6 @@ fn follow<T, E>(
     now: Instant,
     cx: &mut Context<'_>,
 ) -> bool {
-    let look_after = |now| {
-        let [patience, max_wait] = seat.group.limits();
-        let next = time::earlier(time::after(now, patience), time::after(since, max_wait).filter(|end| *end > now));
-        time::earlier(next, deadline).unwrap_or_else(|| now + Duration::from_secs(60 * 60 * 24))
-    };
     match timer {
         Some(timer) => {
             if timer.as_mut().poll(cx).is_pending() {
@@ -151,15 +145,18 @@ fn follow<T, E>(
             if seat.lose_patience(now) {
                 return true;
             }
-            let next = look_after(now);
-            timer.as_mut().reset(next);
-            timer.as_mut().poll(cx).is_ready()
         }
         // Without a runtime there are no timers, and so no patience to lose.
-        None if tokio::runtime::Handle::try_current().is_err() => false,
-        None => {
-            let timer = timer.insert(Box::pin(sleep_until(look_after(now))));
-            timer.as_mut().poll(cx).is_ready()
-        }
+        None if tokio::runtime::Handle::try_current().is_err() => return false,
+        None => {}
     }
+    let [patience, max_wait] = seat.group.limits();
+    let next = time::earlier(time::after(now, patience), time::after(since, max_wait));
+    let Some(next) = time::earlier(next, deadline) else {
+        *timer = None;
+        return false; // it follows for ever
+    };
+    let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(next)));
+    timer.as_mut().reset(next);
+    timer.as_mut().poll(cx).is_ready()
 }
