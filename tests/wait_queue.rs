@@ -459,6 +459,18 @@ fn h21_the_departure_of_a_parked_watchman_reaches_further_too() {
 }
 
 #[test]
+fn h21_who_was_passed_over_takes_a_free_place_at_its_first_poll() {
+    let mut yard = Yard::queue_of(2);
+    yard.park(1);
+    yard.release();
+    yard.run();
+    yard.release();
+    yard.unpark(1);
+    assert!(yard.step());
+    assert_eq!(yard.granted, [0, 2, 1], "it need not come twice");
+}
+
+#[test]
 fn h21_a_watchman_that_stood_down_watches_again() {
     let mut yard = Yard::queue_of(2);
     yard.release();

@@ -132,6 +132,16 @@ async fn h14_no_listener_runs_in_a_drop_and_the_next_caller_tells_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn h14_what_is_settled_in_a_drop_counts_at_once_and_is_told_by_the_next_caller() {
+    let breaker = breaker();
+    let seen = notes(&breaker);
+    breaker.try_acquire().expect("closed").settle_in_drop(Outcome::Panicked);
+    assert_eq!((breaker.state(), lock(&seen).len()), (Open, 0));
+    breaker.tell();
+    assert_eq!(*lock(&seen), [Open]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn h57_a_slow_listener_delays_no_subscriber() {
     let breaker = breaker();
     let (again, told) = (breaker.clone(), Mutex::new(breaker.subscribe()));

@@ -66,6 +66,7 @@ async fn a_limiter_goes_on_with_other_settings_of_its_own_algorithm_only() {
     assert_eq!(limiter.rate(), 20);
     assert!(limiter.reconfigure(&RateLimiter::per_second(30).sliding_window()).is_ok_and(|fits| !fits));
     assert_eq!(limiter.config(), RateLimiter::per_second(20));
+    assert_eq!(smooth().config().longest_wait(), SECOND * 10);
 }
 
 #[tokio::test(start_paused = true)]

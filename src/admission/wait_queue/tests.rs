@@ -21,6 +21,10 @@ struct Pace(Mutex<(Instant, Duration)>);
 impl Supply for Pace {
     type Grant = ();
 
+    fn critical_first(&self) -> bool {
+        false
+    }
+
     fn slots(&self) -> usize {
         1
     }
