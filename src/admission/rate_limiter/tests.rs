@@ -33,6 +33,21 @@ async fn what_needs_no_waiting_passes_without_being_asked_twice() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_grant_is_remembered_in_the_units_of_its_rate_or_not_at_all() {
+    let limiter = RateLimiter::per_second(10).build().expect("valid");
+    let call = Call::now().cost(3);
+    let [kept, outdated] = [0, 1].map(|_| limiter.reserve(&call).expect("full"));
+    let (units, then) = kept.kept();
+    assert_eq!(units, 3);
+    limiter.hand_back_quietly(units, then);
+    assert_eq!(limiter.available(), 7);
+    limiter.set_rate(20, SECOND).expect("valid");
+    assert_eq!(outdated.kept(), (0, 0));
+    let window = RateLimiter::per_second(10).sliding_window().build().expect("valid");
+    assert_eq!(window.reserve(&call).expect("empty").kept(), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn clones_are_the_same_limiter_and_equals_are_not() {
     let [one, other] = [smooth(), smooth()];
     assert!(one.is_same(&one.clone()) && !one.is_same(&other));

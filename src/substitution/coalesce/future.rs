@@ -20,7 +20,8 @@ pub(crate) enum End<T, E> {
 }
 
 pin_project! {
-    /// A call in a group.
+    /// A call in a group. To be awaited in an `async` block, which drops it when its operation panics: so the leader leaves at once, also
+    /// if the block is kept.
     #[must_use = "futures do nothing unless polled"]
     pub(crate) struct Coalescing<'a, T, E, F, Fut> {
         // Dropped in this order: the operation is gone before another one begins.
@@ -39,15 +40,6 @@ pin_project! {
 impl<'a, T, E, F, Fut> Coalescing<'a, T, E, F, Fut> {
     pub(super) fn new(group: &'a Group<T, E>, hash: Hash, deadline: Option<Instant>, concern: fn(&E) -> bool, operation: F) -> Self {
         Self { running: None, seat: None, operation: Some(operation), group, hash, deadline, concern, timer: None }
-    }
-}
-
-/// A leader whose operation panics leaves at once, also if its future is kept.
-struct LeaveOnPanic<'s, 'a, T, E>(&'s mut Seat<'a, T, E>);
-
-impl<T, E> Drop for LeaveOnPanic<'_, '_, T, E> {
-    fn drop(&mut self) {
-        self.0.leave();
     }
 }
 
@@ -82,18 +74,13 @@ where
             if let Role::Leader { beat, waker } = &seat.role {
                 beat.poll(cx.waker());
                 let waker = waker.clone();
-                let watch = LeaveOnPanic(seat);
                 if let Some(operation) = this.operation.take() {
                     this.running.set(Some(operation()));
                 }
                 let Some(running) = this.running.as_mut().as_pin_mut() else { polled_again() };
-                let polled = running.poll(&mut Context::from_waker(&waker));
-                let Poll::Ready(answer) = polled else {
-                    std::mem::forget(watch);
-                    return Poll::Pending;
-                };
+                let answer = ready!(running.poll(&mut Context::from_waker(&waker)));
                 this.running.set(None);
-                let answer = watch.0.finish(answer, *this.concern);
+                let answer = seat.finish(answer, *this.concern);
                 return Poll::Ready(End::Own(answer));
             }
             if !matches!(seat.role, Role::Follower) {
