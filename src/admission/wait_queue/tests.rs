@@ -179,8 +179,11 @@ async fn what_cannot_succeed_in_time_is_refused_at_once() {
 async fn when_the_times_change_the_head_asks_again() {
     let (queue, start) = (paced(ms(1_000)), Instant::now());
     assert!(matches!(queue.enter(request(Priority::Normal)), Door::Taken(())));
+    let earlier = spawn(&queue, request(Priority::Normal), start).await;
     let first = spawn(&queue, request(Priority::Normal), start).await;
     let second = spawn(&queue, request(Priority::Normal), start).await;
+    earlier.abort();
+    yield_now().await;
     advance(ms(50)).await;
     *lock(&queue.supply().0) = (Instant::now(), ms(10));
     queue.retime();
