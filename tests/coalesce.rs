@@ -207,7 +207,7 @@ async fn nobody_waits_longer_than_max_wait_not_even_for_itself() {
 async fn a_follower_waits_for_max_wait_however_great_its_patience_and_who_comes_later_not_at_all() {
     for (comes, waits) in [(0, 1_000), (999, 1), (1_000, 0), (1_500, 0)] {
         let group = Coalesce::new().max_wait(SECOND).patience(10 * SECOND).build::<u32, String>().unwrap();
-        let mut slow = Box::pin(group.call("key", || pending()));
+        let mut slow = Box::pin(group.call("key", pending));
         assert!(poll(slow.as_mut()).is_pending());
         sleep(SECOND * comes / 1_000).await;
         let started = Instant::now();
