@@ -1124,3 +1124,14 @@ async fn more_probes_are_let_through_at_once_and_not_when_a_lease_ends() {
     assert_eq!(breaker.reconfigure(&p().probes(3).close_after(2)), Ok(true));
     let _second = permit(&breaker);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_other_rules_decide_is_told_at_once() {
+    let breaker = live(p().probes(2).close_after(2));
+    breaker.force_open();
+    assert!(breaker.half_open());
+    permit(&breaker).settle(S);
+    let mut seen = breaker.subscribe();
+    assert_eq!(breaker.reconfigure(&p().probes(2).close_after(1)), Ok(true));
+    assert_eq!(drain(&mut seen), [(CircuitState::HalfOpen, CircuitState::Closed, TransitionCause::ProbesSucceeded)]);
+}

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::future::{pending, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use steadfast::{Coalesce, Error, Monitor, Pipeline, RejectedKind, Retry};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, advance, sleep};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -200,6 +201,92 @@ async fn nobody_waits_longer_than_max_wait_not_even_for_itself() {
     assert_eq!(group.call("key", inner).await, Ok(3));
     assert_eq!(started.elapsed(), 5 * SECOND);
     assert_eq!((group.stats().impatient, group.in_flight()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_waits_for_max_wait_however_great_its_patience_and_who_comes_later_not_at_all() {
+    for (comes, waits) in [(0, 1_000), (999, 1), (1_000, 0), (1_500, 0)] {
+        let group = Coalesce::new().max_wait(SECOND).patience(10 * SECOND).build::<u32, String>().unwrap();
+        let mut slow = Box::pin(group.call("key", pending));
+        assert!(poll(slow.as_mut()).is_pending());
+        sleep(SECOND * comes / 1_000).await;
+        let started = Instant::now();
+        assert_eq!(group.call("key", || ready(Ok(2))).await, Ok(2));
+        assert_eq!(started.elapsed(), SECOND * waits / 1_000, "who comes after {comes} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h28_for_ever_is_for_ever() {
+    let group = Coalesce::new().max_wait(Duration::MAX).patience(Duration::MAX).build::<u32, String>().unwrap();
+    let mut parked = Box::pin(group.call("key", || async {
+        sleep(SECOND).await;
+        Ok(1)
+    }));
+    assert!(poll(parked.as_mut()).is_pending());
+    let follower = tokio::spawn({
+        let group = group.clone();
+        async move { group.call("key", || ready(Ok(2))).await }
+    });
+    // It was called after a second, and nobody polls it.
+    sleep(SECOND * 60 * 60 * 24 * 30).await;
+    assert_eq!(parked.await, Ok(1));
+    assert_eq!(follower.await.unwrap(), Ok(1));
+    assert_eq!(group.stats().impatient, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h24_a_leader_that_panicked_and_is_kept_holds_up_nobody() {
+    let group = group();
+    let mut leader = Box::pin(group.call("key", || async {
+        tokio::task::yield_now().await;
+        panic!("in the operation")
+    }));
+    assert!(poll(leader.as_mut()).is_pending());
+    let mut follower = Box::pin(group.call("key", || ready(Ok(2))));
+    assert!(poll(follower.as_mut()).is_pending());
+    assert!(catch_unwind(AssertUnwindSafe(|| poll(leader.as_mut()))).is_err());
+    assert_eq!(poll(follower.as_mut()), Poll::Ready(Ok(2)), "at once, not when its patience ends");
+    assert_eq!(group.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h10_a_leader_that_was_given_up_takes_nothing_from_the_next_when_it_goes() {
+    let (group, watch) = (Coalesce::new().max_wait(SECOND).build::<u32, String>().unwrap(), Watch::default());
+    let call = || {
+        Box::pin(group.call("key", || async {
+            let _run = watch.begin();
+            sleep(10 * SECOND).await;
+            Ok(7)
+        }))
+    };
+    let (mut first, mut second, mut third) = (call(), call(), call());
+    for caller in [&mut first, &mut second, &mut third] {
+        assert!(poll(caller.as_mut()).is_pending());
+    }
+    advance(SECOND).await;
+    assert!(poll(second.as_mut()).is_pending() && poll(third.as_mut()).is_pending());
+    assert_eq!(watch.runs.load(SeqCst), 2, "the second runs beside the first, and the third follows it");
+    drop(first);
+    assert!(poll(third.as_mut()).is_pending());
+    assert_eq!(watch.runs.load(SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h11_the_last_follower_goes_and_newcomers_still_follow() {
+    let (group, watch) = (group(), Watch::default());
+    let call = || {
+        Box::pin(group.call("key", || async {
+            let _run = watch.begin();
+            pending::<()>().await;
+            Ok(7)
+        }))
+    };
+    let (mut leader, mut follower, mut newcomer) = (call(), call(), call());
+    assert!(poll(leader.as_mut()).is_pending() && poll(follower.as_mut()).is_pending());
+    drop(follower);
+    assert!(poll(newcomer.as_mut()).is_pending());
+    assert_eq!((watch.runs.load(SeqCst), group.in_flight()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]

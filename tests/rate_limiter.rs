@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 use steadfast::{Call, Priority, RateLimiter, RateLimiterConfig, RejectedKind, Reservation};
 use tokio::task::{JoinSet, LocalSet};
@@ -947,6 +948,46 @@ proptest! {
             }
         });
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h21_a_caller_that_cannot_wait_passes_the_parked_too() {
+    let limiter = build(RateLimiter::per_second(10).smooth().max_wait(SECOND));
+    assert!(limiter.try_acquire(1).is_ok());
+    let call = Call::now();
+    let mut parked = pin!(limiter.acquire(&call));
+    assert!(poll_fn(|cx| Poll::Ready(parked.as_mut().poll(cx).is_pending())).await);
+    advance(ms(100)).await;
+    assert!(limiter.try_acquire(1).is_err(), "its moment has just come: not to be overtaken");
+    advance(ms(9)).await;
+    assert!(limiter.try_acquire(1).is_err());
+    advance(ms(1)).await;
+    assert!(limiter.try_acquire(1).is_ok(), "10 ms, and it has not come");
+    assert!(parked.await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn h61_who_is_pushed_past_its_deadline_learns_when_to_come_back_or_that_its_time_is_over() {
+    // A turn each 100 ms. A call of low priority would have the first, and its deadline is at 150 ms.
+    let turn = |critical| async move {
+        let limiter = build(RateLimiter::per_second(10).smooth().max_wait(SECOND));
+        assert!(limiter.try_acquire(1).is_ok());
+        let (start, low) = (Instant::now(), Call::now().priority(Priority::Low).within(ms(150)));
+        let mut tasks = JoinSet::new();
+        let low = async {
+            let refused = limiter.acquire(&low).await.expect_err("others took its turn");
+            (refused.kind(), refused.retry_after(), start.elapsed())
+        };
+        for _ in 0..critical {
+            let limiter = limiter.clone();
+            tasks.spawn(async move { limiter.acquire(&Call::now().priority(Priority::Critical)).await });
+        }
+        low.await
+    };
+    // Next in line at 100 ms, it would have its turn at 200 ms: known at once.
+    assert_eq!(turn(1).await, (RejectedKind::RateLimited, Some(ms(100)), ms(100)));
+    // At 150 ms it still stands behind one.
+    assert_eq!(turn(2).await, (RejectedKind::DeadlineExceeded, None, ms(150)));
 }
 
 #[test]

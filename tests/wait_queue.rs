@@ -429,3 +429,124 @@ async fn who_may_not_wait_displaces_nobody() {
     yard.release_all();
     assert_eq!(yard.granted, [0, 1]);
 }
+
+#[test]
+fn h61_who_was_called_up_goes_before_a_newcomer_however_important() {
+    let mut yard = Yard::new(&build(Bulkhead::new(1).queue(5)));
+    yard.start(Priority::Normal);
+    yard.start(Priority::Low);
+    yard.release();
+    let critical = yard.call(Call::now().priority(Priority::Critical));
+    yard.hurry();
+    yard.run();
+    assert_eq!(yard.granted, [0, 1], "it is awake already, and the place is its own");
+    yard.release_all();
+    assert_eq!(yard.granted, [0, 1, critical]);
+}
+
+#[test]
+fn h21_the_departure_of_a_parked_watchman_reaches_further_too() {
+    let mut yard = Yard::queue_of(8);
+    [1, 2, 3].into_iter().for_each(|id| yard.park(id));
+    yard.release();
+    yard.run();
+    // 1 was called up, 2 watches; each departure wakes one more: 3 of the one, 4 of the other.
+    [8, 3].into_iter().for_each(|id| {
+        yard.tasks[id] = None;
+        yard.run();
+    });
+    assert_eq!(yard.granted, [0, 4]);
+}
+
+#[test]
+fn h21_who_was_passed_over_takes_a_free_place_at_its_first_poll() {
+    let mut yard = Yard::queue_of(2);
+    yard.park(1);
+    yard.release();
+    yard.run();
+    yard.release();
+    yard.unpark(1);
+    assert!(yard.step());
+    assert_eq!(yard.granted, [0, 2, 1], "it need not come twice");
+}
+
+#[test]
+fn h21_a_watchman_that_stood_down_watches_again() {
+    let mut yard = Yard::queue_of(2);
+    yard.release();
+    yard.run();
+    // 2 watched until 1 came. Now somebody stands before it who never comes.
+    let parked = yard.start(Priority::High);
+    yard.park(parked);
+    yard.release();
+    yard.run();
+    assert_eq!(yard.granted, [0, 1, 2]);
+}
+
+#[test]
+fn h67_a_departure_wakes_who_is_called_up_and_one_watchman() {
+    let mut yard = Yard::queue_of(4);
+    yard.park(1);
+    yard.park(2);
+    yard.release();
+    yard.run();
+    yard.tasks[1] = None;
+    yard.run();
+    assert_eq!(yard.granted, [0, 3], "in place of 2, which is parked");
+    assert_eq!(yard.tasks[4].as_ref().map(|task| task.polls), Some(1), "on its arrival, and no more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn h21_nobody_is_so_courteous_to_who_is_slow_as_to_miss_its_own_time() {
+    let mut yard = Yard::new(&build(Bulkhead::new(1).queue(10).max_wait(ms(15))));
+    (0..4).for_each(|_| _ = yard.start(Priority::Normal));
+    let slow = 1;
+    yard.park(slow);
+    yard.release();
+    yard.run();
+    yard.unpark(slow);
+    yard.run();
+    yard.park(slow);
+    advance(ms(10)).await;
+    yard.release();
+    yard.run();
+    assert_eq!(yard.granted, [0, 2], "the slow one was overtaken before: it is given until 20 ms");
+    advance(ms(5)).await;
+    yard.run();
+    assert_eq!((yard.granted, yard.refused), (vec![0, 2, 3], vec![]), "whose time ends at 15 ms goes then");
+}
+
+#[tokio::test(start_paused = true)]
+async fn h21_whoever_cannot_wait_gives_each_newly_called_its_10_ms_and_no_more() {
+    let bulkhead = build(Bulkhead::new(1).queue(10));
+    let mut yard = Yard::new(&bulkhead);
+    yard.start(Priority::Normal);
+    for round in 0..3 {
+        let parked = yard.start(Priority::Normal);
+        yard.park(parked);
+        yard.release();
+        yard.run();
+        assert!(bulkhead.try_acquire().is_err(), "round {round}: it has just been called up");
+        advance(ms(9)).await;
+        assert!(bulkhead.try_acquire().is_err(), "round {round}");
+        advance(ms(1)).await;
+        yard.held.push(bulkhead.try_acquire().expect("10 ms, and it has not come").into_owned());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h21_whoever_may_not_wait_any_more_passes_the_parked_too() {
+    let rules = Bulkhead::new(1).queue(1);
+    let bulkhead = build(rules.clone());
+    let mut yard = Yard::new(&bulkhead);
+    yard.start(Priority::Normal);
+    let parked = yard.start(Priority::Normal);
+    yard.park(parked);
+    bulkhead.reconfigure(&rules.max_wait(Duration::ZERO)).unwrap();
+    yard.release();
+    yard.run();
+    let early = yard.start(Priority::Normal);
+    advance(ms(10)).await;
+    let late = yard.start(Priority::Normal);
+    assert_eq!((yard.granted, yard.refused), (vec![0, late], vec![(early, RejectedKind::BulkheadFull)]));
+}

@@ -66,9 +66,7 @@ pub(crate) trait Supply {
     type Grant: Copy + fmt::Debug;
 
     /// `Critical` stands before everybody, however long the others have waited, instead of one step of ageing before `High`.
-    fn critical_first(&self) -> bool {
-        false
-    }
+    fn critical_first(&self) -> bool;
 
     /// How many waiters may be called up at the same time: the free permits; 1 where the first in line waits for a moment.
     fn slots(&self) -> usize;
@@ -434,8 +432,11 @@ fn poll_in_line(
             return Poll::Pending;
         };
         match timer.as_mut().as_pin_mut() {
-            Some(timer) if timer.deadline() == at => {}
-            Some(timer) => timer.reset(at),
+            Some(timer) => {
+                if timer.deadline() != at {
+                    timer.reset(at);
+                }
+            }
             None if !has_timer => break Refusal::NoRuntime,
             None => timer.set(Some(sleep_until(at))),
         }

@@ -370,11 +370,71 @@ impl CircuitBreakerConfig {
 
     /// The open time after `failed_rounds` rounds of probes failed, before jitter.
     pub(in crate::admission) fn open_time(&self, failed_rounds: u32) -> Duration {
-        let longest = self.longest_open();
-        if failed_rounds == 0 || self.open_for == Duration::MAX {
+        if failed_rounds == 0 {
             return self.open_for;
         }
+        let longest = self.longest_open();
         let grown = self.open_for.as_secs_f64() * self.open_growth.powf(f64::from(failed_rounds));
         Duration::try_from_secs_f64(grown).map_or(longest, |time| time.min(longest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_probes_must_succeed_that_the_share_of_failed_ones_is_below_the_threshold() {
+        let rate = |probes, share| CircuitBreaker::failure_rate(share).probes(probes);
+        let slow = |probes, share| CircuitBreaker::slow_calls(Duration::from_secs(1), share).probes(probes);
+        for (config, needed) in [
+            (rate(1, 0.5), 1),
+            (rate(4, 0.5), 3), // of four, two failures are 50 %, one is 25 %
+            (rate(10, 0.3), 8),
+            (rate(10, 0.31), 7),
+            (rate(10, 1.0), 1),
+            (rate(3, 0.01), 3),
+            (slow(10, 0.3), 8),
+            (slow(10, 0.3).failure_rate(0.5), 6), // the rule on failures comes first
+            (CircuitBreaker::consecutive_failures(1).probes(7), 7),
+            (rate(10, 0.3).close_after(2), 2),
+        ] {
+            assert_eq!(config.enough_successes(), needed, "{config:?}");
+        }
+    }
+
+    #[test]
+    fn open_times_grow_from_exactly_what_was_said_to_the_longest() {
+        let seconds = Duration::from_secs;
+        let doubled = CircuitBreaker::failure_rate(0.5).open_for(seconds(5));
+        assert_eq!([0, 1, 2, 3, 4, 99].map(|rounds| doubled.open_time(rounds).as_secs()), [5, 10, 20, 40, 60, 60]);
+        // Also where a fraction of a second would be lost in a floating-point number; and for ever stays for ever.
+        for odd in [Duration::new(10_000_000_000, 1), Duration::MAX] {
+            assert_eq!(doubled.clone().open_for(odd).open_time(0), odd);
+        }
+        let constant = doubled.open_growth(1.0);
+        assert_eq!([constant.open_time(9), constant.open_for(Duration::MAX).open_time(9)], [seconds(5), Duration::MAX]);
+    }
+
+    #[test]
+    fn each_fault_is_told_once() {
+        let fields = |config: CircuitBreakerConfig| config.faults().iter().map(|fault| fault.field().to_owned()).collect::<Vec<_>>();
+        let config = CircuitBreaker::failure_rate(0.5);
+        assert_eq!(fields(config.clone().probes(0).close_after(1)), ["probes"], "no number of successes would do");
+        assert_eq!(fields(config.clone().probes(2).close_after(3)), ["close_after"]);
+        assert!(fields(config.probes(2).close_after(2)).is_empty());
+    }
+
+    #[test]
+    fn configurations_are_equal_when_they_name_the_same_function() {
+        const fn short(_: &OpenFacts) -> Duration {
+            Duration::from_secs(1)
+        }
+        const fn long(facts: &OpenFacts) -> Duration {
+            Duration::from_secs(facts.calls)
+        }
+        let config = |choose| CircuitBreaker::failure_rate(0.5).open_for_fn(choose);
+        assert_eq!(config(short), config(short));
+        assert_ne!(config(short), config(long));
     }
 }

@@ -275,7 +275,7 @@ impl Outbox {
 
     pub(super) fn listen(&self, listener: Weak<dyn Listener>) {
         let mut queue = lock(&self.queue);
-        if queue.listeners.len() == queue.listeners.capacity() {
+        if queue.listeners.spare_capacity_mut().is_empty() {
             // Before it grows, and so rarely: as many as are there, whoever came and went.
             queue.listeners.retain(|listener| listener.strong_count() > 0);
         }
@@ -342,8 +342,8 @@ impl Outbox {
                 break;
             }
         }
-        let (unsent, untold) = (!queue.sending && !queue.fresh.is_empty(), !queue.telling && !queue.untold.is_empty());
-        self.waiting.store(unsent || untold, Ordering::Release);
+        // What is fresh still, somebody else is sending.
+        self.waiting.store(!queue.telling && !queue.untold.is_empty(), Ordering::Release);
     }
 
     /// Runs user code, and counts its panic.
@@ -360,5 +360,66 @@ impl fmt::Debug for Outbox {
     #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outbox").field("panics", &self.panics).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(steadfast_loom)))]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn names_are_stable() {
+        use {CircuitState as S, TransitionCause as C};
+        let states = [S::Closed, S::Open, S::HalfOpen, S::Isolated, S::Disabled, S::MetricsOnly].map(CircuitState::as_str);
+        assert_eq!(states, ["closed", "open", "half_open", "isolated", "disabled", "metrics_only"]);
+        for (cause, name) in [
+            (C::FailureRate, "failure_rate"),
+            (C::ConsecutiveFailures, "consecutive_failures"),
+            (C::SlowCalls, "slow_calls"),
+            (C::OpenTimeOver, "open_time_over"),
+            (C::ProbesSucceeded, "probes_succeeded"),
+            (C::ProbesFailed, "probes_failed"),
+            (C::Inconclusive, "inconclusive"),
+            (C::HalfOpenTooLong, "half_open_too_long"),
+            (C::Manual, "manual"),
+            (C::Shared, "shared"),
+        ] {
+            assert_eq!(cause.as_str(), name);
+        }
+    }
+
+    #[test]
+    fn what_waits_to_be_told_is_known_without_a_lock_and_no_longer_than_it_waits() {
+        let transition = Transition {
+            from: CircuitState::Closed,
+            to: CircuitState::Isolated,
+            generation: 1,
+            cause: TransitionCause::Manual,
+            at: Instant::now(),
+            calls: 0,
+            failures: 0,
+            slow_calls: 0,
+            open_for: None,
+        };
+        let outbox = Outbox::default();
+        let waits = || outbox.waiting.load(Ordering::Acquire);
+        outbox.push(transition.clone());
+        assert!(waits());
+        outbox.flush_from(false);
+        assert!(!waits(), "nobody listens");
+        let (heard, listener) = {
+            let heard = Arc::new(AtomicU64::new(0));
+            let ear = Arc::clone(&heard);
+            let listener: Arc<dyn Listener> = Arc::new(move |_: &Transition| _ = ear.fetch_add(1, Ordering::Relaxed));
+            (heard, listener)
+        };
+        outbox.listen(Arc::downgrade(&listener));
+        outbox.push(transition);
+        outbox.flush_from(false);
+        assert!(waits(), "a listener is left to the next caller");
+        outbox.flush();
+        assert!(!waits());
+        assert_eq!(heard.load(Ordering::Relaxed), 1);
     }
 }

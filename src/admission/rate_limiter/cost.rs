@@ -33,3 +33,20 @@ impl<T: Cost + ?Sized> Cost for &T {
         (**self).units()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_costs_what_it_refers_to() {
+        struct Page(u32);
+        impl Cost for Page {
+            fn units(&self) -> u32 {
+                self.0
+            }
+        }
+        // By value: of a reference, not of what the method call would make of it.
+        assert_eq!([0, 1, 7].map(|units| <&Page as Cost>::units(&&Page(units))), [0, 1, 7]);
+    }
+}

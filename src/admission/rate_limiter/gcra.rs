@@ -334,7 +334,7 @@ impl Gcra {
         let new = Pace::new(units, period, burst);
         let convert = |tat: u64| old.carried(&new, tat, nanos);
         let version = &self.setting.0.version;
-        version.store(old.version | 1, Ordering::Relaxed);
+        version.store(old.version + 1, Ordering::Relaxed);
         fence(Ordering::Release);
         let now = new.tick(nanos);
         // From here on no reader gets past the odd version, and one that got past it earlier fails when it finds the TAT moved.
@@ -462,10 +462,10 @@ impl StateStore for &State<'_> {
         let mut seen = self.debt.tat.load(Ordering::Acquire);
         loop {
             if self.version.load(Ordering::Relaxed) != self.pace.version {
-                // The TAT may be in other ticks than ours. Governor wants an answer all the same: its answer to a bucket in
-                // hopeless debt, which `take` throws away.
+                // The TAT may be in other ticks than ours. Governor wants an answer all the same: that of a new bucket, which
+                // `take` throws away.
                 self.end.set(End::SettingChanged);
-                return decide(Some(Nanos::new(END_OF_TIME * 3))).map(|(answer, _)| answer);
+                return decide(None).map(|(answer, _)| answer);
             }
             let tat = self.pace.sane(seen, self.now);
             let decision = decide(Some(Nanos::new(tat)));

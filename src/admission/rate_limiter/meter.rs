@@ -14,8 +14,8 @@ use tokio::time::Instant;
 /// each other than the burst says. The sliding window gives no such credit: it is exact or nothing.
 const TIMER: Duration = Duration::from_millis(1);
 
-/// As long as `tokio` can sleep without losing count; a waiter that could never go asks again then, or when the setting changes.
-const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
+/// As long as `tokio` can sleep without losing count (30 years); a waiter that could never go asks again then, or when the setting changes.
+const FAR: Duration = Duration::from_secs(946_080_000);
 
 /// What a grant took, to hand it back.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +42,7 @@ impl Receipt {
 
     /// What it took beyond so many units.
     pub(super) fn beyond(mut self, units: u32) -> Option<Self> {
-        let rest = self.cost().checked_sub(units).filter(|rest| *rest > 0)?;
+        let rest = self.cost().checked_sub(units).filter(|rest| *rest != 0)?;
         match &mut self {
             Self::Bucket(receipt) => receipt.cost = rest,
             Self::Window(receipt) => receipt.cost = rest,

@@ -219,7 +219,7 @@ impl RateLimiter {
     /// is exact about units that have come free meanwhile.
     pub fn refund(&self, units: u32) {
         self.shared.queue.supply().refund(units, Instant::now());
-        if self.shared.queue.waiting() > 0 {
+        if self.shared.queue.waiting() != 0 {
             self.shared.queue.retime();
         }
     }
@@ -318,12 +318,16 @@ impl Shared {
         let place = if priority == Priority::Critical { priority } else { Priority::Background };
         match self.take(cost, place, now) {
             Ok(receipt) => Ok(Some(receipt)),
-            // Those before it may all be parked somewhere, unpolled; the queue finds out.
-            Err(wait) if self.queue.waiting() > 0 && wait < Duration::MAX => match self.queue.try_take(now, cost.get()) {
-                Take::Taken(receipt) => Ok(receipt),
-                Take::At(_) | Take::NotNow => Err(limited(wait)),
-            },
-            Err(wait) => Err(limited(wait)),
+            Err(wait) => {
+                if self.queue.waiting() == 0 {
+                    return Err(limited(wait));
+                }
+                // Those before it may all be parked somewhere, unpolled; the queue finds out.
+                match self.queue.try_take(now, cost.get()) {
+                    Take::Taken(receipt) => Ok(receipt),
+                    Take::At(_) | Take::NotNow => Err(limited(wait)),
+                }
+            }
         }
     }
 
@@ -333,11 +337,8 @@ impl Shared {
         let max_wait = time::from_nanos(self.max_wait.load(Ordering::Relaxed));
         let until = time::after(now, max_wait);
         // After the wait so far; `Critical` has only looked at the bucket, and others like it may have come since.
-        let wait = if max_wait.is_zero() || wait == Duration::MAX {
-            wait
-        } else {
-            NonZeroU32::new(call.cost).map_or(wait, |cost| self.wait_for(cost, call.priority, now))
-        };
+        let wait =
+            if max_wait.is_zero() { wait } else { NonZeroU32::new(call.cost).map_or(wait, |cost| self.wait_for(cost, call.priority, now)) };
         let too_long = wait > max_wait || wait == Duration::MAX;
         if too_long || deadline.is_some_and(|deadline| deadline.saturating_duration_since(now) <= wait) {
             return Entry::Refused(limited(wait));

@@ -36,8 +36,11 @@ impl Reservation<'_> {
         let rest = self.receipt.take().and_then(|receipt| receipt.beyond(units));
         match rest {
             Some(rest) => self.shared.hand_back(rest),
-            None if units > reserved => self.shared.queue.supply().charge(units - reserved, Instant::now()),
-            None => {}
+            None => {
+                if units != reserved {
+                    self.shared.queue.supply().charge(units - reserved, Instant::now());
+                }
+            }
         }
     }
 
@@ -68,7 +71,7 @@ impl Shared {
     #[cold]
     fn hand_back(&self, receipt: Receipt) {
         self.queue.supply().give_back(receipt);
-        if self.queue.waiting() > 0 {
+        if self.queue.waiting() != 0 {
             self.queue.retime();
         }
     }

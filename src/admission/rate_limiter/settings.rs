@@ -29,7 +29,8 @@ impl RateLimiter {
     /// # Errors
     /// Every setting that cannot work, all at once; and when it is steered already.
     pub fn steer(&self, steering: Steering) -> Result<(), ConfigError> {
-        let config = self.config();
+        // Under the lock, so that nobody gives it another rate meanwhile; and no code of the user's runs or is dropped under it.
+        let config = lock(&self.shared.config);
         let mut faults = steering.faults(config.units);
         if faults.is_empty() {
             for &(field, units) in &[("floor", steering.floor), ("ceiling", steering.ceiling)] {
@@ -38,18 +39,12 @@ impl RateLimiter {
         }
         ConfigError::check("steering", faults)?;
         let pilot = Pilot::new(steering, config.units, config.period, Instant::now());
-        if self.shared.steering.set(Box::new(pilot)).is_err() {
+        let steered_already = self.shared.steering.set(Box::new(pilot));
+        drop(config);
+        steered_already.or_else(|_| {
             let fault = Fault::new("steering", "this limiter is steered already, and stays so; make another limiter");
-            return ConfigError::check("steering", vec![fault]);
-        }
-        // It may have been given another rate meanwhile.
-        let now = lock(&self.shared.config);
-        if let Some(pilot) = self.shared.steering.get()
-            && (now.units, now.period) != (config.units, config.period)
-        {
-            pilot.restart(now.units, now.period);
-        }
-        Ok(())
+            ConfigError::check("steering", vec![fault])
+        })
     }
 
     /// How it is steered; `None` when it is not.

@@ -25,6 +25,66 @@ async fn the_door_grants_and_refuses_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_needs_no_waiting_passes_without_being_asked_twice() {
+    let limiter = RateLimiter::per_second(1).build().expect("valid");
+    let (now, pass) = (Instant::now(), |cost| limiter.pass(cost, Priority::Normal, Instant::now()).map(Reservation::keep));
+    assert_eq!([pass(0), pass(1), pass(0), pass(1)], [Some(()), Some(()), Some(()), None]);
+    assert_eq!(limiter.available_at(now), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_is_remembered_in_the_units_of_its_rate_or_not_at_all() {
+    let limiter = RateLimiter::per_second(10).build().expect("valid");
+    let call = Call::now().cost(3);
+    let [kept, outdated] = [0, 1].map(|_| limiter.reserve(&call).expect("full"));
+    let (units, then) = kept.kept();
+    assert_eq!(units, 3);
+    limiter.hand_back_quietly(units, then);
+    assert_eq!(limiter.available(), 7);
+    limiter.set_rate(20, SECOND).expect("valid");
+    assert_eq!(outdated.kept(), (0, 0));
+    let window = RateLimiter::per_second(10).sliding_window().build().expect("valid");
+    assert_eq!(window.reserve(&call).expect("empty").kept(), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn clones_are_the_same_limiter_and_equals_are_not() {
+    let [one, other] = [smooth(), smooth()];
+    assert!(one.is_same(&one.clone()) && !one.is_same(&other));
+}
+
+#[test]
+fn what_is_just_possible_is_no_fault_and_each_fault_is_told_once() {
+    let longest = Duration::from_nanos(gcra::LONGEST_FILL);
+    let tick = Duration::from_nanos(1);
+    let fields = |config: RateLimiterConfig| config.faults().iter().map(|fault| fault.field().to_owned()).collect::<Vec<_>>();
+    for (config, expected) in [
+        (RateLimiter::per(1, longest), &[][..]),
+        (RateLimiter::per(1, longest + tick), &["period"]),
+        (RateLimiter::per(9, Duration::ZERO), &["period"]),
+        (RateLimiter::per(9, tick * 9), &[]), // one a nanosecond
+        (RateLimiter::per(9, tick * 8), &["rate"]),
+        (RateLimiter::per(1, longest / 2).burst(2), &[]),
+        (RateLimiter::per(1, longest / 2).burst(3), &["burst"]),
+        (RateLimiter::per(0, SECOND).burst(0), &["rate", "burst"]),
+    ] {
+        assert_eq!(fields(config.clone()), expected, "{config:?}");
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_limiter_goes_on_with_other_settings_of_its_own_algorithm_only() {
+    let limiter = RateLimiter::per_second(10).build().expect("valid");
+    assert!(limiter.reconfigure(&RateLimiter::per_second(20)).is_ok_and(|fits| fits));
+    assert_eq!(limiter.rate(), 20);
+    assert!(limiter.reconfigure(&RateLimiter::per_second(30).sliding_window()).is_ok_and(|fits| !fits));
+    assert_eq!(limiter.config(), RateLimiter::per_second(20));
+    assert_eq!(smooth().config().longest_wait(), SECOND * 10);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_grant_that_was_waited_for_can_be_handed_back_too() {
     let limiter = smooth();
     limiter.try_acquire(1).expect("full");

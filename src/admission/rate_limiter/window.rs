@@ -105,7 +105,7 @@ impl Window {
         let at = log.roll(now);
         let left = log.units.saturating_sub(log.used);
         let cost = u32::try_from(left).unwrap_or(u32::MAX).min(units);
-        if cost > 0 {
+        if cost != 0 {
             log.add(at, cost);
         }
     }

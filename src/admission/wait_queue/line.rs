@@ -27,6 +27,10 @@ impl Rank {
     const fn of(((moment, number), index): (Key, Index)) -> Self {
         Self { moment, number, index }
     }
+
+    fn is_before(self, other: Self) -> bool {
+        self.cmp(&other).is_lt()
+    }
 }
 
 /// What a line knows of what is waited for.
@@ -112,7 +116,7 @@ impl Wakes {
 
     /// Room for one call-up, the watchman behind it, one more watchman and an evicted waiter.
     fn has_room(&self) -> bool {
-        self.len + 4 <= self.list.len()
+        self.list[self.len..].len() >= 4
     }
 
     pub(super) fn wake(mut self) {
@@ -227,7 +231,7 @@ impl Line {
     fn give_way(&mut self, newcomer: Rank) {
         let Some((stamp, index)) = self.called.last() else { return };
         let Some(waiter) = &mut self.waiters[index] else { return };
-        if waiter.rank > newcomer && waiter.waker.is_some() && matches!(waiter.role, Role::Called { due: Some(_), .. }) {
+        if newcomer.is_before(waiter.rank) && waiter.waker.is_some() && matches!(waiter.role, Role::Called { due: Some(_), .. }) {
             waiter.role = Role::Asleep;
             self.asleep.insert(waiter.rank.key(), index);
             self.called.remove(stamp);
@@ -401,7 +405,7 @@ impl Line {
                         }
                         Take::At(due) => {
                             let rank = waiter.rank;
-                            if self.first().is_some_and(|first| first < rank) {
+                            if self.first().is_some_and(|first| first.is_before(rank)) {
                                 // Somebody more important came after the call and before this poll: the next moment is theirs.
                                 self.set_role(index, Role::Asleep);
                                 self.asleep.insert(rank.key(), index);

@@ -21,6 +21,10 @@ struct Pace(Mutex<(Instant, Duration)>);
 impl Supply for Pace {
     type Grant = ();
 
+    fn critical_first(&self) -> bool {
+        false
+    }
+
     fn slots(&self) -> usize {
         1
     }
@@ -175,8 +179,11 @@ async fn what_cannot_succeed_in_time_is_refused_at_once() {
 async fn when_the_times_change_the_head_asks_again() {
     let (queue, start) = (paced(ms(1_000)), Instant::now());
     assert!(matches!(queue.enter(request(Priority::Normal)), Door::Taken(())));
+    let earlier = spawn(&queue, request(Priority::Normal), start).await;
     let first = spawn(&queue, request(Priority::Normal), start).await;
     let second = spawn(&queue, request(Priority::Normal), start).await;
+    earlier.abort();
+    yield_now().await;
     advance(ms(50)).await;
     *lock(&queue.supply().0) = (Instant::now(), ms(10));
     queue.retime();
@@ -196,6 +203,54 @@ async fn x14_a_clock_that_goes_back_keeps_the_order() {
     for (n, task) in (1..).zip(tasks) {
         assert_eq!(task.await.unwrap(), Ok(ms(60_000 * n)));
     }
+}
+
+fn poll<F: Future>(future: &mut Pin<Box<F>>) -> Poll<F::Output> {
+    future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn h67_who_waits_for_its_moment_is_not_woken_by_those_who_come_behind_it() {
+    let queue = paced(ms(10));
+    assert!(matches!(queue.enter(request(Priority::Normal)), Door::Taken(())));
+    let (mut head, polls) = (Box::pin(wait(&queue, request(Priority::Normal))), Arc::new(Polls::default()));
+    assert!(head.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::clone(&polls)))).is_pending());
+    let behind: Vec<_> = (0..10).map(|_| wait(&queue, request(Priority::Low))).collect();
+    drop(behind);
+    assert_eq!(polls.0.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h61_who_came_and_was_told_of_a_later_moment_keeps_its_turn() {
+    let (queue, start) = (paced(ms(10)), Instant::now());
+    assert!(matches!(queue.enter(request(Priority::Normal)), Door::Taken(())));
+    let [mut head, mut next] = [0, 1].map(|_| Box::pin(wait(&queue, request(Priority::Normal))));
+    assert!(poll(&mut head).is_pending() && poll(&mut next).is_pending());
+    // At 10 ms the second looks whether the first comes. It does, and learns that it will be 20 ms.
+    advance(ms(10)).await;
+    *lock(&queue.supply().0) = (start + ms(20), ms(10));
+    assert!(poll(&mut next).is_pending() && poll(&mut head).is_pending());
+    advance(ms(10)).await;
+    assert!(poll(&mut next).is_pending(), "the first has not had its turn at that moment");
+    assert_eq!(poll(&mut head), Poll::Ready(Ok(())));
+    assert!(poll(&mut next).is_pending());
+}
+
+#[tokio::test(start_paused = true)]
+async fn h21_who_was_passed_over_stands_before_nobody_until_it_comes() {
+    let queue = paced(ms(10));
+    assert!(matches!(queue.enter(request(Priority::Normal)), Door::Taken(())));
+    let [mut big, mut small, mut last] = [6, 1, 2].map(|cost| Box::pin(wait(&queue, Request { cost, ..request(Priority::Normal) })));
+    assert!(poll(&mut big).is_pending() && poll(&mut small).is_pending() && poll(&mut last).is_pending());
+    assert_eq!(queue.cost_ahead(Priority::Normal), 9);
+    advance(ms(10)).await;
+    assert!(poll(&mut small).is_pending(), "it steps back once");
+    assert_eq!(poll(&mut small), Poll::Ready(Ok(())));
+    assert_eq!(queue.cost_ahead(Priority::Normal), 2, "only the last one");
+    assert!(poll(&mut big).is_pending());
+    assert_eq!(queue.cost_ahead(Priority::Normal), 8, "and the big one again, which keeps its place");
+    drop((big, last));
+    assert_eq!(queue.cost_ahead(Priority::Background), 0);
 }
 
 #[test]

@@ -428,6 +428,20 @@ mod tests {
     }
 
     #[test]
+    fn a_quota_tells_what_it_was_made_of() {
+        let seconds = |seconds| Period::Length(Duration::from_secs(seconds));
+        for (quota, period, algorithm) in [
+            (Quota::per_second(7), seconds(1), Algorithm::Gcra),
+            (Quota::per_minute(7), seconds(60), Algorithm::Gcra),
+            (Quota::per_hour(7), seconds(3_600), Algorithm::Gcra),
+            (Quota::per_day(7).algorithm(Algorithm::SlidingCounter), seconds(86_400), Algorithm::SlidingCounter),
+            (Quota::monthly(7), Period::Calendar(Calendar::Month), Algorithm::FixedWindow),
+        ] {
+            assert_eq!((quota.limit(), quota.capacity(), quota.period(), quota.counted_by()), (7, 7, period, algorithm));
+        }
+    }
+
+    #[test]
     fn every_fault_is_named_at_once() {
         let fields = |quota: Quota| quota.validate().err().map(|e| e.faults().iter().map(|f| f.field().to_owned()).collect::<Vec<_>>());
         let named = |fields: &[&str]| Some(fields.iter().map(|field| (*field).to_owned()).collect::<Vec<_>>());
@@ -439,6 +453,22 @@ mod tests {
         assert_eq!(fields(Quota::daily(5).algorithm(Algorithm::Gcra)), named(&["algorithm"]));
         assert_eq!(fields(Quota::per_day(LONGEST_LOG + 1).algorithm(Algorithm::SlidingLog)), named(&["limit"]));
         assert_eq!(fields(Quota::per_day(u32::MAX)), None);
+        // A hundred years of 365 days are just possible, for a period as for a bucket to fill; as many calls as fit, in a log.
+        assert_eq!(LONGEST, 3_153_600_000 * 1_000_000);
+        let (longest, tick) = (Duration::from_micros(LONGEST), Duration::from_micros(1));
+        for (possible, beyond, field) in [
+            (Quota::per(1, longest), Quota::per(1, longest + tick), "period"),
+            (Quota::per(1, longest / 2).burst(2), Quota::per(1, longest / 2).burst(3), "burst"),
+            (Quota::per(2, longest).burst(2), Quota::per(2, longest).burst(3), "burst"),
+            (
+                Quota::per_day(LONGEST_LOG).algorithm(Algorithm::SlidingLog),
+                Quota::per_day(LONGEST_LOG + 1).algorithm(Algorithm::SlidingLog),
+                "limit",
+            ),
+        ] {
+            assert_eq!((fields(possible), fields(beyond)), (None, named(&[field])), "{possible}");
+        }
+        assert_eq!(fields(Quota::per(0, longest).burst(2)), named(&["limit"]), "no rate, so nothing to be said about how long it takes");
     }
 
     #[test]

@@ -431,3 +431,15 @@ impl<T, E> Drop for Seat<'_, T, E> {
         self.leave();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::hash::{BuildHasher, BuildHasherDefault};
+
+    #[test]
+    fn h110_keys_are_hashes_already_and_are_told_apart_as_they_are() {
+        let keys = [(0, 0), (0, 1), (0, u64::MAX), (7, 9)].map(|(high, low)| Hash { high, low });
+        assert_eq!(keys.map(|key| BuildHasherDefault::<AsIs>::default().hash_one(key)), [0, 1, u64::MAX, 9]);
+    }
+}

@@ -7,7 +7,6 @@ use pin_project_lite::pin_project;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How a call ended.
@@ -21,7 +20,8 @@ pub(crate) enum End<T, E> {
 }
 
 pin_project! {
-    /// A call in a group.
+    /// A call in a group. To be awaited in an `async` block, which drops it when its operation panics: so the leader leaves at once, also
+    /// if the block is kept.
     #[must_use = "futures do nothing unless polled"]
     pub(crate) struct Coalescing<'a, T, E, F, Fut> {
         // Dropped in this order: the operation is gone before another one begins.
@@ -40,15 +40,6 @@ pin_project! {
 impl<'a, T, E, F, Fut> Coalescing<'a, T, E, F, Fut> {
     pub(super) fn new(group: &'a Group<T, E>, hash: Hash, deadline: Option<Instant>, concern: fn(&E) -> bool, operation: F) -> Self {
         Self { running: None, seat: None, operation: Some(operation), group, hash, deadline, concern, timer: None }
-    }
-}
-
-/// A leader whose operation panics leaves at once, also if its future is kept.
-struct LeaveOnPanic<'s, 'a, T, E>(&'s mut Seat<'a, T, E>);
-
-impl<T, E> Drop for LeaveOnPanic<'_, '_, T, E> {
-    fn drop(&mut self) {
-        self.0.leave();
     }
 }
 
@@ -83,18 +74,13 @@ where
             if let Role::Leader { beat, waker } = &seat.role {
                 beat.poll(cx.waker());
                 let waker = waker.clone();
-                let watch = LeaveOnPanic(seat);
                 if let Some(operation) = this.operation.take() {
                     this.running.set(Some(operation()));
                 }
                 let Some(running) = this.running.as_mut().as_pin_mut() else { polled_again() };
-                let polled = running.poll(&mut Context::from_waker(&waker));
-                let Poll::Ready(answer) = polled else {
-                    std::mem::forget(watch);
-                    return Poll::Pending;
-                };
+                let answer = ready!(running.poll(&mut Context::from_waker(&waker)));
                 this.running.set(None);
-                let answer = watch.0.finish(answer, *this.concern);
+                let answer = seat.finish(answer, *this.concern);
                 return Poll::Ready(End::Own(answer));
             }
             if !matches!(seat.role, Role::Follower) {
@@ -138,11 +124,6 @@ fn follow<T, E>(
     now: Instant,
     cx: &mut Context<'_>,
 ) -> bool {
-    let look_after = |now| {
-        let [patience, max_wait] = seat.group.limits();
-        let next = time::earlier(time::after(now, patience), time::after(since, max_wait).filter(|end| *end > now));
-        time::earlier(next, deadline).unwrap_or_else(|| now + Duration::from_secs(60 * 60 * 24))
-    };
     match timer {
         Some(timer) => {
             if timer.as_mut().poll(cx).is_pending() {
@@ -151,15 +132,18 @@ fn follow<T, E>(
             if seat.lose_patience(now) {
                 return true;
             }
-            let next = look_after(now);
-            timer.as_mut().reset(next);
-            timer.as_mut().poll(cx).is_ready()
         }
         // Without a runtime there are no timers, and so no patience to lose.
-        None if tokio::runtime::Handle::try_current().is_err() => false,
-        None => {
-            let timer = timer.insert(Box::pin(sleep_until(look_after(now))));
-            timer.as_mut().poll(cx).is_ready()
-        }
+        None if tokio::runtime::Handle::try_current().is_err() => return false,
+        None => {}
     }
+    let [patience, max_wait] = seat.group.limits();
+    let next = time::earlier(time::after(now, patience), time::after(since, max_wait));
+    let Some(next) = time::earlier(next, deadline) else {
+        *timer = None;
+        return false; // it follows for ever
+    };
+    let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(next)));
+    timer.as_mut().reset(next);
+    timer.as_mut().poll(cx).is_ready()
 }

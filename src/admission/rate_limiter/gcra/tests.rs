@@ -77,6 +77,37 @@ fn h33_the_clock_went_back_when_more_is_owed_than_ever_could_be() {
 }
 
 #[test]
+fn h33_after_a_lower_burst_the_debts_of_the_higher_one_are_believed() {
+    let second = 1_000_000_000;
+    let (old, new) = (Pace::new(1, SECOND, 100), Pace::new(1, SECOND, 1));
+    // A bucket of a hundred that was emptied owes 100 s, in any order of settings; a bucket of one never owes that much.
+    for pace in [new.after(&old), old.after(&new), new.after(&old).after(&new)] {
+        assert_eq!(pace.sane(100 * second, 0), 100 * second, "{pace:?}");
+    }
+    assert_eq!(new.sane(100 * second, 0), second);
+    assert_eq!(new.after(&old).full(), second, "it fills no further for that");
+}
+
+#[test]
+fn what_time_has_made_good_is_not_handed_back() {
+    // A unit each 100 ms. Granted at 0, three units are owed until 300 ms.
+    let (pace, ms) = (Pace::new(10, SECOND, 10), 1_000_000);
+    assert_eq!((pace.interval(), pace.full()), (100 * ms, 1_000 * ms));
+    for (tat, then, cost, now, left) in [
+        (300, 300, 3, 0, 0),     // at once: all of it
+        (300, 300, 1, 0, 200),   // one of the three
+        (300, 300, 3, 100, 100), // one came in by itself since
+        (300, 300, 1, 100, 200),
+        (300, 300, 3, 300, 300), // all did: nothing is left to hand back
+        (300, 300, 3, 900, 300),
+        (700, 300, 3, 100, 500), // what others took meanwhile stays owed
+    ] {
+        let answer = pace.returned(tat * ms, then * ms, cost, now * ms);
+        assert_eq!(answer, (left * ms, (tat - left) * ms), "{cost} units at {now} ms, owed until {then} ms of {tat} ms");
+    }
+}
+
+#[test]
 fn what_others_handed_back_is_not_handed_back_twice() {
     let epoch = Instant::now();
     let bucket = Gcra::new(10, SECOND, 10, epoch);
