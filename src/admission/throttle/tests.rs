@@ -1,5 +1,9 @@
+use super::Throttle;
 use super::counts::{Counts, Cut, Shard, Tally};
 use crate::call::Priority::{self, Background, Critical, High, Low, Normal};
+use crate::outcome::{Outcome, Verdict};
+use std::time::Duration;
+use tokio::time::Instant;
 
 fn shares(p: f64, mix: [u64; 5], cap: f64) -> [f64; 5] {
     let cut = Cut::new(p, mix, cap);
@@ -58,4 +62,49 @@ fn what_is_wiped_is_gone_for_every_generation() {
     assert_eq!(tally.counts(2, 0), Counts::default());
     tally.wipe();
     assert_eq!(tally.counts(1, 0), Counts::default());
+}
+
+// ---- the policy: what a permit gives back ----
+
+const SUCCESS: Outcome = Outcome::Judged(Verdict::Success);
+
+fn build() -> Throttle {
+    Throttle::new().seed(1).build().expect("valid")
+}
+
+/// Of 20 calls none was accepted: a probe is due.
+fn overloaded(start: Instant) -> Throttle {
+    let throttle = build();
+    for _ in 0..20 {
+        let permit = throttle.try_acquire(Normal, start).expect("nothing is known yet");
+        assert!(!permit.is_probe());
+        permit.settle_at(Outcome::TimedOut, start);
+    }
+    throttle
+}
+
+#[test]
+fn clones_are_one_throttle_and_others_are_not() {
+    let (one, other) = (build(), build());
+    assert!(one.is_same(&one.clone()) && !one.is_same(&other));
+}
+
+#[test]
+fn what_a_dropped_permit_went_on_serves_another() {
+    let start = Instant::now();
+    let (throttle, later) = (overloaded(start), start + Duration::from_secs(3));
+    let probe = throttle.try_acquire(Background, later).expect("a probe is due");
+    assert!(probe.is_probe());
+    probe.settle_at(SUCCESS, later);
+    // The way back: two calls on the first accept, and a probe a second after the last.
+    let [first, _second] = [(); 2].map(|()| throttle.try_acquire(Normal, later).expect("lent"));
+    assert!(first.is_probe() && throttle.try_acquire(Normal, later).is_err());
+    drop(first);
+    assert!(throttle.try_acquire(Normal, later).is_ok());
+}
+
+#[test]
+fn h43_the_shortest_window_is_20_ms() {
+    let built = |millis| Throttle::new().window(Duration::from_millis(millis)).build().is_ok();
+    assert_eq!([19, 20].map(built), [false, true]);
 }
