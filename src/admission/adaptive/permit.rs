@@ -49,7 +49,7 @@ pub(super) struct Facts {
     others: u32,
 }
 
-const CALM: u32 = 1 << 31;
+const CALM: u32 = 0x8000_0000;
 
 impl Facts {
     #[inline]

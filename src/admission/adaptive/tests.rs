@@ -37,3 +37,10 @@ fn only_what_the_algorithm_reads_makes_it_another() {
     assert!(same(AdaptiveLimit::vegas().max(50).window(Duration::from_secs(1)).alpha(3.0)));
     assert!(!same(AdaptiveLimit::vegas().alpha(2.0)) && !same(AdaptiveLimit::aimd()));
 }
+
+#[test]
+fn a5_bounds_may_meet_and_the_initial_limit_may_be_either() {
+    let builds = |min, initial, max| AdaptiveLimit::new().min(min).initial(initial).max(max).build().is_ok();
+    assert!(builds(5, 5, 5) && builds(5, 5, 9) && builds(5, 9, 9));
+    assert!(!builds(6, 5, 5) && !builds(5, 4, 9) && !builds(5, 10, 9));
+}

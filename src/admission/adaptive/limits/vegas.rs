@@ -55,7 +55,7 @@ impl Vegas {
     }
 }
 
-#[cfg(all(test, not(steadfast_loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

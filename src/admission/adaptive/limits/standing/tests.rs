@@ -309,10 +309,11 @@ fn at_a_limit_of_one_there_is_nothing_to_try() {
     let held = |limit, lost| {
         let mut law = knows(1.0);
         law.hold(&Now { is_dropping: lost > 0.05, lost, ..now(limit, 120.0, 1.0) });
-        law.usual_loss
+        (law.usual_loss, law.baseline.value / MS)
     };
-    assert_eq!([0.02, 0.05, 0.06, 0.5, 0.51].map(|lost| held(1.0, lost)), [0.0, 0.0, 0.06, 0.5, 0.0]);
-    assert_eq!(held(2.0, 0.2), 0.0, "there is a queue to cut off");
+    assert_eq!([0.02, 0.05, 0.51].map(|lost| held(1.0, lost)), [(0.0, 100.0); 3]);
+    assert_eq!([0.06, 0.5].map(|lost| held(1.0, lost)), [(0.06, 120.0), (0.5, 120.0)]);
+    assert_eq!(held(2.0, 0.2), (0.0, 100.0), "there is a queue to cut off");
 }
 
 #[test]
