@@ -116,7 +116,7 @@ mod tests {
         };
         assert_eq!([298, 299].map(after), [1.0, 5.0]);
         let mut law = Vegas::new(ALPHA, BETA);
-        [3.0, 2.0, 4.0].map(|rtt| law.next(&window(rtt, 10), 20.0));
+        [3.0, 2.0, 4.0].into_iter().for_each(|rtt| _ = law.next(&window(rtt, 10), 20.0));
         assert_eq!(law.baseline(), 2.0 * SECOND);
     }
 
