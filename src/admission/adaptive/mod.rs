@@ -254,7 +254,7 @@ impl AdaptiveLimit {
         let is_calm = in_flight <= face.calm_level.load(Ordering::Relaxed);
         let generation = face.generation.load(Ordering::Relaxed);
         let began = time::nanos_since(self.shared.epoch, now);
-        AdaptivePermit { limit: self, facts: Facts::new(began, generation, in_flight, is_calm) }
+        AdaptivePermit { limit: self, facts: Facts::of(began, generation, in_flight, is_calm) }
     }
 
     /// Gives a place back, and tells what came of the call.

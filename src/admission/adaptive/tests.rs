@@ -6,11 +6,11 @@ use std::time::Duration;
 fn a_permit_knows_how_many_there_were_and_whether_that_was_calm() {
     for in_flight in [0, 1, 5, 1_000_000] {
         for calm in [false, true] {
-            let facts = Facts::new(7, 9, in_flight, calm);
+            let facts = Facts::of(7, 9, in_flight, calm);
             assert_eq!((facts.began, facts.generation, facts.in_flight(), facts.is_calm()), (7, 9, in_flight, calm));
         }
     }
-    let facts = Facts::new(0, 0, u32::MAX, false);
+    let facts = Facts::of(0, 0, u32::MAX, false);
     assert_eq!((facts.in_flight(), facts.is_calm()), (u32::MAX >> 1, false), "more than there can be");
 }
 

@@ -35,14 +35,14 @@ impl Counts {
 pub(super) struct Cut(f64);
 
 impl Cut {
-    /// Of calls made up like `mix`, a share of `p` is to be held back, the least important first; none with more than the chance `cap`.
-    pub(super) fn new(p: f64, mix: [u64; LEVELS], cap: f64) -> Self {
+    /// Of calls made up like `mix`, a share of `p`, more than 0, is to be held back, the least important first; none with more than the chance `cap`.
+    pub(super) fn of(p: f64, mix: [u64; LEVELS], cap: f64) -> Self {
         let mut mix = mix.map(|n| n as f64);
         mix[Priority::Normal as usize] += PRIOR;
         let mut need = p * mix.iter().sum::<f64>();
         for level in (0..LEVELS).rev() {
             let most = cap * mix[level];
-            if need < most {
+            if need <= most {
                 return Self((level + 1) as f64 - need / most);
             }
             need -= most;

@@ -193,7 +193,7 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new(config: ThrottleConfig, shards: usize, now: Instant) -> Self {
+    pub(super) fn starting(config: ThrottleConfig, shards: usize, now: Instant) -> Self {
         let tally = Tally::new(time::nanos(config.window), shards);
         // Whole buckets before now, so that the first bucket begins now.
         let bucket = tally.dial().bucket_nanos();
@@ -268,7 +268,7 @@ impl Machine {
                     self.go(word, IDLE);
                     return Some(Lent::Nothing);
                 }
-                let cut = Cut::new(p, tally.mix(), rules.config.max_rejection);
+                let cut = Cut::of(p, tally.mix(), rules.config.max_rejection);
                 shard.keep_cut(cut, word, nanos.saturating_add(tally.view()), counts.requests() / 256);
                 cut
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 fn shares(p: f64, mix: [u64; 5], cap: f64) -> [f64; 5] {
-    let cut = Cut::new(p, mix, cap);
+    let cut = Cut::of(p, mix, cap);
     Priority::ALL.map(|priority| (cut.chance(priority, cap) * 1e3).round() / 1e3)
 }
 
@@ -24,12 +24,14 @@ fn the_least_important_are_held_back_first_and_no_more_than_need_be() {
     // Where there is one priority only, it bears all of it.
     assert_eq!(shares(0.4, [0, 0, 992, 0, 0], 1.0)[Normal as usize], 0.4);
     assert_eq!(shares(0.4, [0, 0, 0, 0, 0], 1.0)[Critical as usize], 0.0);
+    // What one priority can bear just so is nobody else's.
+    assert_eq!(shares(0.5, [0, 0, 56, 0, 64], 1.0), [0.0, 0.0, 0.0, 0.0, 1.0]);
     assert_eq!([Critical, High, Normal, Low, Background], Priority::ALL);
 }
 
 #[test]
 fn a_view_is_good_for_its_state_its_time_and_so_many_calls() {
-    let (shard, cut) = (Shard::default(), Cut::new(0.4, [5, 0, 992, 3, 7], 1.0));
+    let (shard, cut) = (Shard::default(), Cut::of(0.4, [5, 0, 992, 3, 7], 1.0));
     assert_eq!(shard.recent_cut(0, 0), None, "none was made yet");
     shard.keep_cut(cut, 5, 100, 2);
     assert_eq!([(4, 99), (6, 99), (5, 100), (5, 101)].map(|(state, nanos)| shard.recent_cut(state, nanos)), [None; 4]);

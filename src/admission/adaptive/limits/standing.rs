@@ -173,7 +173,7 @@ impl Standing {
             // Nothing was measured. Pushback alone is a reason to send less.
             return if window.drops > 0 { limit * 0.7 } else { limit };
         }
-        let now = Now::new(window, limit, self.usual_loss);
+        let now = Now::of(window, limit, self.usual_loss);
         // Usual is what a cut has shown: less is learnt as it comes, more is not.
         self.usual_loss += (now.lost - self.usual_loss).min(0.0) * now.calls / (now.calls + MEMORY / 2.0);
         if !self.baseline.is_known() && !now.is_dropping {
@@ -388,7 +388,7 @@ struct Now {
 }
 
 impl Now {
-    fn new(window: &Window, limit: f64, usual_loss: f64) -> Self {
+    fn of(window: &Window, limit: f64, usual_loss: f64) -> Self {
         let rtt = window.mean_rtt();
         // Where as many find no place as find one all places are taken all the time, though those who enter as many leave at once may
         // each see few others.

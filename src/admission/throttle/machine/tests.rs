@@ -15,7 +15,7 @@ struct Bench {
 impl Bench {
     fn new(config: ThrottleConfig) -> Self {
         let start = Instant::now();
-        Self { machine: Machine::new(config.seed(7), 4, start), start }
+        Self { machine: Machine::starting(config.seed(7), 4, start), start }
     }
 
     /// One that accepted nothing of 20 calls at 0 ms, and a call at 3 s.
@@ -378,6 +378,15 @@ fn what_was_sent_before_an_outage_was_forgotten_says_nothing_after() {
 }
 
 // ---- settings ----
+
+#[test]
+fn the_first_call_counts_for_a_whole_window_and_no_longer() {
+    for millis in [20, 70, 130, 1_100, 30_000] {
+        let bench = Bench::new(Throttle::new().window(Duration::from_millis(millis)));
+        bench.tell(NO, 1, 0);
+        assert_eq!([0, millis - 1, millis].map(|at| bench.requests(at)), [1, 1, 0], "{millis} ms");
+    }
+}
 
 #[test]
 fn over_another_window_it_counts_anew_also_one_that_was_before() {

@@ -452,3 +452,33 @@ fn the_limit_rises_where_far_more_would_do_and_a_low_one_that_keeps_callers_out_
     assert_eq!([8.0, 9.0, 10.0, 12.0].map(|limit| pressed(limit, 110.0, false)), [12.0, 13.5, 10.0, 12.0]);
     assert_eq!([pressed(8.0, 130.0, false), pressed(8.0, 110.0, true), held(8.0, 8.0)], [8.0, 8.0, 8.0]);
 }
+
+// ---- a window, worked out ----
+
+#[test]
+fn a_window_is_saturated_where_the_mean_is_near_the_limit_or_a_third_of_the_callers_finds_no_place() {
+    let told = |mean: u64, pressed| {
+        let now = Now::of(&Window { in_flight: 100 * mean, pressed, ..quiet(0) }, 20.0, 0.0);
+        (now.is_saturated, now.is_pressed, now.in_flight)
+    };
+    assert_eq!([told(15, 0), told(16, 0)], [(false, false, 15.0), (true, false, 16.0)]);
+    assert_eq!([told(5, 50), told(5, 51)], [(false, false, 5.0), (true, false, 5.0)]);
+    assert_eq!([told(5, 100), told(5, 101)], [(true, false, 5.0), (true, true, 20.0)], "all places are taken all the time");
+}
+
+#[test]
+fn throughput_is_what_ended_in_the_time_and_flow_what_was_in_flight_by_the_time_of_a_call() {
+    let now = Now::of(&quiet(0), 20.0, 0.0);
+    assert!(near(now.throughput * 1_000.0 * MS, 50.0), "100 in two seconds");
+    assert!(near(now.flow * 1_000.0 * MS, 50.0), "5 by a tenth of a second");
+    assert_eq!((now.limit, now.calls, now.rtt, now.peak, now.lost), (20.0, 100.0, 100.0 * MS, 5.0, 0.0));
+    assert_eq!(Now::of(&Window { elapsed: 0.0, ..quiet(0) }, 20.0, 0.0).throughput, 100.0, "a clock too coarse");
+}
+
+#[test]
+fn calls_are_lost_where_it_is_a_twentieth_more_than_usual_and_no_chance() {
+    let drops = |drops, usual| Now::of(&quiet(drops), 20.0, usual).is_dropping;
+    assert_eq!([5, 6].map(|n| drops(n, 0.0)), [false, true]);
+    // A fifth of 100 is off by 4 (the root of 100 * 0.2 * 0.8): 5 and 20 and twice 4 are 33.
+    assert_eq!([32, 34].map(|n| drops(n, 0.2)), [false, true]);
+}
