@@ -212,6 +212,33 @@ fn the_defaults_are_those_of_the_guide() {
     assert_eq!(AdaptiveLimit::gradient2(), AdaptiveLimit::gradient2().max(200).min_samples(10));
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_comes_while_others_wait_takes_a_place_that_is_left_over() {
+    let limit = build(AdaptiveLimit::new().initial(3).queue(10));
+    let mut held: Vec<_> = (0..3).map(|_| limit.try_acquire().unwrap()).collect();
+    let call = Call::now();
+    let mut waiter = tokio_test::task::spawn(limit.acquire(&call));
+    assert!(waiter.poll().is_pending());
+    held.truncate(2);
+    assert!(limit.try_acquire().is_err(), "that one is for who waits");
+    held.truncate(1);
+    let newcomer = limit.try_acquire().unwrap();
+    assert!(waiter.poll().is_ready());
+    drop((newcomer, held));
+    assert_eq!((limit.in_use(), limit.waiting()), (0, 0));
+}
+
+#[test]
+fn a_window_is_closed_by_the_call_that_ends_with_it() {
+    let limit = build(AdaptiveLimit::aimd().min_samples(1));
+    let now = Instant::now();
+    // Nobody looks before a quarter of a window has passed since the last look.
+    for (millis, windows) in [(75, 0), (99, 0), (100, 1), (124, 1), (199, 1), (224, 2)] {
+        round(&limit, 1, now, ms(millis) + Duration::from_micros(500), SUCCESS);
+        assert_eq!(limit.snapshot().windows, windows, "after {millis} ms");
+    }
+}
+
 // ------------------------------------------------------------------ what is a sample
 
 #[test]

@@ -156,8 +156,8 @@ impl Control {
         let window = Window { elapsed: time::nanos(elapsed) as f64, failure_share: self.failure_share, ..*window };
         let next = self.law.next(&window, self.limit);
         let (min, max) = self.config.bounds();
-        // A comparison with NaN is false: an impossible number changes nothing.
-        if next >= min as f64 || next < min as f64 {
+        // An impossible number changes nothing.
+        if !next.is_nan() {
             self.limit = next.clamp(min as f64, max as f64);
         }
         if window.samples > 0 {
@@ -185,3 +185,6 @@ impl Control {
         self.limit()
     }
 }
+
+#[cfg(all(test, not(steadfast_loom)))]
+mod tests;

@@ -66,6 +66,8 @@ mod limits;
 mod models;
 mod permit;
 mod sampling;
+#[cfg(all(test, not(steadfast_loom)))]
+mod tests;
 mod watch;
 
 use super::gate::Entry;
@@ -252,7 +254,7 @@ impl AdaptiveLimit {
         let is_calm = in_flight <= face.calm_level.load(Ordering::Relaxed);
         let generation = face.generation.load(Ordering::Relaxed);
         let began = time::nanos_since(self.shared.epoch, now);
-        AdaptivePermit { limit: self, facts: Facts::new(began, generation, in_flight, is_calm) }
+        AdaptivePermit { limit: self, facts: Facts::of(began, generation, in_flight, is_calm) }
     }
 
     /// Gives a place back, and tells what came of the call.
@@ -280,7 +282,7 @@ impl AdaptiveLimit {
     /// Closes the window if it is over. Whoever comes while somebody else does need not.
     #[cold]
     fn look(&self, now: Instant) {
-        let Shared { queue, face, tally, pressed, control, changes, epoch, .. } = &*self.shared;
+        let Shared { face, tally, pressed, control, epoch, .. } = &*self.shared;
         let mut control = match control.try_lock() {
             Ok(control) => control,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -297,31 +299,27 @@ impl AdaptiveLimit {
             Step::Settled => return tally.restart(face.generation.load(Ordering::Relaxed), true),
             Step::Restart(limit) => limit,
         };
-        let more = self.apply(&control, limit);
+        let before = self.apply(&control, limit);
         drop(control);
-        if more != 0 {
-            changes.tell(face.limit.load(Ordering::Acquire));
-        }
-        if more > 0 && self.waiting() > 0 {
-            queue.stir();
+        if limit != before {
+            self.tell();
         }
     }
 
-    /// Puts a limit in force and begins to count anew; the caller holds the control. Returns how many places more there are.
-    fn apply(&self, control: &Control, limit: usize) -> isize {
+    /// Puts a limit in force and begins to count anew; the caller holds the control. Returns the limit before.
+    fn apply(&self, control: &Control, limit: usize) -> usize {
         let Shared { queue, face, tally, .. } = &*self.shared;
         let before = face.limit.swap(limit, Ordering::AcqRel);
-        let more = count(limit) - count(before);
         let mut generation = face.generation.load(Ordering::Relaxed);
-        if more != 0 {
-            queue.supply().add(more);
+        if limit != before {
+            queue.supply().add(count(limit) - count(before));
             face.reserve.store(control.config.reserve_of(limit), Ordering::Relaxed);
             generation = generation.wrapping_add(1);
             face.generation.store(generation, Ordering::Relaxed);
         }
         face.calm_level.store(control.calm_level(), Ordering::Relaxed);
         tally.restart(generation, false);
-        more
+        before
     }
 
     fn max_wait(&self) -> Duration {
@@ -356,9 +354,7 @@ impl AdaptiveLimit {
     /// Wakes those for whom there is a place now, and tells who watches the limit.
     pub(crate) fn tell(&self) {
         self.shared.changes.tell(self.limit());
-        if self.waiting() > 0 {
-            self.shared.queue.stir();
-        }
+        self.shared.queue.stir();
     }
 
     /// Whether both are handles of one limit.

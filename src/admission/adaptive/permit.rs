@@ -49,12 +49,12 @@ pub(super) struct Facts {
     others: u32,
 }
 
-const CALM: u32 = 1 << 31;
+const CALM: u32 = 0x8000_0000;
 
 impl Facts {
     #[inline]
-    pub(super) fn new(began: u64, generation: u32, in_flight: u32, is_calm: bool) -> Self {
-        Self { began, generation, others: in_flight.min(CALM - 1) | if is_calm { CALM } else { 0 } }
+    pub(super) fn of(began: u64, generation: u32, in_flight: u32, is_calm: bool) -> Self {
+        Self { began, generation, others: in_flight.min(CALM - 1) + if is_calm { CALM } else { 0 } }
     }
 
     pub(super) const fn in_flight(self) -> u32 {

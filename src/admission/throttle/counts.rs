@@ -29,44 +29,29 @@ impl Counts {
     }
 }
 
-/// Who is held back: all below one priority with the largest chance there is, that priority with some, and those above it never.
+/// Who is held back: a place on the line from the most important call (0) to the least (5). Whatever lies beyond it is held back with the
+/// largest chance there is, and the priority that it divides with part of that.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Cut {
-    level: u8,
-    chance: f32,
-}
+pub(super) struct Cut(f64);
 
 impl Cut {
-    /// Of calls made up like `mix`, a share of `p` is to be held back, the least important first; none with more than the chance `cap`.
-    #[expect(clippy::cast_possible_truncation, reason = "five levels, and chances")]
-    pub(super) fn new(p: f64, mix: [u64; LEVELS], cap: f64) -> Self {
+    /// Of calls made up like `mix`, a share of `p`, more than 0, is to be held back, the least important first; none with more than the chance `cap`.
+    pub(super) fn of(p: f64, mix: [u64; LEVELS], cap: f64) -> Self {
         let mut mix = mix.map(|n| n as f64);
         mix[Priority::Normal as usize] += PRIOR;
         let mut need = p * mix.iter().sum::<f64>();
         for level in (0..LEVELS).rev() {
             let most = cap * mix[level];
-            if need < most {
-                return Self { level: level as u8, chance: (need / mix[level]) as f32 };
+            if need <= most {
+                return Self((level + 1) as f64 - need / most);
             }
             need -= most;
         }
-        Self { level: 0, chance: cap as f32 }
+        Self(0.0)
     }
 
     pub(super) fn chance(self, priority: Priority, cap: f64) -> f64 {
-        match (priority as u8).cmp(&self.level) {
-            std::cmp::Ordering::Less => 0.0,
-            std::cmp::Ordering::Equal => self.chance.into(),
-            std::cmp::Ordering::Greater => cap,
-        }
-    }
-
-    fn pack(self) -> u64 {
-        u64::from(self.level) << 32 | u64::from(self.chance.to_bits())
-    }
-
-    const fn unpack(word: u64) -> Self {
-        Self { level: (word >> 32) as u8, chance: f32::from_bits(word as u32) }
+        cap * (f64::from(priority as u8 + 1) - self.0).clamp(0.0, 1.0)
     }
 }
 
@@ -100,11 +85,11 @@ impl Shard {
             return None;
         }
         self.left.store(left - 1, Ordering::Relaxed);
-        Some(Cut::unpack(self.cut.load(Ordering::Relaxed)))
+        Some(Cut(f64::from_bits(self.cut.load(Ordering::Relaxed))))
     }
 
     pub(super) fn keep_cut(&self, cut: Cut, state: u64, until: u64, left: u64) {
-        self.cut.store(cut.pack(), Ordering::Relaxed);
+        self.cut.store(cut.0.to_bits(), Ordering::Relaxed);
         self.seen.store(state, Ordering::Relaxed);
         self.until.store(until, Ordering::Relaxed);
         self.left.store(left, Ordering::Relaxed);
@@ -126,6 +111,11 @@ impl Tally {
 
     pub(super) const fn dial(&self) -> &Dial {
         &self.dial
+    }
+
+    /// For so long a shard's view of the whole holds.
+    pub(super) const fn view(&self) -> u64 {
+        self.dial.bucket_nanos() / 50
     }
 
     #[inline]

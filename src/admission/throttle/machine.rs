@@ -2,7 +2,7 @@
 //!
 //! # Implementation details
 //!
-//! `word` packs the mode (2 bits) and a generation. While nothing is held back, a call reads it on the way in, and on the way out reads
+//! `word` is a mode (of four, three are used) and a generation. While nothing is held back, a call reads it on the way in, and on the way out reads
 //! it again and counts itself in its thread's shard. A new generation begins when an outage is forgotten: what was counted before is
 //! no longer seen, and outcomes of calls from before say nothing about after.
 //!
@@ -18,18 +18,16 @@ use crate::sync::Padded;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::time;
 use crate::versions::Versions;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-const MODE_BITS: u32 = 2;
-const MODE: u64 = (1 << MODE_BITS) - 1;
+const MODES: u64 = 4;
 const IDLE: u64 = 0;
 const HOLDING: u64 = 1;
 const RECOVERING: u64 = 2;
 
-/// So far the clock may go back before the throttle was made and still be told apart.
-const BEFORE: u64 = 30 * 24 * 3600 * 1_000_000_000;
+/// So far the clock may go back before the throttle was made and still be told apart: thirty days, in nanoseconds.
+const BEFORE: u64 = 2_592_000_000_000_000;
 /// So many failures in a row, over so many probe intervals, are an outage; and so long is the least time from one to the next.
 const RUN: u64 = 10;
 const LASTING: u64 = 3;
@@ -41,7 +39,15 @@ const LIKELIHOOD: f64 = 8.0;
 const KEPT: u64 = 8;
 
 const fn generation_of(word: u64) -> u64 {
-    word >> MODE_BITS
+    word / MODES
+}
+
+const fn mode_of(word: u64) -> u64 {
+    word % MODES
+}
+
+const fn word_of(generation: u64, mode: u64) -> u64 {
+    generation * MODES + mode
 }
 
 /// On what terms a call went.
@@ -71,17 +77,17 @@ const fn turn(nanos: u64) -> u32 {
 impl Ticket {
     #[inline]
     const fn new(word: u64, started: u32, lent: Lent) -> Self {
-        Self { terms: (word & !MODE) as u32 | lent as u32, started }
+        Self { terms: word_of(generation_of(word), lent as u64) as u32, started }
     }
 
     /// Whether it was given in this generation.
     #[inline]
     const fn is_of(self, word: u64) -> bool {
-        (self.terms ^ word as u32) & !(MODE as u32) == 0
+        generation_of(self.terms as u64) == generation_of(word as u32 as u64)
     }
 
     const fn lent(self) -> Lent {
-        match self.terms as u64 & MODE {
+        match mode_of(self.terms as u64) {
             1 => Lent::Credit,
             2 => Lent::Probe,
             _ => Lent::Nothing,
@@ -94,25 +100,19 @@ impl Ticket {
 
     /// Whether it was given after this moment.
     const fn is_after(self, nanos: u64) -> bool {
-        let ahead = self.started.wrapping_sub(turn(nanos));
-        ahead > 0 && ahead < 1 << 31
+        self.started.wrapping_sub(turn(nanos)).cast_signed() > 0
     }
 }
 
 #[derive(Debug)]
 struct Rules {
-    /// Shared with the rules before, where they count over the same time.
-    tally: Arc<Tally>,
     interval: u64,
-    /// For so long a shard's view of the whole holds.
-    view: u64,
     config: ThrottleConfig,
 }
 
 impl Rules {
-    fn new(config: ThrottleConfig, tally: Arc<Tally>) -> Self {
-        let view = (tally.dial().bucket_nanos() / 50).max(1);
-        Self { tally, interval: time::nanos(config.probe_interval), view, config }
+    fn new(config: ThrottleConfig) -> Self {
+        Self { interval: time::nanos(config.probe_interval), config }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "counts of one window")]
@@ -171,9 +171,8 @@ struct Back {
     run_began: AtomicU64,
     /// When the next call may go as a probe.
     next_probe: AtomicU64,
-    /// When an accept may next be taken for the end of an outage, and when that is next worth adding up for.
+    /// When an accept may next be taken for the end of an outage.
     next_recovery: AtomicU64,
-    next_look: AtomicU64,
     /// While recovering: calls that may go, and the last that could not.
     credit: AtomicU64,
     refused_at: AtomicU64,
@@ -186,13 +185,15 @@ pub(super) struct Machine {
     face: Face,
     back: Padded<Back>,
     rules: Versions<Rules>,
+    /// One for each window there ever was.
+    tallies: Versions<Tally>,
     random: Random,
     epoch: Instant,
     shards: usize,
 }
 
 impl Machine {
-    pub(super) fn new(config: ThrottleConfig, shards: usize, now: Instant) -> Self {
+    pub(super) fn starting(config: ThrottleConfig, shards: usize, now: Instant) -> Self {
         let tally = Tally::new(time::nanos(config.window), shards);
         // Whole buckets before now, so that the first bucket begins now.
         let bucket = tally.dial().bucket_nanos();
@@ -201,7 +202,8 @@ impl Machine {
         Self {
             face: Face::default(),
             back: Padded::default(),
-            rules: Versions::new(Rules::new(config, Arc::new(tally))),
+            rules: Versions::new(Rules::new(config)),
+            tallies: Versions::new(tally),
             random,
             epoch: now.checked_sub(before).unwrap_or(now),
             shards,
@@ -218,7 +220,7 @@ impl Machine {
     #[inline]
     pub(super) fn acquire(&self, priority: Priority, now: Instant) -> Option<Ticket> {
         let word = self.face.word.load(Ordering::Acquire);
-        if word & MODE == IDLE {
+        if mode_of(word) == IDLE {
             return Some(Ticket::new(word, 0, Lent::Nothing));
         }
         self.weigh(word, priority, self.nanos(now))
@@ -228,7 +230,7 @@ impl Machine {
     fn weigh(&self, word: u64, priority: Priority, nanos: u64) -> Option<Ticket> {
         let rules = self.rules.get();
         let lent =
-            if word & MODE == RECOVERING { self.lend(rules, word, priority, nanos) } else { self.draw(rules, word, priority, nanos) };
+            if mode_of(word) == RECOVERING { self.lend(rules, word, priority, nanos) } else { self.draw(rules, word, priority, nanos) };
         lent.map(|lent| Ticket::new(word, turn(nanos), lent))
     }
 
@@ -248,25 +250,26 @@ impl Machine {
             return Some(Lent::Nothing);
         }
         back.refused_at.store(nanos, Ordering::Release);
-        rules.tally.refusal(generation_of(word), nanos);
+        self.tallies.get().refusal(generation_of(word), nanos);
         None
     }
 
     /// Holding back: who may go?
     fn draw(&self, rules: &Rules, word: u64, priority: Priority, nanos: u64) -> Option<Lent> {
-        let shard = rules.tally.shard();
+        let tally = self.tallies.get();
+        let shard = tally.shard();
         shard.mix_in(priority);
         let cut = match shard.recent_cut(word, nanos) {
             Some(cut) => cut,
             None => {
-                let counts = rules.tally.counts(generation_of(word), nanos);
+                let counts = tally.counts(generation_of(word), nanos);
                 let p = rules.probability(counts);
                 if p <= 0.0 {
                     self.go(word, IDLE);
                     return Some(Lent::Nothing);
                 }
-                let cut = Cut::new(p, rules.tally.mix(), rules.config.max_rejection);
-                shard.keep_cut(cut, word, nanos.saturating_add(rules.view), counts.requests() / 256);
+                let cut = Cut::of(p, tally.mix(), rules.config.max_rejection);
+                shard.keep_cut(cut, word, nanos.saturating_add(tally.view()), counts.requests() / 256);
                 cut
             }
         };
@@ -282,16 +285,15 @@ impl Machine {
         if rules.config.fast_recovery && self.is_time_for_a_probe(rules, nanos) {
             return Some(Lent::Probe);
         }
-        rules.tally.refusal(generation_of(word), nanos);
+        tally.refusal(generation_of(word), nanos);
         None
     }
 
     fn is_time_for_a_probe(&self, rules: &Rules, nanos: u64) -> bool {
         let due = self.back.0.next_probe.load(Ordering::Relaxed);
-        // Later than any that was ever set: the clock went back.
-        let is_due = nanos >= due || due - nanos > rules.interval;
         let next = nanos.saturating_add(rules.interval);
-        is_due && self.back.0.next_probe.compare_exchange(due, next, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        is_over(due, nanos, rules.interval)
+            && self.back.0.next_probe.compare_exchange(due, next, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     // ---- out ----
@@ -312,47 +314,44 @@ impl Machine {
         if !ticket.is_of(word) {
             return;
         }
-        let (rules, nanos) = (self.rules.get(), self.nanos(now));
-        rules.tally.accept(generation_of(word), nanos);
+        let nanos = self.nanos(now);
+        self.tallies.get().accept(generation_of(word), nanos);
         // Nearly always zero already, and reading a shared word is cheap where writing it is not.
         let run = if self.face.run.load(Ordering::Relaxed) == 0 { 0 } else { self.face.run.swap(0, Ordering::AcqRel) };
-        if word & MODE != IDLE {
-            self.accept_while_refusing(rules, word, ticket, run, nanos);
+        if mode_of(word) != IDLE {
+            self.accept_while_refusing(word, ticket, run, nanos);
         }
     }
 
     #[inline(never)]
-    fn accept_while_refusing(&self, rules: &Rules, word: u64, ticket: Ticket, run: u64, nanos: u64) {
-        let back = &self.back.0;
-        if word & MODE == RECOVERING {
+    fn accept_while_refusing(&self, word: u64, ticket: Ticket, run: u64, nanos: u64) {
+        let (rules, back) = (self.rules.get(), &self.back.0);
+        if mode_of(word) == RECOVERING {
             let _ = back.credit.fetch_update(Ordering::AcqRel, Ordering::Acquire, |credit| credit.checked_add(rules.credit()));
             if ticket.is_after(back.refused_at.load(Ordering::Acquire)) {
                 // Nobody was refused for a whole round trip: all that comes may go. What was refused before is forgotten.
-                self.begin(rules, word, IDLE);
+                self.begin(word, IDLE);
             }
             return;
         }
-        let (recovery, look) = (&back.next_recovery, &back.next_look);
         let pause = rules.interval.saturating_mul(LASTING);
-        if !rules.config.fast_recovery || !is_over(recovery, nanos, pause) {
+        if !rules.config.fast_recovery || !is_over(back.next_recovery.load(Ordering::Acquire), nanos, pause) {
             return;
         }
         let lasted = run >= RUN && nanos.saturating_sub(back.run_began.load(Ordering::Acquire)) >= pause;
         if !lasted {
-            if !is_over(look, nanos, rules.interval / 8) {
-                return;
-            }
-            look.store(nanos.saturating_add(rules.interval / 8), Ordering::Relaxed);
-            let counts = rules.tally.counts(generation_of(word), nanos);
+            let counts = self.tallies.get().counts(generation_of(word), nanos);
             if !rules.is_down(counts) && !rules.has_room(counts) {
+                // Adding up visits every shard, so not at each accept.
+                back.next_recovery.store(nanos.saturating_add(rules.interval / 8), Ordering::Release);
                 return;
             }
         }
         // The outage is over, so far as one accept can tell: forget it, and feel the way.
-        if self.begin(rules, word, RECOVERING) {
+        if self.begin(word, RECOVERING) {
             back.credit.store(KEPT + rules.credit(), Ordering::Release);
             back.refused_at.store(nanos, Ordering::Release);
-            recovery.store(nanos.saturating_add(pause), Ordering::Release);
+            back.next_recovery.store(nanos.saturating_add(pause), Ordering::Release);
         }
     }
 
@@ -362,20 +361,20 @@ impl Machine {
             return;
         }
         let (rules, nanos, back) = (self.rules.get(), self.nanos(now), &self.back.0);
-        rules.tally.failure(generation_of(word), nanos);
+        self.tallies.get().failure(generation_of(word), nanos);
         if self.face.run.fetch_add(1, Ordering::AcqRel) == 0 {
             back.run_began.store(nanos, Ordering::Release);
         }
-        if word & MODE == HOLDING {
+        if mode_of(word) == HOLDING {
             return;
         }
         let spare = back.spare_failures.load(Ordering::Relaxed);
-        if spare > 0 && word & MODE == IDLE {
+        if spare > 0 {
             back.spare_failures.store(spare - 1, Ordering::Relaxed);
             return;
         }
-        let counts = rules.tally.counts(generation_of(word), nanos);
-        if word & MODE == RECOVERING {
+        let counts = self.tallies.get().counts(generation_of(word), nanos);
+        if mode_of(word) == RECOVERING {
             if rules.is_overloaded(counts) {
                 self.go(word, HOLDING);
             }
@@ -404,16 +403,16 @@ impl Machine {
 
     /// To another mode of the same generation, unless somebody was quicker.
     fn go(&self, word: u64, mode: u64) {
-        let _ = self.face.word.compare_exchange(word, word & !MODE | mode, Ordering::AcqRel, Ordering::Relaxed);
+        let _ = self.face.word.compare_exchange(word, word_of(generation_of(word), mode), Ordering::AcqRel, Ordering::Relaxed);
     }
 
     /// To another mode with empty counts, unless somebody was quicker.
-    fn begin(&self, rules: &Rules, word: u64, mode: u64) -> bool {
-        let next = (generation_of(word) + 1) << MODE_BITS | mode;
+    fn begin(&self, word: u64, mode: u64) -> bool {
+        let next = word_of(generation_of(word) + 1, mode);
         let is_first = self.face.word.compare_exchange(word, next, Ordering::AcqRel, Ordering::Relaxed).is_ok();
         if is_first {
             // A bucket's stamp has few generations; so none is met again that still says something.
-            rules.tally.wipe();
+            self.tallies.get().wipe();
             self.back.0.spare_failures.store(0, Ordering::Relaxed);
         }
         is_first
@@ -427,8 +426,8 @@ impl Machine {
 
     pub(super) fn snapshot(&self, now: Instant) -> ThrottleSnapshot {
         let (rules, word) = (self.rules.get(), self.face.word.load(Ordering::Acquire));
-        let counts = rules.tally.counts(generation_of(word), self.nanos(now));
-        let recovering = word & MODE == RECOVERING;
+        let counts = self.tallies.get().counts(generation_of(word), self.nanos(now));
+        let recovering = mode_of(word) == RECOVERING;
         ThrottleSnapshot {
             requests: counts.requests(),
             accepts: counts.accepts,
@@ -440,30 +439,24 @@ impl Machine {
 
     /// Goes on with other settings. `false`: the counts began anew.
     pub(super) fn reconfigure(&self, config: &ThrottleConfig) -> bool {
-        let before = self.rules.get();
-        let same_window = before.config.window == config.window;
-        let after = self.rules.change(
-            |before| {
-                let same = before.config.window == config.window;
-                let tally = if same { Arc::clone(&before.tally) } else { Arc::new(Tally::new(time::nanos(config.window), self.shards)) };
-                Rules::new(config.clone(), tally)
-            },
-            // Rules that come back have a tally of their own, which is wiped; unless the window stays, for it has counts to keep.
-            |known, made| known.config == made.config && (!same_window || Arc::ptr_eq(&known.tally, &made.tally)),
-        );
+        let same_window = self.rules.get().config.window == config.window;
         if !same_window {
-            after.tally.wipe();
-            let anew = |word: u64| Some((generation_of(word) + 1) << MODE_BITS);
+            let make = |_: &Tally| Tally::new(time::nanos(config.window), self.shards);
+            self.tallies.change(make, |known, made| known.dial().bucket_nanos() == made.dial().bucket_nanos()).wipe();
+            let anew = |word: u64| Some(word_of(generation_of(word) + 1, IDLE));
             let _ = self.face.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, anew);
         }
-        after.tally.forget_cuts();
+        self.rules.change(|_| Rules::new(config.clone()), |known, made| known.config == made.config);
+        self.tallies.get().forget_cuts();
         self.back.0.spare_failures.store(0, Ordering::Relaxed);
         same_window
     }
 }
 
 /// Whether a moment has come; one further off than it was ever set says that the clock went back.
-fn is_over(moment: &AtomicU64, nanos: u64, longest: u64) -> bool {
-    let moment = moment.load(Ordering::Acquire);
+const fn is_over(moment: u64, nanos: u64, longest: u64) -> bool {
     nanos >= moment || moment - nanos > longest
 }
+
+#[cfg(all(test, not(steadfast_loom)))]
+mod tests;

@@ -80,7 +80,7 @@ impl Throttle {
 
     /// `shards`: how many threads record without meeting. One is right where there are many throttles.
     pub(crate) fn from_config(config: ThrottleConfig, shards: usize) -> Self {
-        Self { machine: Arc::new(Machine::new(config, shards, Instant::now())) }
+        Self { machine: Arc::new(Machine::starting(config, shards, Instant::now())) }
     }
 
     /// Leave to make one call of this priority now, or a refusal. Costs one load while nothing is held back.

@@ -53,6 +53,8 @@
 mod config;
 mod estimate;
 mod stats;
+#[cfg(all(test, not(steadfast_loom)))]
+mod tests;
 
 pub use config::HedgeConfig;
 pub(crate) use config::When;

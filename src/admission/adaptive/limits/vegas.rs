@@ -79,6 +79,48 @@ mod tests {
     }
 
     #[test]
+    fn a1_vegas_keeps_a_queue_between_alpha_and_beta_times_the_logarithm() {
+        let next = |limit: f64, rtt: f64, failure_share| {
+            let mut law = Vegas { baseline: SECOND, ..Vegas::new(ALPHA, BETA) };
+            law.next(&Window { failure_share, ..window(rtt, 200) }, limit)
+        };
+        // A limit of 20, logarithm 1: a queue of 2, 3, 6, 7.
+        let rtt = |queue: f64, limit: f64| limit / (limit - queue + 0.5);
+        assert_eq!([2.0, 3.0, 6.0, 7.0].map(|queue| next(20.0, rtt(queue, 20.0), 0.0)), [21.0, 20.0, 20.0, 19.0]);
+        // A limit of 100, logarithm 2: 5, 6, 12, 13.
+        assert_eq!([5.0, 6.0, 12.0, 13.0].map(|queue| next(100.0, rtt(queue, 100.0), 0.0)), [102.0, 100.0, 100.0, 98.0]);
+        assert_eq!([0.25, 0.26].map(|failing| next(20.0, 1.0, failing)), [21.0, 20.0], "h64");
+        // Used to the half is used.
+        let used = |peak| Vegas::new(ALPHA, BETA).next(&window(1.0, peak), 20.0);
+        assert_eq!([9, 10].map(used), [20.0, 21.0]);
+    }
+
+    #[test]
+    fn a1_vegas_sends_less_where_calls_are_dropped_and_learns_no_time_from_pushback() {
+        let mut law = Vegas::new(ALPHA, BETA);
+        assert_eq!(law.next(&Window { drops: 1, peak: 20, ..Window::default() }, 20.0), 19.0);
+        assert_eq!(law.next(&Window { peak: 20, ..Window::default() }, 20.0), 20.0);
+        assert_eq!(law, Vegas::new(ALPHA, BETA));
+        law = Vegas { baseline: SECOND, ..law };
+        assert_eq!((law.next(&Window { drops: 1, ..Window::default() }, 20.0), law.baseline()), (19.0, SECOND));
+        assert_eq!((law.next(&Window { drops: 1, ..window(1.0, 20) }, 100.0), law.baseline()), (98.0, SECOND));
+    }
+
+    #[test]
+    fn h63_the_baseline_is_the_quickest_of_thirty_windows_for_each_place() {
+        let after = |windows| {
+            let mut law = Vegas::new(ALPHA, BETA);
+            (0..=windows).for_each(|_| _ = law.next(&window(1.0, 10), 10.0));
+            law.next(&window(5.0, 10), 10.0);
+            law.baseline() / SECOND
+        };
+        assert_eq!([298, 299].map(after), [1.0, 5.0]);
+        let mut law = Vegas::new(ALPHA, BETA);
+        [3.0, 2.0, 4.0].into_iter().for_each(|rtt| _ = law.next(&window(rtt, 10), 20.0));
+        assert_eq!(law.baseline(), 2.0 * SECOND);
+    }
+
+    #[test]
     fn h63_the_baseline_expires() {
         let mut law = Vegas::new(ALPHA, BETA);
         (0..10).for_each(|_| _ = law.next(&window(1.0, 10), 20.0));
