@@ -31,6 +31,10 @@
 //! operations found none of the races, nor did a gate of 90 % coverage; loom found each in a fraction of a second, and one more (a stale
 //! generation) only when there was a model with two generations. So every edge of a state machine has a model of its own.
 //!
+//! **How long it takes** each run prints itself, step by step. In November 2026, on two cores that three other builds shared, everything built anew:
+//! the public API 78 s (8 s after that), the MSRV 97 s; of the deep lane loom 35 s after 4 minutes of processor time to build, licences 4 s, unused
+//! dependencies 9 s, the oldest dependencies 80 s, fuzzing 4 minutes after its build, coverage 12 minutes of tests after 17 of building.
+//!
 //! # In figures
 //!
 //! Of the tree in which this page was last written (November 2026). Those marked with a star are held by a test; the others were measured then.
