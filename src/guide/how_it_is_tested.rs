@@ -33,7 +33,7 @@
 //!
 //! **How long it takes** each run prints itself, step by step. In November 2026, on two cores that three other builds shared, everything built anew:
 //! the public API 78 s (8 s after that), the MSRV 97 s; of the deep lane loom 35 s after 4 minutes of processor time to build, licences 4 s, unused
-//! dependencies 9 s, the oldest dependencies 80 s, leaks 10 s, soak on four threads 23 s, fuzzing 4 minutes after its build, coverage 12 minutes of tests after 17 of building.
+//! dependencies 9 s, the oldest dependencies 80 s, leaks 10 s, soak on four threads 23 s, the simulated day 153 s, fuzzing 4 minutes after its build, coverage 12 minutes of tests after 17 of building.
 //!
 //! # In figures
 //!
