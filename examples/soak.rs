@@ -2,7 +2,8 @@
 //! place and token back, every counter adding up, memory flat. In paused time and on one thread, so a seed always gives the same run; and then
 //! once more, with a twentieth of the calls, on two real threads in real time, where no two runs are the same and the books must be.
 //!
-//! `cargo run --release --example soak`, or with numbers of your own: `-- CALLS SEED`; `-- 2000000 1 --threads 4` is the second half alone.
+//! `cargo run --release --example soak`, or with numbers of your own: `-- CALLS SEED`; `-- 2000000 1 --threads 4` is the second half alone,
+//! and with `--without-memory` what the process holds is not looked at: under valgrind most of it is valgrind's.
 
 use lexopt::ValueExt;
 use std::collections::BTreeMap;
@@ -128,7 +129,7 @@ fn resident_kib() -> Option<u64> {
     Some(pages.split(' ').nth(1)?.parse::<u64>().ok()? * 4)
 }
 
-async fn soak(calls: u64, seed: u64) -> Result<u64, Box<dyn std::error::Error>> {
+async fn soak(calls: u64, seed: u64, memory: bool) -> Result<u64, Box<dyn std::error::Error>> {
     let pipeline = Pipeline::builder("soak")
         .total_timeout(Duration::from_secs(2))
         .retry(Retry::exponential(3, Duration::from_millis(2)).seed(seed))
@@ -163,7 +164,7 @@ async fn soak(calls: u64, seed: u64) -> Result<u64, Box<dyn std::error::Error>> 
             digest = dice([digest, seen.digest, 0, 0]);
         }
         if shift == 0 {
-            before = resident_kib();
+            before = resident_kib().filter(|_| memory);
         }
     }
     let after = resident_kib();
@@ -217,11 +218,12 @@ async fn soak(calls: u64, seed: u64) -> Result<u64, Box<dyn std::error::Error>> 
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (mut numbers, mut threads) = (Vec::new(), None);
+    let (mut numbers, mut threads, mut memory) = (Vec::new(), None, true);
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
             lexopt::Arg::Long("threads") => threads = Some(arguments.value()?.parse::<usize>()?.max(1)),
+            lexopt::Arg::Long("without-memory") => memory = false,
             lexopt::Arg::Value(number) => numbers.push(number.parse::<u64>()?),
             other => return Err(other.unexpected().into()),
         }
@@ -230,13 +232,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (calls, seed) = (number(0, 10_000_000), number(1, 42));
     if threads.is_none() {
         let began = std::time::Instant::now();
-        let digest = Builder::new_current_thread().enable_time().start_paused(true).build()?.block_on(soak(calls, seed))?;
+        let digest = Builder::new_current_thread().enable_time().start_paused(true).build()?.block_on(soak(calls, seed, memory))?;
         print!("seed {seed}, digest {digest:016x}, {:.1} s", began.elapsed().as_secs_f64());
         println!("{}\n", cpu_seconds().map_or_else(String::new, |cpu| format!(", {cpu:.1} s of processor time")));
     }
     let (calls, workers) = (if threads.is_some() { calls } else { calls / 20 }, threads.unwrap_or(2));
     let began = std::time::Instant::now();
-    Builder::new_multi_thread().worker_threads(workers).enable_time().build()?.block_on(soak(calls, seed))?;
+    Builder::new_multi_thread().worker_threads(workers).enable_time().build()?.block_on(soak(calls, seed, memory))?;
     println!("seed {seed}, on {workers} threads in real time, {:.1} s", began.elapsed().as_secs_f64());
     Ok(())
 }

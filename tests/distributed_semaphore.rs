@@ -44,6 +44,31 @@ async fn g79_never_above_the_maximum_and_fences_rise() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_semaphore_is_reconfigured_while_places_are_held() {
+    let store = AnySemaphoreStore::new(MemorySemaphoreStore::new());
+    let a = DistributedSemaphore::new(1).any_store(store.clone()).build().unwrap();
+    let k = key("k");
+    let held = a.try_acquire(&k).await.unwrap().unwrap();
+    let foreign = a.config().name("other").store(MemorySemaphoreStore::new()).retry_every(2 * 3_600 * SECOND);
+    let error = a.reconfigure(&foreign).unwrap_err();
+    let fields: Vec<_> = error.faults().iter().map(|fault| fault.field()).collect();
+    assert_eq!(fields, ["retry_every", "store", "name"], "{error}");
+    assert_ne!(a.config(), foreign, "all or nothing");
+    let waiting = tokio::spawn({
+        let (a, k) = (a.clone(), k.clone());
+        a.reconfigure(&a.config().max_wait(60 * SECOND)).unwrap();
+        async move { a.acquire(&k).await.unwrap() }
+    });
+    sleep(SECOND).await;
+    assert!(!waiting.is_finished());
+    // One place more, for him who waits already, too.
+    a.reconfigure(&DistributedSemaphore::new(2).any_store(store).max_wait(60 * SECOND)).unwrap();
+    let second = waiting.await.unwrap();
+    assert!(held.is_held() && second.fence() > held.fence());
+    assert_eq!(a.holders(&k).await.unwrap(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn g79_a_heartbeat_keeps_a_long_holder_and_the_end_of_it_frees_the_place() {
     let [a, b] = machines(DistributedSemaphore::lock().ttl(3 * SECOND));
     let k = key("k");

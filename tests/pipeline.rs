@@ -277,6 +277,11 @@ fn doubtful_combinations_are_named() {
     assert_eq!(fields(Pipeline::builder("p").log_keys()), ["log_keys"]);
     let alike = Pipeline::builder("p").retry(Retry::constant(1, MS)).total_timeout(1_000 * MS).attempt_timeout(1_000 * MS);
     assert_eq!(fields(alike), ["attempt_timeout"], "an attempt that times out leaves no time for another");
+    let zero = Pipeline::builder("p").total_timeout(Duration::ZERO);
+    assert_eq!(fields(zero), ["total_timeout"]);
+    let patient = AdaptiveLimit::new().queue(9).max_wait(Duration::MAX);
+    assert_eq!(fields(Pipeline::builder("p").adaptive_limit(patient)), ["adaptive_limit.queue", "adaptive_limit"]);
+    assert_eq!(fields(Pipeline::builder("p").adaptive_limit(AdaptiveLimit::new()).attempt_timeout(MS)), Vec::<String>::new());
     for preset in [Pipeline::http("p"), Pipeline::database("p"), Pipeline::interactive("p"), Pipeline::background("p")] {
         assert!(fields(preset).is_empty());
     }

@@ -163,6 +163,34 @@ mod conformance {
         }
     }
 
+    /// Fails for one key.
+    struct Breaks(MemoryRateStore);
+
+    impl RateStore for Breaks {
+        async fn acquire(&self, name: &Key, quota: &Quota, cost: u32) -> Result<Decision, StoreError> {
+            if *name == key("bad") { Err(StoreError::new(StoreErrorKind::Unavailable)) } else { self.0.acquire(name, quota, cost).await }
+        }
+        async fn refund(&self, key: &Key, quota: &Quota, units: u32) -> Result<(), StoreError> {
+            self.0.refund(key, quota, units).await
+        }
+        async fn reset(&self, key: &Key) -> Result<bool, StoreError> {
+            self.0.reset(key).await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn g80_what_was_taken_before_the_store_failed_is_given_back() {
+        let (store, quota) = (Breaks(MemoryRateStore::new()), Quota::per_second(1).burst(9));
+        let [first, second, bad] = ["first", "second", "bad"].map(key);
+        let requests = [Request::new(&first, &quota, 3), Request::new(&second, &quota, 9), Request::new(&bad, &quota, 1)];
+        let error = store.acquire_many(&requests).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        for key in [&first, &second] {
+            assert_eq!(store.peek(key, &quota).await.unwrap().remaining, 9);
+        }
+        store.close().await.unwrap();
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_store_of_three_methods_conforms() {
         rate_conformance::stores(|| async { Least(MemoryRateStore::new()) }).time(Time::Virtual).run().await.assert();

@@ -535,6 +535,41 @@ mod waiting {
         assert_eq!(began.elapsed().as_secs(), 1);
     }
 
+    /// Others have taken what those in line were waiting for: whoever asks is told, and the next waits no longer than it said it would.
+    #[tokio::test(start_paused = true)]
+    async fn h18_who_waits_in_vain_leaves_when_its_time_is_over() {
+        for deadline in [false, true] {
+            let wait = if deadline { 60 * SECOND } else { 2_500 * MS };
+            let (limit, store) = limit(Quota::per_second(1).burst(1), |limit| limit.max_wait(wait));
+            let total = if deadline { 2_500 * MS } else { 60 * SECOND };
+            let pipeline = Pipeline::builder("p").total_timeout(total).gate(limit.clone()).build().unwrap();
+            assert!(check(&limit, "k").await.allowed);
+            let began = Instant::now();
+            let waiters: Vec<_> = (0..2)
+                .map(|_| {
+                    let pipeline = pipeline.clone();
+                    tokio::spawn(async move {
+                        let rejected = pipeline.key("k").call(|| async { Ok::<_, Rejected>(()) }).await.unwrap_err();
+                        (rejected.kind().unwrap(), began.elapsed().as_millis() / 100)
+                    })
+                })
+                .collect();
+            // Somebody elsewhere is allowed more at once, and so the units of the next two seconds are gone before they are there.
+            for pause in [500 * MS, SECOND] {
+                sleep(pause).await;
+                let generous = Quota::per_second(1).burst(100);
+                assert!(store.0.store.acquire(&key("k").within("limit"), &generous, 1).await.unwrap().allowed);
+            }
+            let mut said = Vec::new();
+            for waiter in waiters {
+                said.push(waiter.await.unwrap());
+            }
+            let end = if deadline { RejectedKind::DeadlineExceeded } else { RejectedKind::RateLimited };
+            assert_eq!(said, [(RejectedKind::RateLimited, 20), (end, 25)]);
+            assert_eq!(store.0.refunds.load(Ordering::SeqCst), 0, "nothing was taken, so nothing comes back");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn g80_one_who_leaves_gives_way_and_costs_nothing() {
         let (limit, store) = limit(Quota::per_second(1).burst(1), |limit| limit.max_wait(60 * SECOND));

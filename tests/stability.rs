@@ -1,5 +1,6 @@
 //! What others write into their dashboards and alerts does not change unnoticed: every name that leaves this crate as text is kept in
-//! `tests/api/telemetry.txt`. (Types and functions: `public.txt` beside it, which `./check --deep` compares as soon as it is there.)
+//! `tests/api/telemetry.txt`. (Types and functions: `public.txt` beside it, which `./check` compares
+//! where cargo-public-api and nightly are installed, and `./check --keep-api` writes anew.)
 //!
 //! Where the change is meant: `STEADFAST_KEEP=1 cargo test --test stability`, and a line in CHANGELOG.md.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]

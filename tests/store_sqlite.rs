@@ -11,6 +11,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use steadfast::store::rate::{SqliteRateStore, SqliteSemaphoreStore};
 use steadfast::store::{Glob, Key, SetOptions, SqliteStore, SqliteStoreBuilder, Store, StoreErrorKind};
 
 impl Dir {
@@ -145,6 +146,23 @@ async fn h121_a_damaged_database_is_set_aside() {
         }
         put(&store, "new", "v").await;
         assert_eq!(store.get(&key("new")).await.unwrap().unwrap().value, "v");
+    }
+}
+
+#[tokio::test]
+async fn a88_limits_and_places_of_a_version_to_come_are_refused() {
+    let dir = Dir::new("newer_limits");
+    SqliteRateStore::builder(dir.file()).open().await.unwrap();
+    SqliteSemaphoreStore::builder(dir.file()).open().await.unwrap();
+    let connection = Connection::open(dir.file()).unwrap();
+    for table in ["rate_limits_books", "places_books"] {
+        connection.execute(&format!("UPDATE {table} SET version = 2"), []).unwrap();
+    }
+    let errors =
+        [SqliteRateStore::builder(dir.file()).open().await.map(drop), SqliteSemaphoreStore::builder(dir.file()).open().await.map(drop)];
+    for error in errors.map(Result::unwrap_err) {
+        assert_eq!(error.kind(), StoreErrorKind::NewerVersion, "{error}");
+        assert!(error.to_string().contains("version 2"), "{error}");
     }
 }
 

@@ -79,6 +79,13 @@ async fn a91_fail_soft_finds_nothing_and_counts() {
     assert!(down.delete(&key("k")).await.is_err(), "what should be gone and is not is told");
     assert!(down.clear().await.is_err() && down.probe().await.is_err());
     assert_eq!(down.stats().errors, 4);
+    assert_eq!(down.set_many(&[(key("k"), "v".into())], SetOptions::new()).await, Ok(0));
+    assert_eq!(down.stats().errors, 5);
+    assert!(down.delete_many(&[key("k")]).await.is_err());
+    // What cannot be done by this store at all is no outage, and nobody is told that it was done.
+    assert!(down.delete_matching(&Glob::all()).await.is_err() && down.delete_tagged("tag").await.is_err());
+    assert!(down.keys(&Glob::all()).await.is_err() && down.keys_page(&Glob::all(), None).await.is_err());
+    assert_eq!(down.stats().errors, 5);
     down.reset_stats();
     assert_eq!(down.stats().errors, 0);
 }

@@ -8,7 +8,8 @@ const LONGEST: usize = 128;
 
 /// Characters that end a line or turn the direction of the text around them, though they are no control characters to Unicode.
 fn is_unruly(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// `name`, escaped and cut where it must be.
@@ -46,6 +47,7 @@ mod tests {
         assert_eq!(clean("db.query"), "db.query");
         assert_eq!(clean("größe"), "größe");
         assert_eq!(clean("a\nERROR forged\u{1b}[31m\u{202e}"), "a\\nERROR forged\\u{1b}[31m\\u{202e}");
+        assert_eq!(clean("a\u{61c}b\u{2028}c"), "a\\u{61c}b\\u{2028}c");
         let cut = clean(&"x".repeat(1_000_000)).into_owned();
         assert_eq!((cut.len(), cut.ends_with("x…")), (LONGEST, true));
         assert!(clean(&"\n".repeat(1_000)).len() <= LONGEST);

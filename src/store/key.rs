@@ -27,8 +27,8 @@ use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
-/// What every store keeps values under: text of at most 250 bytes (or what a [`KeyPolicy`] of your own says), without spaces and control
-/// characters. Cloning is cheap.
+/// What every store keeps values under: text of at most 250 bytes (or what a [`KeyPolicy`] of your own says), without spaces (Unicode's too),
+/// control characters and marks that turn the direction of a text. Cloning is cheap.
 ///
 /// `{:?}` shows a fingerprint, not the key: keys are often names of people. [`as_str`](Self::as_str) is the key.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -286,8 +286,9 @@ impl Default for KeyPolicy {
 }
 
 pub(super) fn needs_escape(c: char) -> bool {
-    // Beside the controls: what ends a line or turns the text around it, though it is no control character to Unicode.
-    matches!(c, ' ' | '%' | '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    // Beside the controls: every space, what turns the text around it, and what cannot be seen. (What joins emoji may stay.)
+    matches!(c, '%' | '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        || c.is_whitespace()
         || c.is_control()
 }
 
@@ -361,6 +362,21 @@ mod tests {
         seen.extend(["a b", "a_b", "a%20b", "a\r\nb", "a\0b", "a%2520b"].map(text));
         assert_eq!(seen.len(), 256 + 6);
         assert!(seen.iter().all(|key| !key.contains(|c: char| c == ' ' || c.is_control())));
+    }
+
+    #[test]
+    fn h85_a_key_has_no_space_of_any_kind_and_nothing_that_cannot_be_seen() {
+        // To whoever splits a line of a log at blanks, or reads it, one key is one word.
+        let blanks = (0..=0x3000).filter_map(char::from_u32).filter(|c| c.is_whitespace());
+        for c in blanks.chain(['\u{61c}', '\u{200b}', '\u{2060}', '\u{feff}']) {
+            let key = Key::new(format!("a{c}b"));
+            let shown = key.as_ref().map(Key::as_str).unwrap_or_default();
+            assert!(shown.is_ascii() && shown.starts_with("a%") && shown.ends_with('b'), "{c:?} in {shown}");
+            assert_eq!(Key::parse(shown), key);
+            assert!(Key::parse(&format!("a{c}b")).is_err());
+        }
+        assert_eq!(text("a\u{a0}b\u{3000}"), "a%C2%A0b%E3%80%80");
+        assert_eq!(text("👩\u{200d}👧"), "👩\u{200d}👧", "what joins two signs into one is part of the sign");
     }
 
     #[test]

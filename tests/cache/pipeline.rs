@@ -219,6 +219,15 @@ fn the_faults_of_a_cache_are_among_those_of_its_pipeline() {
     assert_eq!(fields, ["cache.capacity", "cache.refresh_ahead", "name"]);
 }
 
+#[test]
+fn times_that_contradict_each_other_are_faults() {
+    let cache = Cache::<u32, u32>::new(9).negative_ttl(SECOND * 61).load_timeouts(SECOND * 2, SECOND).retry_stale_every(Duration::ZERO);
+    let error = cache.build().expect_err("three faults");
+    let mut fields: Vec<_> = error.faults().iter().map(|fault| fault.field()).collect();
+    fields.sort_unstable();
+    assert_eq!(fields, ["load_timeouts", "negative_ttl", "retry_stale_every"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_not_found_is_remembered_whatever_was_there_before() {
     let cache = cache(hundred().ttl(SECOND).stale_if_error(SECOND * 60).negative_ttl(SECOND * 5));

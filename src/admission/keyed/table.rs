@@ -362,13 +362,13 @@ impl Table {
         all
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(steadfast_loom)))]
     pub(super) fn bytes(&self) -> usize {
         let parts = self.parts().map(|shard| self.shard(shard).bytes());
         size_of::<Self>() + size_of_val(&*self.shards) + parts.sum::<usize>()
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(steadfast_loom)))]
     pub(super) fn check(&self) {
         let keys: usize = self.parts().map(|shard| self.shard(shard).check()).sum();
         assert_eq!(keys, self.len());

@@ -10,7 +10,7 @@ fn parts(bytes: &[u8]) -> Vec<&[u8]> {
 }
 
 fn looked_at(key: &Key) {
-    assert!(key.as_str().len() <= 250 && !key.as_str().chars().any(|c| c == ' ' || c.is_control()), "{}", key.as_str());
+    assert!(key.as_str().len() <= 250 && !key.as_str().chars().any(|c| c.is_whitespace() || c.is_control()), "{}", key.as_str());
     assert_eq!(Key::parse(key.as_str()).as_ref(), Ok(key));
 }
 

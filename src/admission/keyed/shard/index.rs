@@ -89,12 +89,12 @@ impl Index {
         self.cells[hole] = 0;
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(steadfast_loom)))]
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&*self.cells)
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(steadfast_loom)))]
     pub(super) fn check(&self, keys: usize) {
         assert_eq!(keys, self.used);
         assert_eq!(keys, self.cells.iter().filter(|&&cell| cell != 0).count());

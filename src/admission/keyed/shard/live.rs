@@ -116,14 +116,14 @@ impl Shard {
     }
 
     /// Bytes on the heap, for the promise of how many that are.
-    #[cfg(test)]
+    #[cfg(all(test, not(steadfast_loom)))]
     pub(in crate::admission::keyed) fn bytes(&self) -> usize {
         let chunk = |chunk: &Chunk| size_of_val(&*chunk.slots) + size_of_val(&*chunk.circuits) + size_of_val(&*chunk.tallies);
         let recent = self.overflow.as_ref().map_or(0, |overflow| size_of_val(&*overflow.recent) + size_of::<Overflow>());
         self.index.bytes() + self.chunks.capacity() * size_of::<Chunk>() + self.chunks.iter().map(chunk).sum::<usize>() + recent
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(steadfast_loom)))]
     pub(in crate::admission::keyed) fn check(&self) -> usize {
         let mut keys = 0;
         for (at, slot) in self.chunks.iter().flat_map(|chunk| &chunk.slots).enumerate() {
