@@ -230,6 +230,72 @@ async fn a_rejected_call_tells_of_retries_only_where_one_was_to_be() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_retry_that_a_gate_refuses_is_told_of_as_one_that_was_stopped() {
+    let shop = Shop::open(|p| p.retry(at_once(1)).rate_limit(RateLimiter::per_hour(1)));
+    assert_eq!(shop.pipeline.call(down).await, Err(Error::Inner("down".to_owned())));
+    let (_, events) = shop.close(0);
+    let names: Vec<_> = events.iter().map(Event::name).collect();
+    assert_eq!(names, ["attempt_failed", "retrying", "retry_stopped", "call_finished"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_is_told_of_by_name_and_counts_for_the_call_and_not_for_the_attempt() {
+    struct Slow;
+    impl Gate for Slow {
+        fn admit<'a>(&'a self, _: Call<'a>) -> GateFuture<'a> {
+            Box::pin(async {
+                tokio::time::sleep(10 * MS).await;
+                Ok(Box::new(MoodyPass(false)) as Box<dyn Pass>)
+            })
+        }
+    }
+    let waits = |settings: fn(PipelineBuilder) -> PipelineBuilder| async move {
+        let shop = Shop::open(|p| settings(p.attempt_timeout(5 * MS)));
+        // One that takes what there is, for as long as the other may wait, and one that waits for it.
+        let first = shop.pipeline.key("k").call(|| async {
+            tokio::time::sleep(4 * MS).await;
+            Ok::<_, String>(())
+        });
+        let second = async {
+            tokio::time::sleep(MS).await;
+            shop.pipeline.key("k").call(|| async { Ok::<_, String>(()) }).await
+        };
+        let (first, second) = tokio::join!(first, second);
+        assert!(first.is_ok() && second.is_ok(), "no wait counts for the timeout of an attempt: {first:?} {second:?}");
+        let stats = shop.pipeline.stats().calls.unwrap();
+        assert_eq!(stats.all_time().attempt_latency().min(), Duration::ZERO, "nor for its latency");
+        let (_, events) = shop.close(0);
+        events.into_iter().find_map(|event| if let Event::Waited { policy, waited } = event { Some((policy, waited)) } else { None })
+    };
+    assert_eq!(waits(|p| p.bulkhead(Bulkhead::new(1).queue(1))).await, Some(("bulkhead", 3 * MS)));
+    assert_eq!(waits(|p| p.per_key(PerKey::new(10).bulkhead(Bulkhead::new(1).queue(1)))).await, Some(("per_key", 3 * MS)));
+    assert_eq!(waits(|p| p.adaptive_limit(AdaptiveLimit::new().min(1).initial(1).max(1).queue(1))).await, Some(("adaptive_limit", 3 * MS)));
+    let limiter = |p: PipelineBuilder| p.rate_limit(RateLimiter::per_second(100).burst(1).max_wait(20 * MS));
+    assert_eq!(waits(limiter).await, Some(("rate_limit", 9 * MS)));
+    assert_eq!(waits(|p| p.gate(Slow)).await, Some(("gate", 10 * MS)));
+    assert_eq!(waits(|p| p.bulkhead(Bulkhead::new(2))).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_retried_in_the_same_instant_is_counted_as_retried() {
+    let shop = Shop::open(|p| p.retry(at_once(1)));
+    let answer = shop.pipeline.call_with(|attempt| async move { if attempt.number() == 1 { Err("down") } else { Ok(()) } });
+    assert_eq!(answer.await, Ok(()));
+    assert_eq!(shop.pipeline.stats().calls.unwrap().retried(), 1);
+    shop.close(0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h15_a_dropped_call_is_told_of_also_where_nobody_counts() {
+    let pipeline = Pipeline::builder("p").build().unwrap();
+    let mut events = pipeline.events();
+    let mut call = Box::pin(pipeline.call(std::future::pending::<Result<(), String>>));
+    assert!(!poll(call.as_mut()));
+    drop(call);
+    assert!(matches!(events.try_next(), Some(Event::CallFinished { end: CallEnd::Abandoned, attempts: 1, .. })));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_value_judged_a_failure_is_counted_as_one_though_it_is_given() {
     let shop = Shop::open(|p| p.retry(at_once(1)));
     let answer = shop.pipeline.classify(|_: &Result<u32, String>| Verdict::transient()).call(|| async { Ok(1) }).await;

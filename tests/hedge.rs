@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use steadfast::{
-    Attempt, Budget, Bulkhead, CallEnd, CircuitBreaker, CircuitState, Error, Event, Hedge, HedgeConfig, Jitter, Monitor, Outcome, PerKey,
-    Pipeline, PipelineBuilder, RateLimiter, RejectedKind, Retry, Verdict,
+    Attempt, Budget, Bulkhead, Call, CallEnd, CircuitBreaker, CircuitState, Error, Event, Gate, GateFuture, Hedge, HedgeConfig, Jitter,
+    Monitor, Outcome, Pass, PerKey, Pipeline, PipelineBuilder, RateLimiter, Rejected, RejectedKind, Retry, Verdict,
 };
 use tokio::time::{Instant, sleep};
 
@@ -239,6 +239,30 @@ async fn h08_losers_are_gone_with_their_permits_when_the_value_is_handed_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn h08_losers_are_gone_before_the_call_is() {
+    let (pipeline, log) = (hedged(Hedge::after(10 * MS)), Log::new());
+    let script = [(1_000, Ok(0)), (5, Ok(1))];
+    let mut call = Box::pin(pipeline.call_with(log.legs(&script)));
+    assert_eq!(call.as_mut().await, Ok(1));
+    assert_eq!(log.running.get(), 0, "the future of the call is still there, and no leg is");
+}
+
+#[tokio::test(start_paused = true)]
+async fn legs_are_of_the_attempt_in_which_they_were_launched() {
+    let pipeline = builder(Hedge::after(10 * MS)).retry(Retry::constant(1, Duration::ZERO).without_budget()).build().unwrap();
+    let seen = RefCell::new(Vec::new());
+    let answer = pipeline.call_with(|attempt| {
+        seen.borrow_mut().push((attempt.number(), attempt.leg()));
+        async {
+            sleep(20 * MS).await;
+            Err::<(), _>("down".to_owned())
+        }
+    });
+    answer.await.unwrap_err();
+    assert_eq!(seen.into_inner(), [(1, 0), (1, 1), (2, 0), (2, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_leg_goes_through_the_gates_by_itself() {
     let limiter = RateLimiter::per_minute(2).build().unwrap();
     let pipeline = builder(Hedge::after(10 * MS).max_hedges(2)).rate_limit(limiter.clone()).build().unwrap();
@@ -394,6 +418,9 @@ async fn x10_no_hedge_that_could_hardly_answer_in_time() {
     let error = pipeline.within(100 * MS).call_with(log.legs(&[(1_000, Ok(0)), (0, Ok(1))])).await.unwrap_err();
     assert_eq!((error.kind(), log.started().len(), log.now()), (Some(RejectedKind::DeadlineExceeded), 1, 100));
     assert_eq!(pipeline.hedge().unwrap().stats().denied_by_deadline, 1);
+    // As much time as that is enough.
+    let log = Log::new();
+    assert_eq!(pipeline.within(120 * MS).call_with(log.legs(&[(1_000, Ok(0)), (30, Ok(1))])).await, Ok(1));
     // A percentile: less than the median.
     let pipeline = hedged(Hedge::at_percentile(0.9));
     for n in 0..200 {
@@ -674,13 +701,15 @@ async fn h129_every_leg_runs_in_the_span_of_the_call() {
     let _default = tracing::subscriber::set_default(subscriber);
     let pipeline = Pipeline::builder("p").hedge(Hedge::after(10 * MS).max_hedges(2).idempotent()).spans().build().unwrap();
     let spans = RefCell::new(Vec::new());
-    let call = pipeline.call(|| async {
+    let mut call = Box::pin(pipeline.call(|| async {
         for _ in 0..3 {
             spans.borrow_mut().push(tracing::Span::current().id());
             sleep(15 * MS).await;
         }
         Ok::<_, String>(())
-    });
+    }));
+    assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(tracing::Span::current().id(), None, "while the call waits, its span is left");
     call.await.unwrap();
     let spans = spans.into_inner();
     assert!(spans.len() > 5 && spans[0].is_some() && spans.iter().all(|span| *span == spans[0]), "{spans:?}");
@@ -738,6 +767,47 @@ async fn a_value_judged_a_failure_is_not_hidden_by_a_leg_that_is_refused() {
             async move { answer.map_err(str::to_owned) }
         });
         assert_eq!(answer.await, expected);
+    }
+}
+
+/// Lets second legs wait for 30 ms, and refuses them.
+struct OnlyFirst;
+
+struct Passed;
+
+impl Pass for Passed {
+    fn settle(self: Box<Self>, _: Outcome) {}
+}
+
+impl Gate for OnlyFirst {
+    fn admit<'a>(&'a self, call: Call<'a>) -> GateFuture<'a> {
+        Box::pin(async move {
+            if call.attempt().is_hedge() {
+                sleep(30 * MS).await;
+                return Err(Rejected::new(RejectedKind::Custom("only first")));
+            }
+            Ok(Box::new(Passed) as Box<dyn Pass>)
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_judged_a_failure_before_another_leg_waited_gives_way_to_what_is_still_known() {
+    let judge = |result: &Result<u32, String>| if matches!(result, Ok(1..)) { Verdict::Success } else { Verdict::transient() };
+    for (retries, expected) in [(0, None), (1, Some("down"))] {
+        let retry = Retry::constant(retries.max(1), Duration::ZERO).without_budget();
+        let pipeline = builder(Hedge::after(10 * MS)).gate(OnlyFirst);
+        let pipeline = if retries > 0 { pipeline.retry(retry) } else { pipeline }.build().unwrap();
+        let answer = pipeline.classify(judge).call_with(|attempt| async move {
+            if attempt.number() <= retries {
+                return Err("down".to_owned());
+            }
+            sleep(20 * MS).await;
+            Ok(0)
+        });
+        let error = answer.await.unwrap_err();
+        assert_eq!(error.inner().map(String::as_str), expected, "{error:?}");
+        assert_eq!(error.kind(), expected.is_none().then_some(RejectedKind::Custom("only first")));
     }
 }
 

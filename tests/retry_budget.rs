@@ -197,4 +197,12 @@ async fn h69_a_retry_that_never_begins_costs_no_token() {
 
     assert!(call().await.is_err());
     assert_eq!(budget.available(), 0, "one that began is paid for");
+
+    // What was never paid for is not given back.
+    let held = places.try_acquire().expect("free");
+    drop(Box::pin(call()));
+    assert!(tokio::time::timeout(5 * MS, call()).await.is_err(), "a first attempt, in line");
+    places.resize(0);
+    drop(held);
+    assert_eq!(budget.available(), 0, "a first attempt that left the line");
 }

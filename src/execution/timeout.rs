@@ -65,12 +65,6 @@ pin_project! {
 }
 
 impl Countdown {
-    pub(crate) fn stop(mut self: Pin<&mut Self>) {
-        if matches!(*self, Self::Set { .. }) {
-            self.set(Self::Unset);
-        }
-    }
-
     /// Waits for the limit, if there is one, which may be another than the last time. `false`: there is no runtime to wait in.
     pub(crate) fn wait(mut self: Pin<&mut Self>, cx: &mut Context<'_>, limit: Option<Instant>) -> Poll<bool> {
         let Some(limit) = limit else { return Poll::Pending };

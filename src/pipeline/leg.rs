@@ -5,11 +5,10 @@ use super::story::Story;
 use super::waiting::{Door, Entered, Waiting, own_gates};
 use crate::admission::{AdaptivePermit, BulkheadPermit, CircuitPermit, Entry, KeyPermit, Pass, Reservation, ThrottlePermit};
 use crate::call::{Attempt, Call};
-use crate::execution::{Countdown, Until};
+use crate::execution::Until;
 use crate::observation::Event;
 use crate::outcome::{Outcome, Rejected, RejectedKind, Verdict};
 use crate::time;
-use std::pin::Pin;
 use tokio::time::Instant;
 
 /// One way through the gates to the operation, whose future is in the [`Run`](super::run::Run), since that has a type of its own.
@@ -254,8 +253,7 @@ impl<'c> Story<'c> {
 
     /// The operation answered; if `at_once`, no time passed that is worth a clock reading, unless somebody measures it.
     #[inline]
-    pub(super) fn finished(&mut self, timer: Pin<&mut Countdown>, at_once: bool) {
-        timer.stop();
+    pub(super) fn finished(&mut self, at_once: bool) {
         self.leg.phase = Phase::Judging;
         self.now = if at_once && !self.core.reads_end { self.began } else { Instant::now() };
     }

@@ -153,7 +153,10 @@ impl<'c> Story<'c> {
     /// Whether the timer that rang is the alarm, and not the limit of the leg on turn. It rings once.
     #[cold]
     pub(super) fn is_alarm(&mut self) -> bool {
-        if self.alarm_at().is_none() || !self.is_newest(self.legs()) {
+        if self.alarm == NEVER {
+            return false;
+        }
+        if !self.is_newest(self.legs()) {
             return false;
         }
         self.now = Instant::now();
@@ -289,14 +292,12 @@ impl<'c> Story<'c> {
             if place == turn {
                 continue;
             }
+            let Policies { hedge, retry, .. } = &self.core.policies;
             parked.leg.waiting = None;
-            if parked.leg.phase == Phase::Waiting {
+            if let (Some(hedge), Phase::Waiting) = (hedge, parked.leg.phase) {
+                // Not the first, or there would be no race.
                 parked.leg.held.unused(self.now);
-                if place > 0
-                    && let Some(hedge) = &self.core.policies.hedge
-                {
-                    hedge.unpay(self.core.policies.retry.as_ref().map(Retry::budget));
-                }
+                hedge.unpay(retry.as_ref().map(Retry::budget));
             }
             parked.leg.held = Held::NOTHING;
             if std::mem::replace(&mut parked.leg.phase, Phase::Over) != Phase::Running {
@@ -306,7 +307,7 @@ impl<'c> Story<'c> {
             if let Some(recorder) = &self.core.recorder {
                 recorder.record_attempt(Outcome::Abandoned, lasted, self.now);
             }
-            if let Some(hedge) = &self.core.policies.hedge {
+            if let Some(hedge) = hedge {
                 hedge.record(Outcome::Abandoned, lasted);
             }
         }

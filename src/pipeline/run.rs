@@ -153,7 +153,7 @@ where
                         Poll::Ready(output) => {
                             // The operation is gone before its place is free.
                             leg.operation.set(None);
-                            story.finished(leg.timer, next == Next::Start);
+                            story.finished(next == Next::Start);
                             match judged(&story.core.judges, this.judge, &*this.lift, output, &mut answer, this.last_error) {
                                 Ok((verdict, is_error)) => story.answered(verdict, is_error, &mut aside),
                                 Err(rejected) => story.rejected(rejected, &mut aside),
@@ -163,7 +163,7 @@ where
                 }
                 Next::Stop => {
                     leg.operation.set(None);
-                    story.stopped(leg.timer, &mut aside)
+                    story.stopped(&mut aside)
                 }
                 Next::Launch => {
                     this.first.as_mut().launch();

@@ -209,8 +209,7 @@ impl<'c> Story<'c> {
 
     /// The operation of the leg on turn is gone, out of time.
     #[cold]
-    pub(super) fn stopped(&mut self, timer: Pin<&mut Countdown>, aside: &mut Aside) -> Next {
-        timer.stop();
+    pub(super) fn stopped(&mut self, aside: &mut Aside) -> Next {
         let rejected = aside.take().unwrap_or_else(|| Rejected::new(RejectedKind::Timeout)); // why it was stopped is put aside
         let outcome = rejected.outcome();
         self.settle(outcome);
