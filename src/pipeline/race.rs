@@ -267,7 +267,6 @@ impl<'c> Story<'c> {
             outcome = telling;
             said = match told {
                 Said::Answer if is_answer => told,
-                Said::Answer if self.has_error => Said::Error,
                 Said::Answer => said,
                 told => told,
             };

@@ -39,7 +39,7 @@ pub(super) struct Story<'c> {
     pause: Pause,
     told: bool,
     /// Whether an error of the operation is kept.
-    pub(super) has_error: bool,
+    has_error: bool,
     /// The commonest story (one attempt, no wait, and it went well) is told in one entry, at its end.
     pub(super) untold_success: bool,
 }
