@@ -125,7 +125,7 @@ where
         let mut this = self.project();
         let story = match this.story {
             Some(story) => story,
-            None => this.story.insert(Story::begin(this.core, this.options)),
+            none => Story::begin(none, this.core, this.options),
         };
         story.begin_round();
         // The last answer, as long as this poll lasts. Kept longer it would be part of this future, and then a call could be sent to

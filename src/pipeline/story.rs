@@ -92,8 +92,8 @@ enum Pause {
 }
 
 impl<'c> Story<'c> {
-    #[inline]
-    pub(super) fn begin(core: &'c Core, options: &'c Options<'c>) -> Self {
+    /// Begins in its place: a story is large, and not to be moved.
+    pub(super) fn begin<'a>(place: &'a mut Option<Self>, core: &'c Core, options: &'c Options<'c>) -> &'a mut Self {
         let now = Instant::now();
         let outer = Nesting::current();
         let own = core.total_timeout.and_then(|limit| time::after(now, limit));
@@ -102,7 +102,7 @@ impl<'c> Story<'c> {
         if let Some(hedge) = &core.policies.hedge {
             hedge.join(core.policies.retry.as_ref().map(Retry::budget));
         }
-        Self {
+        place.insert(Self {
             leg: Leg::FIRST,
             core,
             options,
@@ -118,7 +118,7 @@ impl<'c> Story<'c> {
             told: false,
             has_error: false,
             untold_success: false,
-        }
+        })
     }
 
     /// Tells an event, if anybody listens, as part of the call.
