@@ -106,17 +106,19 @@
 //!
 //! # Mutants
 //!
-//! Once by hand, in November 2026: 3,214 viable mutants of what admits, waits, retries, hedges and counts, as cargo-mutants lists them (those of `Debug` and
-//! `Display` left out), woven into one build and switched on one at a time, each against the tests that reach it. Killed, or noticed by a hang, over all: 83 %.
+//! Once by hand, in November 2026: 3,229 viable mutants of what admits, waits, retries, hedges and counts, as cargo-mutants lists them (those of `Debug` and
+//! `Display` left out), woven into one build and switched on one at a time, each against the tests that reach it. Killed, or noticed by a hang, over all: 98.8 %.
 //!
-//! | part | killed |
-//! |---|---:|
-//! | circuit breaker's machine and windows, backoff, budget, retry, bulkhead, sliding window, sampling | 100 % of what is not equivalent |
-//! | places, wait queue, GCRA, quotas and calendars | 91 to 98 % |
-//! | settings and doors of the breaker, pipeline, hedge, coalesce | 81 to 85 % |
-//! | throttle, adaptive limit | 50 to 89 %: their simulations, which would notice, take too long for each of 1,100 mutants and were left out |
+//! | part | viable | killed | of these by a hang | equivalent |
+//! |---|---:|---:|---:|---:|
+//! | circuit breaker's machine and windows, backoff, budget, retry, bulkhead, ring | 832 | 801 | 14 | 31 |
+//! | wait queue, places, rate limiter, settings and doors of the breaker, coalesce, quotas and calendars | 973 | 973 | 53 | 0 |
+//! | throttle, adaptive limit, hedge | 1,221 | 1,221 | 0 | 0 |
+//! | the story of a call: run, legs, races, waits, timers | 203 | 196 | 31 | 7 |
 //!
-//! What survives and is not equivalent is mostly in the last two rows, and nobody has looked at each yet: the 95 % we want are not reached.
+//! None is known that is neither killed nor equivalent. Those of the last row that are left make a call slower and nothing else (a clock read that need not be, a
+//! branch that ends the same). The first row was not run again after the last changes around it. Two things the tool does not do: it passes over functions
+//! called `new`, and of a condition that is chained with `let` it cannot turn `&&` into `||`.
 //! `.cargo/mutants.toml` is the start of a run of your own; put `*.proptest-regressions` aside first, for inputs saved while a mutant was on kill more than they should.
 //!
 //! # What is not tested

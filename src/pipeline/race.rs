@@ -44,16 +44,6 @@ struct Parked<'c> {
     began: Instant,
 }
 
-/// What follows when a leg is over.
-pub(super) enum After {
-    /// The race goes on, with the leg that was launched.
-    Launched,
-    /// The race goes on with the legs there are.
-    Others,
-    /// The race is over, and so is the attempt.
-    Nothing,
-}
-
 impl<'c> Story<'c> {
     /// Whether an attempt may have more than one leg.
     #[inline]
@@ -171,12 +161,12 @@ impl<'c> Story<'c> {
 
     /// Launches the next leg, if there may be one. It gets its turn in this round.
     #[cold]
-    pub(super) fn launch(&mut self, after_failure: bool) -> bool {
+    pub(super) fn launch(&mut self, after_failure: bool) {
         let legs = self.legs();
-        let Some(hedge) = &self.core.policies.hedge else { return false };
+        let Some(hedge) = &self.core.policies.hedge else { return };
         let most = hedge.most(self.options.may_overlap());
         if u32::from(legs) > most || self.surroundings.deadline().is_some_and(|deadline| deadline <= self.now) {
-            return false;
+            return;
         }
         // As for the alarm: the delay may be asked for again.
         let phase = self.leg.phase;
@@ -187,7 +177,7 @@ impl<'c> Story<'c> {
         self.leg.phase = phase;
         if let Some(why) = denied {
             hedge.denied(why);
-            return false;
+            return;
         }
         hedge.launched(after_failure);
         let race = self.race.get_or_insert_with(|| {
@@ -199,7 +189,6 @@ impl<'c> Story<'c> {
         self.alarm = UNASKED;
         let after = self.now.saturating_duration_since(self.began);
         self.emit(|| Event::Hedged { leg: legs.into(), after });
-        true
     }
 
     /// What stands against another leg now. The budget comes last, so that no token is spent for nothing.
@@ -225,28 +214,30 @@ impl<'c> Story<'c> {
 
     // -------------------------------------------------------------- a leg is over
 
-    /// The leg on turn is over, without an answer, and was settled. What follows?
+    /// The leg on turn is over, without an answer, and was settled. Does the race go on?
     #[cold]
-    pub(super) fn leg_over(&mut self, outcome: Outcome, said: &Said) -> After {
+    pub(super) fn leg_over(&mut self, outcome: Outcome, said: &Said) -> bool {
         self.unpay_leg();
         let might_have_worked = match outcome {
             Outcome::Judged(Verdict::Transient { retry_after }) => retry_after.is_none(),
             Outcome::TimedOut => true,
             Outcome::NotAttempted => false,
-            _ => return After::Nothing, // another leg would not mend it
+            _ => return false, // another leg would not mend it
         };
-        let launched = might_have_worked && self.launch(true);
+        if might_have_worked {
+            self.launch(true);
+        }
         let turn = self.turn();
-        let Some(race) = &mut self.race else { return After::Nothing };
+        let Some(race) = &mut self.race else { return false };
         let goes_on = |(place, parked): (usize, &Parked<'_>)| place != turn && parked.leg.phase != Phase::Over;
         if !race.parked.iter().enumerate().any(goes_on) {
-            return After::Nothing; // what was just launched would go on
+            return false; // what was just launched would go on
         }
         self.leg.phase = Phase::Over;
         if outcome != Outcome::NotAttempted || race.telling.is_none() {
             race.telling = Some((outcome, said.clone()));
         }
-        if launched { After::Launched } else { After::Others }
+        true
     }
 
     /// The race is over. The operations of the legs that lost are gone; now go their permits, and they are entered in the books.

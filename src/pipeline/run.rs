@@ -90,24 +90,16 @@ impl<Fut> Running<Fut> {
         Self { operation: None, timer: Countdown::Unset, next: None }
     }
 
-    /// The first is 0.
-    fn nth(self: Pin<&mut Self>, n: usize) -> Option<Pin<&mut Self>> {
-        if n == 0 { Some(self) } else { self.project().next.as_mut()?.as_mut().nth(n - 1) }
-    }
-
-    #[cold]
-    fn drop_all(self: Pin<&mut Self>) {
-        let mut this = self.project();
-        this.operation.set(None);
-        *this.next = None;
-    }
-
-    #[cold]
-    fn launch(self: Pin<&mut Self>) {
-        match self.project().next {
-            Some(next) => next.as_mut().launch(),
-            none => *none = Some(Box::pin(Self::new())),
+    /// The first is 0; one that was just launched has its place from its first turn on.
+    fn nth(self: Pin<&mut Self>, n: usize) -> Pin<&mut Self> {
+        if n == 0 {
+            return self;
         }
+        match self.project().next {
+            Some(next) => next.as_mut(),
+            none => none.insert(Box::pin(Self::new())).as_mut(),
+        }
+        .nth(n - 1)
     }
 }
 
@@ -134,8 +126,7 @@ where
         let mut aside = None;
         let mut next = Next::Go;
         loop {
-            let Some(leg) = this.first.as_mut().nth(story.turn()) else { polled_again() };
-            let mut leg = leg.project();
+            let mut leg = this.first.as_mut().nth(story.turn()).project();
             next = match next {
                 Next::Go => story.step(cx, leg.timer, &mut aside),
                 Next::Start | Next::Poll => {
@@ -165,12 +156,10 @@ where
                     leg.operation.set(None);
                     story.stopped(&mut aside)
                 }
-                Next::Launch => {
-                    this.first.as_mut().launch();
-                    Next::Go
-                }
                 Next::DropOthers => {
-                    this.first.as_mut().drop_all();
+                    let mut first = this.first.as_mut().project();
+                    first.operation.set(None);
+                    *first.next = None;
                     story.race_over(answer.is_some(), &mut aside)
                 }
                 Next::Pend => return Poll::Pending,
@@ -198,10 +187,12 @@ fn judged<T, E, X>(
     answer: &mut Option<T>,
     last_error: &mut Option<E>,
 ) -> Result<(Verdict, bool), Rejected> {
-    let output = match output.map_err(lift) {
+    let output = match output {
         Ok(value) => Ok(value),
-        Err(Error::Inner(error)) => Err(error),
-        Err(Error::Rejected(rejected)) => return Err(rejected),
+        Err(error) => match lift(error) {
+            Error::Inner(error) => Err(error),
+            Error::Rejected(rejected) => return Err(rejected),
+        },
     };
     let verdict = judge.judge(judges, &output);
     let is_error = output.is_err();

@@ -2,7 +2,7 @@
 //! and asks the gates, is in [`leg`](super::leg).
 
 use super::leg::{Admission, Gates, Leg, Phase};
-use super::race::{After, Race, UNASKED};
+use super::race::{Race, UNASKED};
 use super::{Core, Options, Policies};
 use crate::execution::{Countdown, Ended, Nesting, Retry, RetryState, StopReason, Surroundings, has_runtime};
 use crate::observation::{CallEnd, Event, call_span};
@@ -58,8 +58,6 @@ pub(super) enum Next {
     Pend,
     /// Drops the operation of the leg on turn, which is out of time; why, is put aside.
     Stop,
-    /// Makes room for another leg.
-    Launch,
     /// Drops the operations of all legs.
     DropOthers,
     /// Gives the last answer.
@@ -201,7 +199,8 @@ impl<'c> Story<'c> {
             Poll::Ready(in_time) => in_time,
         };
         if in_time && self.is_alarm() {
-            return if self.launch(false) { Next::Launch } else { Next::Poll };
+            self.launch(false);
+            return Next::Poll;
         }
         *aside = Some(if in_time { self.timed_out() } else { self.no_runtime() });
         Next::Stop
@@ -242,12 +241,8 @@ impl<'c> Story<'c> {
     /// A leg is over. Does the race go on, if it is one?
     #[cold]
     fn leg_ended(&mut self, outcome: Outcome, said: Said, aside: &mut Aside) -> Next {
-        if self.hedges() {
-            match self.leg_over(outcome, &said) {
-                After::Launched => return Next::Launch,
-                After::Others => return self.turn_over(),
-                After::Nothing => {}
-            }
+        if self.hedges() && self.leg_over(outcome, &said) {
+            return self.turn_over();
         }
         if let Some(race) = &mut self.race {
             race.last = (outcome, said);
