@@ -90,7 +90,15 @@ impl<Fut> Running<Fut> {
         Self { operation: None, timer: Countdown::Unset, next: None }
     }
 
+    #[cold]
+    fn drop_all(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        this.operation.set(None);
+        *this.next = None;
+    }
+
     /// The first is 0; one that was just launched has its place from its first turn on.
+    #[cold]
     fn nth(self: Pin<&mut Self>, n: usize) -> Pin<&mut Self> {
         if n == 0 {
             return self;
@@ -126,7 +134,11 @@ where
         let mut aside = None;
         let mut next = Next::Go;
         loop {
-            let mut leg = this.first.as_mut().nth(story.turn()).project();
+            let leg = match story.turn() {
+                0 => this.first.as_mut(),
+                n => this.first.as_mut().nth(n),
+            };
+            let mut leg = leg.project();
             next = match next {
                 Next::Go => story.step(cx, leg.timer, &mut aside),
                 Next::Start | Next::Poll => {
@@ -157,9 +169,7 @@ where
                     story.stopped(&mut aside)
                 }
                 Next::DropOthers => {
-                    let mut first = this.first.as_mut().project();
-                    first.operation.set(None);
-                    *first.next = None;
+                    this.first.as_mut().drop_all();
                     story.race_over(answer.is_some(), &mut aside)
                 }
                 Next::Pend => return Poll::Pending,
