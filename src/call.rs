@@ -176,3 +176,9 @@ impl fmt::Debug for Call<'_> {
             .finish()
     }
 }
+
+/// After its end, or after user code panicked in it: as an `async fn` does. To begin anew would be to do the work twice.
+#[cold]
+pub(crate) fn polled_again() -> ! {
+    panic!("a call was polled after it had ended")
+}

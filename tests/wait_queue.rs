@@ -120,17 +120,22 @@ fn h21_several_parked_in_a_row_each_event_reaches_one_further() {
     }
 }
 
-#[test]
-fn h21_departures_reach_further_too() {
+/// Of eight in line the first three are parked, a place comes free, and these leave.
+fn granted_after_three_parked_and_departures_of(leaving: [usize; 2]) -> Vec<usize> {
     let mut yard = Yard::queue_of(8);
     [1, 2, 3].into_iter().for_each(|id| yard.park(id));
     yard.release();
     yard.run();
-    [8, 7].into_iter().for_each(|id| {
+    leaving.into_iter().for_each(|id| {
         yard.tasks[id] = None;
         yard.run();
     });
-    assert_eq!(yard.granted, [0, 4]);
+    yard.granted
+}
+
+#[test]
+fn h21_departures_reach_further_too() {
+    assert_eq!(granted_after_three_parked_and_departures_of([8, 7]), [0, 4]);
 }
 
 #[test]
@@ -446,16 +451,8 @@ fn h61_who_was_called_up_goes_before_a_newcomer_however_important() {
 
 #[test]
 fn h21_the_departure_of_a_parked_watchman_reaches_further_too() {
-    let mut yard = Yard::queue_of(8);
-    [1, 2, 3].into_iter().for_each(|id| yard.park(id));
-    yard.release();
-    yard.run();
     // 1 was called up, 2 watches; each departure wakes one more: 3 of the one, 4 of the other.
-    [8, 3].into_iter().for_each(|id| {
-        yard.tasks[id] = None;
-        yard.run();
-    });
-    assert_eq!(yard.granted, [0, 4]);
+    assert_eq!(granted_after_three_parked_and_departures_of([8, 3]), [0, 4]);
 }
 
 #[test]

@@ -1,16 +1,14 @@
 //! The layer around a call that is not made when its answer is known, and whose last good answer is given when it fails.
 
 use super::coalesced::Waiting;
-use super::{Core, Options, Request};
+use super::{Core, Request};
 use crate::admission::keyed::Hash;
 use crate::call::Attempt;
 use crate::classify::{Judge, Judges};
-use crate::execution::Nesting;
 use crate::observation::{CallEnd, Event};
 use crate::outcome::{Error, Rejected, RejectedKind, Verdict};
 use crate::substitution::cache::{Far, Inner, Load, Loaded, Looked, before};
 use crate::substitution::{Nothing, Substitute, Substituted};
-use crate::time;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -143,7 +141,7 @@ where
             Looked::Failed(rejected) => {
                 let core = request.pipeline.core();
                 core.answered_at_once(CallEnd::Rejected(rejected.kind()));
-                let deadline = deadline(core, &request.options, Instant::now());
+                let deadline = request.options.deadline_here(core.total_timeout, Instant::now());
                 Box::pin(instead(core, deadline, Error::Rejected(rejected), substitute)).await
             }
             // Boxed, for it is rare beside a hit, and large.
@@ -156,11 +154,6 @@ where
             }
         }
     }
-}
-
-fn deadline(core: &Core, options: &Options<'_>, started: Instant) -> Option<Instant> {
-    let own = time::earlier(core.total_timeout.and_then(|limit| time::after(started, limit)), options.deadline_at(started));
-    time::earlier(Nesting::current().deadline, own)
 }
 
 async fn load<T, E, J, L, S, F, Fut>(
@@ -181,12 +174,8 @@ where
 {
     let core = request.pipeline.core();
     let started = Instant::now();
-    let deadline = deadline(core, &request.options, started);
-    // One deadline for the wait and for the call that may follow it.
-    let request = match deadline {
-        Some(deadline) => request.deadline(deadline),
-        None => request,
-    };
+    let deadline = request.options.deadline_here(core.total_timeout, started);
+    let request = request.ending_at(deadline);
     let heard = Heard::default();
     let (of_value, of_error) = (heard.clone(), heard.clone());
     let mut waiting = Waiting::new(core, started);

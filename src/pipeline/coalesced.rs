@@ -3,11 +3,9 @@
 use super::{Core, Request};
 use crate::call::Attempt;
 use crate::classify::Judge;
-use crate::execution::Nesting;
 use crate::observation::{CallEnd, Event};
 use crate::outcome::{Error, Rejected, RejectedKind};
 use crate::substitution::{Coalesce, CoalesceEnd};
-use crate::time;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,13 +63,8 @@ impl<T, E, J> Coalesced<'_, T, E, J> {
         let core = request.pipeline.core();
         let Some(key) = request.options.key else { return request.call_with(operation).await };
         let started = Instant::now();
-        let own = time::earlier(core.total_timeout.and_then(|limit| time::after(started, limit)), request.options.deadline_at(started));
-        let deadline = time::earlier(Nesting::current().deadline, own);
-        // One deadline for the wait and for the call that may follow it.
-        let request = match deadline {
-            Some(deadline) => request.deadline(deadline),
-            None => request,
-        };
+        let deadline = request.options.deadline_here(core.total_timeout, started);
+        let request = request.ending_at(deadline);
         let mut waiting = Waiting::new(core, started);
         let runs = waiting.over();
         let run = move || {

@@ -8,6 +8,7 @@ use crate::admission::Cost;
 use crate::admission::keyed::Hash;
 use crate::call::{Attempt, Priority};
 use crate::classify::{ByErrorType, ByResult, Judge};
+use crate::execution::Nesting;
 use crate::observation::CallEnd;
 use crate::outcome::{Error, Outcome, Verdict};
 #[cfg(feature = "cache")]
@@ -71,9 +72,16 @@ impl Options<'_> {
         }
     }
 
+    /// When a call that began then must have ended, by these options and its total timeout.
     #[inline]
-    pub(crate) fn deadline_at(&self, started: Instant) -> Option<Instant> {
-        time::earlier(self.deadline, self.within.and_then(|wait| time::after(started, wait)))
+    pub(crate) fn deadline_of(&self, total_timeout: Option<Duration>, started: Instant) -> Option<Instant> {
+        let after = |wait| time::after(started, wait);
+        time::earlier(total_timeout.and_then(after), time::earlier(self.deadline, self.within.and_then(after)))
+    }
+
+    /// The same, for a call made here: within another's operation it ends with that.
+    pub(crate) fn deadline_here(&self, total_timeout: Option<Duration>, started: Instant) -> Option<Instant> {
+        time::earlier(Nesting::current().deadline, self.deadline_of(total_timeout, started))
     }
 }
 
@@ -227,6 +235,12 @@ impl<'a, J, P> Request<'a, J, P> {
     /// Runs the operation at most once, whatever becomes of it. **Default**: as the retry policy says.
     pub const fn once(mut self) -> Self {
         self.options.repeat = Repeat::Never;
+        self
+    }
+
+    /// The same deadline for what comes before the call and for the call.
+    pub(super) fn ending_at(mut self, deadline: Option<Instant>) -> Self {
+        self.options.deadline = deadline.or(self.options.deadline);
         self
     }
 

@@ -20,9 +20,9 @@
 //! and every policy uses that reading; a wait, or an operation that did not finish at its first poll, is worth another. Waits are
 //! boxed when they happen, so this future is small.
 
-use super::story::{Next, Story, polled_again};
+use super::story::{Next, Story};
 use super::{Core, Options};
-use crate::call::Attempt;
+use crate::call::{Attempt, polled_again};
 use crate::classify::{Judge, Judges};
 use crate::execution::Countdown;
 use crate::outcome::{Error, Rejected, Verdict};
@@ -168,7 +168,7 @@ where
                     leg.operation.set(None);
                     story.stopped(&mut aside)
                 }
-                Next::DropOthers => {
+                Next::DropLegs => {
                     this.first.as_mut().drop_all();
                     story.race_over(answer.is_some(), &mut aside)
                 }

@@ -4,6 +4,7 @@
 use super::leg::{Admission, Gates, Leg, Phase};
 use super::race::{Race, UNASKED};
 use super::{Core, Options, Policies};
+use crate::call::polled_again;
 use crate::execution::{Countdown, Ended, Nesting, Retry, RetryState, StopReason, Surroundings, has_runtime};
 use crate::observation::{CallEnd, Event, call_span};
 use crate::outcome::{Error, Outcome, Rejected, RejectedKind, Verdict};
@@ -59,7 +60,7 @@ pub(super) enum Next {
     /// Drops the operation of the leg on turn, which is out of time; why, is put aside.
     Stop,
     /// Drops the operations of all legs.
-    DropOthers,
+    DropLegs,
     /// Gives the last answer.
     Answer,
     /// Gives the last error.
@@ -94,8 +95,7 @@ impl<'c> Story<'c> {
     pub(super) fn begin<'a>(place: &'a mut Option<Self>, core: &'c Core, options: &'c Options<'c>) -> &'a mut Self {
         let now = Instant::now();
         let outer = Nesting::current();
-        let own = core.total_timeout.and_then(|limit| time::after(now, limit));
-        let deadline = time::earlier(own, options.deadline_at(now));
+        let deadline = options.deadline_of(core.total_timeout, now);
         let span = if core.spans { Some(call_span(&core.name, options.key.filter(|_| core.log_keys))) } else { None };
         if let Some(hedge) = &core.policies.hedge {
             hedge.join(core.policies.retry.as_ref().map(Retry::budget));
@@ -210,9 +210,7 @@ impl<'c> Story<'c> {
     #[cold]
     pub(super) fn stopped(&mut self, aside: &mut Aside) -> Next {
         let rejected = aside.take().unwrap_or_else(|| Rejected::new(RejectedKind::Timeout)); // why it was stopped is put aside
-        let outcome = rejected.outcome();
-        self.settle(outcome);
-        self.leg_ended(outcome, Said::Rejected(rejected), aside)
+        self.rejected(rejected, aside)
     }
 
     /// The operation of the leg on turn answered, and was judged.
@@ -228,11 +226,11 @@ impl<'c> Story<'c> {
         self.leg_ended(outcome, if is_error { Said::Error } else { Said::Answer }, aside)
     }
 
-    /// A gate refused the leg on turn, or a pipeline that is its operation rejected it.
+    /// A gate refused the leg on turn, a pipeline that is its operation rejected it, or it was stopped.
     #[cold]
     pub(super) fn rejected(&mut self, rejected: Rejected, aside: &mut Aside) -> Next {
         let outcome = rejected.outcome();
-        if matches!(self.leg.phase, Phase::Judging) {
+        if self.leg.phase != Phase::Waiting {
             self.settle(outcome);
         }
         self.leg_ended(outcome, Said::Rejected(rejected), aside)
@@ -246,7 +244,7 @@ impl<'c> Story<'c> {
         }
         if let Some(race) = &mut self.race {
             race.last = (outcome, said);
-            return Next::DropOthers;
+            return Next::DropLegs;
         }
         self.decided(outcome, said, aside)
     }
@@ -397,12 +395,6 @@ impl<'c> Story<'c> {
         self.now = Instant::now();
         Err(Error::Rejected(self.complete(Rejected::new(kind), text)))
     }
-}
-
-/// After its end, or after user code panicked in it: as an `async fn` does. To begin anew would be to do the work twice.
-#[cold]
-pub(super) fn polled_again() -> ! {
-    panic!("a call was polled after it had ended")
 }
 
 impl Drop for Story<'_> {

@@ -2,6 +2,7 @@
 
 use super::flight::{Found, Group, Role, Seat};
 use crate::admission::keyed::Hash;
+use crate::call::polled_again;
 use crate::time;
 use pin_project_lite::pin_project;
 use std::pin::Pin;
@@ -108,11 +109,6 @@ where
             }
         }
     }
-}
-
-#[cold]
-fn polled_again() -> ! {
-    panic!("a call was polled after it had ended")
 }
 
 /// Looks after the leader once in a while; true when there is something to look at again.
